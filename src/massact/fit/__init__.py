@@ -1,0 +1,1 @@
+"""Fit growth curves: pure forms, one curve by lmfit, many curves at once."""

@@ -1,0 +1,62 @@
+"""Table definition of curve fits: one row per (model, seed, layer, quantity), one file per model and form."""
+
+from __future__ import annotations
+
+from massact.tables import Column, Schema
+
+FORM_PARAMETERS: dict[str, tuple[str, ...]] = {
+    "eq9": ("A", "lambda", "gamma", "t0", "K"),
+    "eq14": ("A1", "A2", "beta", "tau0", "K"),
+    "step1": ("K", "tau"),
+    "step2": ("K", "zeta", "omega"),
+}
+DERIVED = ("f_start", "f_end", "peak_value", "peak_step", "half_rise_step", "end_slope", "decay_share")
+ARCHITECTURE = {
+    "n_layers": Column("int32", "blocks"),
+    "d_model": Column("int32", "width of the residual stream"),
+    "n_heads": Column("int32", "attention heads"),
+    "d_mlp": Column("int32", "width of the MLP"),
+    "context": Column("int32", "training window, tokens"),
+    "rotary_fraction": Column("float64", "share of head dimensions that rotate"),
+    "rotary_base": Column("float64", "base of the rotary wavelengths"),
+    "parallel_residual": Column("bool", "attention and MLP read the same input"),
+}
+
+
+def fits_schema(form: str) -> Schema:
+    """The schema of a fits table of one form (a key of `FORM_PARAMETERS`)."""
+    parameters: dict[str, Column] = {}
+    for name in FORM_PARAMETERS[form]:
+        parameters[name] = Column("float64", f"parameter {name} of {form}, t in steps", nan=True)
+        parameters[f"{name}_stderr"] = Column("float64", f"standard error of {name}, NaN where unknown", nan=True)
+        parameters[f"{name}_determined"] = Column("bool", f"whether {name} may be quoted")
+    return Schema(
+        f"fits of {form}",
+        {
+            "family": Column("string", "models trained alike"),
+            "recipe": Column("string", "training recipe"),
+            "model": Column("string", "name of the model within massact"),
+            "seed": Column("int64", "training seed"),
+            **ARCHITECTURE,
+            "layer": Column("int32", "0-based block"),
+            "quantity": Column("string", "ratio, top1 or median"),
+            "form": Column("string", "fitted form"),
+            "n_points": Column("int32", "checkpoints fitted"),
+            **parameters,
+            "sse": Column("float64", "sum of squared residuals", nan=True),
+            "r2": Column("float64", "1 - sse / total sum of squares", nan=True),
+            "aic": Column("float64", "n log(sse/n) + 2k", nan=True),
+            "aicc": Column("float64", "AIC with the small-sample term, NaN when n <= k + 1", nan=True),
+            "bic": Column("float64", "n log(sse/n) + k log n", nan=True),
+            "f_start": Column("float64", "curve at the first step", nan=True),
+            "f_end": Column("float64", "curve at the last step", nan=True),
+            "peak_value": Column("float64", "largest value of the curve in the trained range", nan=True),
+            "peak_step": Column("float64", "step of an interior maximum, NaN when there is none in range", nan=True),
+            "half_rise_step": Column("float64", "first step at half the rise from start to largest value", nan=True),
+            "end_slope": Column("float64", "df / d(ln t) at the last step", nan=True),
+            "decay_share": Column("float64", "share of the decay completed, 1 - exp(-b T)", nan=True),
+            "regime": Column("string", "plateau_seen, peak_without_plateau, log_rise, flat or failed"),
+            "status": Column("string", "how the fit ended, with the remedy where there is one"),
+        },
+        key=("family", "recipe", "model", "seed", "layer", "quantity", "form"),
+    )

@@ -1,0 +1,1 @@
+"""Predict curves from the architecture alone, with honest scores."""

@@ -1,0 +1,1 @@
+"""Measurements over training: tidy tables, aggregation, the published format."""

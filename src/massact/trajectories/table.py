@@ -1,0 +1,45 @@
+"""Table definitions of measurements: records (one sequence) and trajectories (aggregated over sequences)."""
+
+from __future__ import annotations
+
+from massact.tables import Column, Schema
+
+QUANTITIES = ("ratio", "top1", "median")
+AGGREGATIONS = ("ratio_of_means", "mean_of_ratios")
+
+AXES = {
+    "family": Column("string", "models trained alike, e.g. pythia, pocket"),
+    "recipe": Column("string", "training recipe; never pool recipes on one step axis"),
+    "model": Column("string", "name of the model within massact"),
+    "seed": Column("int64", "training seed"),
+    "step": Column("int64", "optimiser steps taken"),
+    "tokens": Column("int64", "training tokens seen"),
+    "layer": Column("int32", "0-based block; the paper's l is layer + 1"),
+    "probe_length": Column("int32", "tokens in each probe sequence"),
+    "first_token": Column("int32", "id every probe sequence begins with, -1 for none"),
+}
+
+RECORDS = Schema(
+    "records",
+    {
+        **AXES,
+        "sequence": Column("int32", "0-based probe sequence"),
+        **{f"top{k}": Column("float32", f"|h|, rank {k}, unitless") for k in (1, 2, 3)},
+        **{f"token{k}": Column("int32", f"position of top{k} in the sequence") for k in (1, 2, 3)},
+        **{f"dimension{k}": Column("int32", f"residual-stream dimension of top{k}") for k in (1, 2, 3)},
+        "median": Column("float32", "lower median of |h|, unitless"),
+    },
+    key=("family", "recipe", "model", "seed", "step", "layer", "sequence"),
+)
+
+TRAJECTORIES = Schema(
+    "trajectories",
+    {
+        **AXES,
+        "quantity": Column("string", "ratio (top1 over median), top1 or median"),
+        "value": Column("float64", "aggregated over sequences, unitless"),
+        "se": Column("float64", "standard error over sequences, NaN for one sequence", nan=True),
+        "n_sequences": Column("int32", "sequences aggregated"),
+    },
+    key=("family", "recipe", "model", "seed", "step", "layer", "quantity"),
+)
