@@ -1,9 +1,9 @@
 """Train small GPT-NeoX models by Pythia's recipe and keep their checkpoints in Hugging Face format."""
 
+from massact.recipe import Recipe
 from massact.train.corpus import read_works, split_works
 from massact.train.loop import TrainSummary, train
 from massact.train.model import build_model, hf_config
-from massact.train.recipe import Recipe
 from massact.train.tokenizer import train_tokenizer
 
 __all__ = [

@@ -18,9 +18,9 @@ from tqdm import tqdm
 
 from massact.architecture import Architecture
 from massact.errors import TrainError
+from massact.recipe import Recipe, checkpoint_steps
 from massact.train.data import encode_works, windows_at
 from massact.train.model import build_model
-from massact.train.recipe import Recipe, checkpoint_steps
 from massact.train.tokenizer import train_tokenizer
 
 if TYPE_CHECKING:

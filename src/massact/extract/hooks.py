@@ -4,47 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float32, Int, Int32
-from numpy import ndarray
+from jaxtyping import Int
 from torch import Tensor, nn
 
 from massact.errors import MeasureError
+from massact.extract.protocol import TOP_K, Measurement
 from massact.extract.reduce import LayerReduction, reduce_layer
 
 Reducer = Callable[[int, Tensor], None]
 
 
-@dataclass(frozen=True)
-class Measurement:
-    """Magnitudes of the residual stream after each block.
-
-    Attributes
-    ----------
-    top : float32 (sequence, layer, k)
-        Largest |h|, descending; unitless.
-    token, dimension : int32 (sequence, layer, k)
-        Position in the sequence and index in the residual stream of each.
-    median : float32 (sequence, layer)
-        Lower median of |h| over all positions and dimensions.
-    """
-
-    top: Float32[ndarray, "sequence layer k"]
-    token: Int32[ndarray, "sequence layer k"]
-    dimension: Int32[ndarray, "sequence layer k"]
-    median: Float32[ndarray, "sequence layer"]
-
-    @property
-    def ratio(self) -> Float[ndarray, "sequence layer"]:
-        """Top-1 over median for each sequence (paper Eq. 6)."""
-        return self.top[..., 0] / self.median
-
-
-def measure(model: Any, tokens: Int[Tensor, "sequence position"], *, top_k: int = 3) -> Measurement:
+def measure(model: Any, tokens: Int[Tensor, "sequence position"], *, top_k: int = TOP_K) -> Measurement:
     """Measure |h| after every block, one sequence at a time; no hidden state outlives its block.
 
     Parameters

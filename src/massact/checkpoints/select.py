@@ -1,0 +1,82 @@
+"""Which of a model's steps a configuration asks for."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from massact.errors import ConfigError
+
+RULES = ("all", "spaced", "log", "list")
+
+
+def select_steps(
+    available: Sequence[int], *, rule: str, count: int | None = None, steps: Sequence[int] | None = None, model: str
+) -> list[int]:
+    """Steps to measure, ascending, all of them available.
+
+    Parameters
+    ----------
+    available
+        Steps that exist, ascending.
+    rule
+        `all`; `list` (just `steps`); `log` (about `count`, evenly in log step, first and last included); `spaced`
+        (step 0 and the powers of two up to 512, then evenly in step, `count` in all: the paper's kind).
+
+    Raises
+    ------
+    ConfigError
+        An unknown rule, no count or steps where the rule needs one, or a step that does not exist.
+
+    >>> select_steps([0, 1, 2, 4, 8, 16, 32], rule="log", count=3, model="m")
+    [0, 4, 32]
+    """
+    if rule not in RULES:
+        raise ConfigError(f"checkpoints.rule = {rule}", f"choose one of {', '.join(RULES)}")
+    if rule == "all":
+        return list(available)
+    if rule == "list":
+        return _listed(available, steps, model)
+    if count is None or count < 2:
+        raise ConfigError(f"checkpoints.count = {count}", "give a number of at least 2")
+    if count >= len(available):
+        return list(available)
+    if rule == "log":
+        return _evenly(available, count, key=math.log1p)
+    early = [step for step in available if step <= 512 and (step == 0 or step & (step - 1) == 0)]
+    late = [step for step in available if step > 512]
+    if count <= len(early) + 1 or not late:
+        return _evenly(available, count, key=math.log1p)
+    return early + _evenly(late, count - len(early), key=float)
+
+
+def nearest(value: int, among: Sequence[int], n: int = 2) -> list[int]:
+    """The `n` members of `among` nearest to `value`, ascending.
+
+    >>> nearest(3000, [0, 512, 1000, 4000])
+    [1000, 4000]
+    """
+    return sorted(sorted(among, key=lambda other: abs(other - value))[:n])
+
+
+def _listed(available: Sequence[int], steps: Sequence[int] | None, model: str) -> list[int]:
+    if not steps:
+        raise ConfigError("checkpoints=list without steps", "add checkpoints.steps=[0,512]")
+    for step in steps:
+        if step not in available:
+            near = " or ".join(map(str, nearest(step, available)))
+            raise ConfigError(f"step {step} is not a checkpoint of {model}", f"nearest: {near}")
+    return sorted(set(steps))
+
+
+def _evenly(available: Sequence[int], count: int, key) -> list[int]:
+    """`count` distinct members as even in `key` as the grid allows, both ends included."""
+    low, high = key(available[0]), key(available[-1])
+    chosen: list[int] = []
+    rest = list(available)
+    for k in range(count):
+        target = low + (high - low) * k / (count - 1)
+        best = min(rest, key=lambda step: (abs(key(step) - target), step))
+        chosen.append(best)
+        rest.remove(best)
+    return sorted(chosen)

@@ -1,0 +1,177 @@
+"""What a configuration may hold. Types only: every value is written in conf/ (or params.yaml, what the pipeline sweeps)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from omegaconf import MISSING
+
+
+@dataclass
+class ArchitectureConfig:
+    """The numbers of `massact.Architecture`."""
+
+    n_layers: int = MISSING
+    d_model: int = MISSING
+    n_heads: int = MISSING
+    d_mlp: int = MISSING
+    vocab_size: int = MISSING
+    context: int = MISSING
+    rotary_fraction: float = MISSING
+    rotary_base: float = MISSING
+    parallel_residual: bool = MISSING
+
+
+@dataclass
+class OptimiserConfig:
+    """AdamW and its schedule, as in `massact.recipe.Recipe`."""
+
+    learning_rate: float = MISSING
+    warmup: int = MISSING
+    final_fraction: float = MISSING
+    weight_decay: float = MISSING
+    beta1: float = MISSING
+    beta2: float = MISSING
+    epsilon: float = MISSING
+    clip: float = MISSING
+
+
+@dataclass
+class RecipeConfig:
+    """How a family was trained; `optimiser` and `vocab_size` are null for families trained elsewhere."""
+
+    name: str = MISSING
+    steps: int = MISSING
+    batch: int = MISSING
+    window: int = MISSING
+    checkpoints: int = MISSING
+    vocab_size: int | None = MISSING
+    optimiser: OptimiserConfig | None = MISSING
+
+
+@dataclass
+class ModelProbeConfig:
+    """Length (tokens) and first token id (null: none) of the model's probe sequences."""
+
+    length: int = MISSING
+    first_token: int | None = MISSING
+
+
+@dataclass
+class ModelConfig:
+    """One model: where its checkpoints are and what it is."""
+
+    name: str = MISSING
+    family: str = MISSING
+    source: str = MISSING  # hub or folder
+    size: str | None = MISSING  # of a Pythia model, e.g. 70m
+    deduped: bool = MISSING
+    seed: int = MISSING  # 0: the standard release
+    folder: str | None = MISSING
+    architecture: ArchitectureConfig = field(default_factory=ArchitectureConfig)
+    probe: ModelProbeConfig = field(default_factory=ModelProbeConfig)
+    recipe: RecipeConfig = field(default_factory=RecipeConfig)
+
+
+@dataclass
+class CheckpointsConfig:
+    """Which steps: `rule` is all, spaced, log or list; `count` for spaced and log, `steps` for list."""
+
+    rule: str = MISSING
+    count: int | None = MISSING
+    steps: list[int] | None = MISSING
+
+
+@dataclass
+class ProbeConfig:
+    """Which text is read: auto, corpus or redpajama; how many sequences of it; `length` null means the model's."""
+
+    text: str = MISSING
+    sequences: int = MISSING
+    length: int | None = MISSING
+    corpus: str = MISSING
+    held_out_works: int = MISSING
+    dataset: str = MISSING
+    dataset_revision: str = MISSING
+    documents: int = MISSING
+    document_seed: int = MISSING
+
+
+@dataclass
+class ProtocolConfig:
+    """Number format of the forward pass, device, and how sequences are aggregated."""
+
+    dtype: str = MISSING
+    device: str = MISSING
+    aggregation: str = MISSING
+
+
+@dataclass
+class FitConfig:
+    """Which form is fitted to every series."""
+
+    form: str = MISSING
+
+
+@dataclass
+class PredictorConfig:
+    """Features, regressors (name -> hyperparameters) and the random split."""
+
+    features: str = MISSING
+    include_undetermined: bool = MISSING
+    folds: int = MISSING
+    seed: int = MISSING
+    regressors: dict[str, Any] = MISSING
+
+
+@dataclass
+class TrackingConfig:
+    """MLflow store; `enabled: false` logs nothing."""
+
+    enabled: bool = MISSING
+    uri: str = MISSING
+    experiment: str = MISSING
+
+
+@dataclass
+class TrainConfig:
+    """Threads of a training run (part of what makes it repeat bit for bit)."""
+
+    threads: int = MISSING
+
+
+@dataclass
+class PathsConfig:
+    """Folders and files, relative to the project."""
+
+    params: str = MISSING
+    runs: str = MISSING
+    records: str = MISSING
+    extracted: str = MISSING
+    fits: str = MISSING
+    results: str = MISSING
+    artefact: str = MISSING
+
+
+@dataclass
+class Config:
+    """One composition."""
+
+    stage: str = MISSING
+    model: ModelConfig = field(default_factory=ModelConfig)
+    checkpoints: CheckpointsConfig = field(default_factory=CheckpointsConfig)
+    probe: ProbeConfig = field(default_factory=ProbeConfig)
+    protocol: ProtocolConfig = field(default_factory=ProtocolConfig)
+    fit: FitConfig = field(default_factory=FitConfig)
+    predictor: PredictorConfig = field(default_factory=PredictorConfig)
+    tracking: TrackingConfig = field(default_factory=TrackingConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+    paths: PathsConfig = field(default_factory=PathsConfig)
+
+
+def register() -> None:
+    """Make `Config` known to Hydra as `base_config`."""
+    from hydra.core.config_store import ConfigStore
+
+    ConfigStore.instance().store(name="base_config", node=Config)

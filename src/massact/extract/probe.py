@@ -1,0 +1,101 @@
+"""The token sequences every checkpoint of a model is measured on."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Int
+from numpy import ndarray
+
+from massact.errors import MeasureError, MissingInputError
+
+CORPUS = "shakespeare"
+REDPAJAMA = "redpajama"
+# The sample's documents, one JSON object a line.
+REDPAJAMA_FILES = (
+    "arxiv_sample.jsonl",
+    "book_sample.jsonl",
+    "c4_sample.jsonl",
+    "cc_2019-30_sample.jsonl",
+    "cc_2020-05_sample.jsonl",
+    "cc_2021-04_sample.jsonl",
+    "cc_2022-05_sample.jsonl",
+    "cc_2023-06_sample.jsonl",
+    "github_sample.jsonl",
+    "stackexchange_sample.jsonl",
+    "wikipedia_sample.jsonl",
+)
+
+
+@dataclass(frozen=True)
+class Probe:
+    """Tokens and where they come from; `first_token` is -1 when sequences begin with text."""
+
+    tokens: Int[ndarray, "sequence position"]
+    text: str
+    first_token: int
+
+    @property
+    def length(self) -> int:
+        """Tokens in each sequence, the first token included."""
+        return int(self.tokens.shape[1])
+
+    @property
+    def sha256(self) -> str:
+        """Hash of shape and ids."""
+        header = f"{self.tokens.shape[0]}x{self.tokens.shape[1]}:".encode()
+        return hashlib.sha256(header + self.tokens.astype("<i8").tobytes()).hexdigest()
+
+
+def encode(tokenizer_file: Path, text: str) -> Int[ndarray, token]:
+    """Token ids of a text, without special tokens, by a saved `tokenizer.json`."""
+    from tokenizers import Tokenizer
+
+    if not tokenizer_file.is_file():
+        raise MissingInputError(
+            f"{tokenizer_file} is not there", "a checkpoint needs its tokenizer.json to be probed with text"
+        )
+    tokenizer = Tokenizer.from_file(str(tokenizer_file))
+    return np.asarray(tokenizer.encode(text, add_special_tokens=False).ids, dtype=np.int64)
+
+
+def chunk(ids: Int[ndarray, token], *, sequences: int, length: int, first_token: int | None, text: str) -> Probe:
+    """Consecutive chunks of one stream of ids, as in the reference code of Sun et al. 2024.
+
+    With a `first_token` each sequence is that token and `length - 1` tokens of text.
+
+    Raises
+    ------
+    MeasureError
+        When the text is too short.
+    """
+    body = length if first_token is None else length - 1
+    if len(ids) < sequences * body:
+        raise MeasureError(
+            f"the text gives {len(ids)} tokens, {sequences} sequences of {length} need {sequences * body}",
+            f"lower probe.sequences to {len(ids) // body} or probe.length",
+        )
+    rows = ids[: sequences * body].reshape(sequences, body)
+    if first_token is not None:
+        rows = np.concatenate([np.full((sequences, 1), first_token, dtype=np.int64), rows], axis=1)
+    return Probe(rows, text, -1 if first_token is None else first_token)
+
+
+def redpajama_text(dataset: str, revision: str, *, documents: int, seed: int, endpoint: str | None = None) -> str:
+    """The paper's text: random documents of RedPajama-Data-1T-Sample joined by blank lines.
+
+    The order of documents follows the dataset's files; numpy's legacy generator draws them, as the reference does.
+    """
+    import json
+
+    from huggingface_hub import hf_hub_download
+
+    lines: list[str] = []
+    for name in REDPAJAMA_FILES:
+        path = hf_hub_download(dataset, name, repo_type="dataset", revision=revision, endpoint=endpoint)
+        lines.extend(Path(path).read_text(encoding="utf-8").splitlines())
+    chosen = np.random.RandomState(seed).choice(len(lines), documents, replace=False)
+    return "\n\n".join(json.loads(lines[index])["text"] for index in chosen)

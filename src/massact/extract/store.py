@@ -1,0 +1,134 @@
+"""Records that survive: one file per (weights, tokens, protocol), whole or absent, written by one process."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import socket
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from massact.errors import MeasureError
+from massact.extract.protocol import Measurement
+
+_MAGIC = b"massact-record-1\n"
+_POLL_S = 0.2
+_STALE_S = 6 * 3600.0
+
+
+class RecordStore:
+    """A folder of measurements, each under the hash of what was measured.
+
+    Parameters
+    ----------
+    folder
+        Made when the first record is written. Ignored by git and DVC: it is the memory of killed runs.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @staticmethod
+    def key(parts: Mapping[str, Any]) -> str:
+        """Hash of the parts, in any order."""
+        return hashlib.sha256(json.dumps(dict(parts), sort_keys=True).encode()).hexdigest()
+
+    def path(self, key: str) -> Path:
+        """Where the record of a key lives."""
+        return self.folder / key[:2] / f"{key}.record"
+
+    def read(self, key: str) -> Measurement | None:
+        """The measurement, or None when it is absent or its own hash does not hold."""
+        try:
+            content = self.path(key).read_bytes()
+        except FileNotFoundError:
+            return None
+        head, _, payload = content.removeprefix(_MAGIC).partition(b"\n")
+        if not content.startswith(_MAGIC) or hashlib.sha256(payload).hexdigest().encode() != head:
+            return None
+        with np.load(io.BytesIO(payload), allow_pickle=False) as arrays:
+            return Measurement(**{name: arrays[name] for name in arrays.files})
+
+    def write(self, key: str, measurement: Measurement) -> None:
+        """Write to a temporary name, flush to disk, rename.
+
+        Raises
+        ------
+        MeasureError
+            When the disk refuses; nothing half-written is left.
+        """
+        buffer = io.BytesIO()
+        np.savez(buffer, **measurement.arrays())
+        payload = buffer.getvalue()
+        path = self.path(key)
+        partial = path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}.partial")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with partial.open("wb") as file:
+                file.write(_MAGIC + hashlib.sha256(payload).hexdigest().encode() + b"\n" + payload)
+                file.flush()
+                os.fsync(file.fileno())
+            partial.replace(path)
+        except OSError as error:
+            raise MeasureError(
+                f"record {path} ({len(payload)} bytes) cannot be written ({error.strerror})",
+                "free space there or set paths.records to another folder",
+            ) from None
+        finally:
+            partial.unlink(missing_ok=True)
+
+    @contextmanager
+    def claim(self, key: str) -> Iterator[bool]:
+        """Hold the right to measure a key: True, or False once another process has written it meanwhile.
+
+        The claim of a process that has died is taken over.
+        """
+        path = self.path(key).with_suffix(".claim")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        while not _take(path):
+            if _abandoned(path):
+                path.unlink(missing_ok=True)
+            elif self.read(key) is not None:
+                yield False
+                return
+            else:
+                time.sleep(_POLL_S)
+        try:
+            yield self.read(key) is None
+        finally:
+            path.unlink(missing_ok=True)
+
+
+def _take(path: Path) -> bool:
+    try:
+        descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
+    except FileExistsError:
+        return False
+    with os.fdopen(descriptor, "w") as file:
+        file.write(f"{socket.gethostname()} {os.getpid()}")
+    return True
+
+
+def _abandoned(path: Path) -> bool:
+    """Whether the claim's process is gone (on this host), or the claim is older than any measurement takes."""
+    try:
+        host, _, pid = path.read_text().partition(" ")
+        age = time.time() - path.stat().st_mtime
+    except FileNotFoundError:
+        return False
+    if host != socket.gethostname() or not pid.isdigit():
+        return age > (_STALE_S if pid else 10.0)
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False
+    return False

@@ -1,0 +1,52 @@
+"""params.yaml: what the pipeline sweeps, read by the stages that look at several models or forms at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+from omegaconf import ListConfig, OmegaConf
+
+from massact.errors import ConfigError, MissingInputError
+from massact.fit.table import DERIVED, FORM_PARAMETERS
+from massact.trajectories.table import QUANTITIES
+
+
+@dataclass(frozen=True)
+class Params:
+    """Models, forms, quantities, prediction targets and seeds of the pipeline."""
+
+    models: tuple[str, ...]
+    forms: tuple[str, ...]
+    quantities: tuple[str, ...]
+    targets: tuple[str, ...]
+    seeds: tuple[int, ...]
+
+
+def load_params(path: Path) -> Params:
+    """Read and check the file.
+
+    Raises
+    ------
+    MissingInputError, ConfigError
+        Not there; a key missing, unknown, not a list, or a value that does not exist.
+    """
+    if not path.is_file():
+        raise MissingInputError(f"{path} is not there", "run from the project's folder")
+    content = OmegaConf.load(path)
+    names = {field.name for field in fields(Params)}
+    if set(content) != names:
+        raise ConfigError(f"{path} has keys {sorted(map(str, content))}", f"it needs exactly {sorted(names)}")
+    lists = {}
+    for name in names:
+        values = content[name]
+        if not isinstance(values, ListConfig) or not values:
+            raise ConfigError(f"{path}: {name} is not a list with members", f"write {name}: [...]")
+        lists[name] = tuple(values)
+    parameters = {name for form in FORM_PARAMETERS.values() for name in form}
+    known = {"forms": FORM_PARAMETERS, "quantities": QUANTITIES, "targets": {*parameters, *DERIVED}}
+    for name, choices in known.items():
+        for value in lists[name]:
+            if value not in choices:
+                raise ConfigError(f"{path}: {name} has {value}", f"choose from {', '.join(sorted(choices))}")
+    return Params(**lists)

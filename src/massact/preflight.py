@@ -1,0 +1,146 @@
+"""Check a whole command line, sweeps included, before Hydra starts a job: one clear line instead of a traceback."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import Any, get_args, get_type_hints
+
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException, OverrideParseException
+from hydra.types import RunMode
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
+
+from massact.config import Config, register
+from massact.errors import ConfigError
+from massact.settings import nearest_names, settings
+
+
+def preflight(overrides: Sequence[str], conf: Path, *, multirun: bool) -> list[Config]:
+    """Every composition the command line asks for, each checked.
+
+    Raises
+    ------
+    ConfigError
+        The first value that cannot be meant, with the nearest valid choices.
+    """
+    parsed = _parse(overrides)
+    groups = _groups(conf)
+    for override in parsed:
+        _check_key(override, groups)
+        _check_choice(override, groups)
+        if override.is_sweep_override() and not multirun and not _sweeps_itself(parsed, conf):
+            raise ConfigError(f"{override.input_line} names more than one value", "add -m to sweep over them")
+    register()
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(conf.resolve()), version_base="1.3"):
+        return [settings(composed) for composed in _compositions(parsed, groups)]
+
+
+def _parse(overrides: Sequence[str]) -> list[Override]:
+    try:
+        return OverridesParser.create().parse_overrides(list(overrides))
+    except OverrideParseException as error:
+        raise ConfigError(
+            f"'{error.override}' cannot be read ({str(error).splitlines()[0]})", "write key=value"
+        ) from None
+
+
+def _groups(conf: Path) -> dict[str, list[str]]:
+    """Group name -> its choices, in natural order."""
+    return {
+        folder.name: sorted((p.stem for p in folder.glob("*.yaml")), key=lambda name: (len(name), name))
+        for folder in sorted(conf.iterdir())
+        if folder.is_dir()
+    }
+
+
+def _check_key(override: Override, groups: dict[str, list[str]]) -> None:
+    key = override.key_or_group
+    if key in groups or key.startswith("hydra") or override.package is not None:
+        return
+    known = [*groups, *_keys(Config)]
+    if key not in known and not any(key.startswith(f"{k}.") and k.endswith("regressors") for k in known):
+        raise ConfigError(f"{key} is not a setting", f"nearest: {', '.join(nearest_names(key, known))}")
+
+
+def _check_choice(override: Override, groups: dict[str, list[str]]) -> None:
+    group = override.key_or_group
+    if group not in groups or override.is_delete():
+        return
+    for value in _values(override):
+        if value not in groups[group]:
+            raise ConfigError(
+                f"{group} = {value} is not known", f"nearest: {', '.join(nearest_names(value, groups[group], 5))}"
+            )
+
+
+def _keys(node: Any, prefix: str = "") -> Iterator[str]:
+    """Dotted names of all settings of a structured config."""
+    hints = get_type_hints(node)
+    for item in fields(node):
+        name = f"{prefix}{item.name}"
+        yield name
+        for kind in (hints[item.name], *get_args(hints[item.name])):
+            if is_dataclass(kind):
+                yield from _keys(kind, f"{name}.")
+
+
+def _values(override: Override) -> list[str]:
+    if override.is_sweep_override():
+        return [str(value) for value in override.sweep_string_iterator()]
+    return [str(override.value())]
+
+
+def _sweeps_itself(parsed: Sequence[Override], conf: Path) -> bool:
+    """Whether the chosen experiment is a sweep by itself."""
+    for override in parsed:
+        if override.key_or_group == "experiment":
+            path = conf / "experiment" / f"{override.value()}.yaml"
+            return path.is_file() and "MULTIRUN" in path.read_text(encoding="utf-8")
+    return False
+
+
+def _compositions(parsed: Sequence[Override], groups: dict[str, list[str]]) -> Iterator[DictConfig]:
+    """Compose each member of the sweep; `hydra.sweeper.params` of the chosen experiment included."""
+    fixed = [o.input_line or "" for o in parsed if not o.is_sweep_override()]
+    swept = {o.get_key_element(): _lines(o) for o in parsed if o.is_sweep_override()}
+    whole = _compose([*fixed, *(lines[0] for lines in swept.values())])
+    hydra = whole.hydra
+    if hydra.mode == RunMode.MULTIRUN and hydra.sweeper.get("params"):
+        named = {o.get_key_element() for o in parsed}
+        for key, values in hydra.sweeper.params.items():
+            if key not in named:
+                swept[str(key)] = _lines(_parse([f"{key}={values}"])[0])
+    for choice in itertools.product(*swept.values()):
+        yield _without_hydra(_compose([*fixed, *choice]))
+
+
+def _lines(override: Override) -> list[str]:
+    if not override.is_sweep_override():
+        return [override.input_line or ""]
+    return [f"{override.get_key_element()}={value}" for value in override.sweep_string_iterator()]
+
+
+def _compose(overrides: list[str]) -> DictConfig:
+    try:
+        return compose("config", overrides=overrides, return_hydra_config=True)
+    except (HydraException, OmegaConfBaseException) as error:
+        cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error
+        first = " ".join(str(cause).split("\n")[:1])
+        raise ConfigError(f"{' '.join(overrides) or 'conf/'}: {first}", "see docs/configuration.md") from None
+
+
+def _without_hydra(composed: DictConfig) -> DictConfig:
+    from omegaconf import OmegaConf, open_dict
+
+    with open_dict(composed):
+        del composed["hydra"]
+    OmegaConf.resolve(composed)
+    return composed

@@ -1,0 +1,155 @@
+"""A composed configuration, checked: what a job may do, before anything heavy is imported."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, cast
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from massact.architecture import Architecture
+from massact.checkpoints.pythia import PYTHIA_STEPS, repo_id
+from massact.checkpoints.select import select_steps
+from massact.config import Config, ModelConfig, RecipeConfig
+from massact.errors import ConfigError
+from massact.fit.table import FORM_PARAMETERS
+from massact.recipe import Recipe, checkpoint_steps
+from massact.trajectories.table import AGGREGATIONS
+
+STAGES = ("run", "train", "extract", "fit", "predict", "report", "audit", "published", "track")
+DTYPES = ("float32", "float16", "bfloat16")
+DEVICES = ("auto", "cpu", "cuda")
+TEXTS = ("auto", "corpus", "redpajama")
+FEATURES = ("both", "paper", "raw")
+REGRESSORS = ("ridge", "lasso", "random_forest", "gradient_boosting", "xgboost")
+
+
+def settings(composed: DictConfig) -> Config:
+    """The typed configuration, with every value checked.
+
+    Raises
+    ------
+    ConfigError
+        One line saying which value cannot be meant and what the nearest valid ones are.
+    """
+    try:
+        config = cast(Config, OmegaConf.to_object(composed))
+    except OmegaConfBaseException as error:
+        raise ConfigError(" ".join(str(error).split("\n")[:1]), "see docs/configuration.md") from None
+    _choice("stage", config.stage, STAGES)
+    _choice("fit.form", config.fit.form, FORM_PARAMETERS)
+    _choice("protocol.dtype", config.protocol.dtype, DTYPES)
+    _choice("protocol.device", config.protocol.device, DEVICES)
+    _choice("protocol.aggregation", config.protocol.aggregation, AGGREGATIONS)
+    _choice("probe.text", config.probe.text, TEXTS)
+    _choice("predictor.features", config.predictor.features, FEATURES)
+    for regressor in config.predictor.regressors:
+        _choice("predictor.regressors", regressor, REGRESSORS)
+    architecture = architecture_of(config.model)
+    _probe(config, architecture)
+    steps_of(config)
+    repository_of(config.model)
+    if config.stage == "train":
+        recipe_of(config.model)
+    return config
+
+
+def architecture_of(model: ModelConfig) -> Architecture:
+    """The architecture of a configured model."""
+    return Architecture(**{str(k): v for k, v in vars(model.architecture).items()})
+
+
+def recipe_of(model: ModelConfig) -> Recipe:
+    """The recipe of a family that is trained here.
+
+    Raises
+    ------
+    ConfigError
+        When the model is trained elsewhere.
+    """
+    recipe = model.recipe
+    if recipe.optimiser is None or recipe.vocab_size is None:
+        raise ConfigError(f"{model.name} is trained elsewhere", "choose a model of a trained family, e.g. pocket-a")
+    return Recipe(
+        name=recipe.name,
+        steps=recipe.steps,
+        batch=recipe.batch,
+        window=recipe.window,
+        checkpoints=recipe.checkpoints,
+        vocab_size=recipe.vocab_size,
+        **vars(recipe.optimiser),
+    )
+
+
+def tokens_per_step(recipe: RecipeConfig) -> int:
+    """Training tokens one optimiser step sees."""
+    return recipe.batch * recipe.window
+
+
+def available_steps(model: ModelConfig) -> list[int]:
+    """Every step the model should have a checkpoint of."""
+    if model.source == "hub":
+        return list(PYTHIA_STEPS)
+    return checkpoint_steps(model.recipe.steps, model.recipe.checkpoints)
+
+
+def steps_of(config: Config) -> list[int]:
+    """The steps this configuration asks for."""
+    wanted = config.checkpoints
+    return select_steps(
+        available_steps(config.model), rule=wanted.rule, count=wanted.count, steps=wanted.steps, model=config.model.name
+    )
+
+
+def repository_of(model: ModelConfig) -> str | None:
+    """The Hub repository of a Pythia model, None for a local folder."""
+    if model.source not in ("hub", "folder"):
+        raise ConfigError(f"model.source = {model.source}", "choose hub or folder")
+    if model.source == "folder":
+        if model.deduped:
+            raise ConfigError(f"{model.name} has no deduplicated variant", "drop model.deduped")
+        return None
+    return repo_id(model.size or "", deduped=model.deduped, seed=model.seed or None)
+
+
+def model_name(model: ModelConfig) -> str:
+    """Name in tables and files: the deduplicated variant is a model of its own; seeds are a column."""
+    return f"{model.name}-deduped" if model.deduped else model.name
+
+
+def model_folder(model: ModelConfig) -> Path:
+    """Folder of a trained family's checkpoints; seeds other than 0 have one of their own."""
+    folder = Path(model.folder or "")
+    return folder if model.seed == 0 else folder.with_name(f"{folder.name}-seed{model.seed}")
+
+
+def table_stem(model: ModelConfig) -> str:
+    """File name of the model's tables, without ending."""
+    name = model_name(model)
+    return name if model.seed == 0 else f"{name}-seed{model.seed}"
+
+
+def nearest_names(name: str, choices: Iterable[str], n: int = 3) -> list[str]:
+    """The valid names nearest to a wrong one; all of them when they are few."""
+    known = list(choices)
+    close = difflib.get_close_matches(name, known, n=n, cutoff=0.5)
+    return close or (known if len(known) <= 12 else known[:12])
+
+
+def _choice(key: str, value: Any, choices: Iterable[str]) -> None:
+    known = list(choices)
+    if value not in known:
+        raise ConfigError(f"{key} = {value} is not known", f"nearest: {', '.join(nearest_names(str(value), known))}")
+
+
+def _probe(config: Config, architecture: Architecture) -> None:
+    length = config.probe.length if config.probe.length is not None else config.model.probe.length
+    if not 2 <= length <= architecture.context:
+        raise ConfigError(
+            f"probe.length = {length} does not fit {config.model.name}", f"give 2 to {architecture.context} tokens"
+        )
+    if config.probe.sequences < 1:
+        raise ConfigError(f"probe.sequences = {config.probe.sequences}", "give at least 1; the paper has 10")
