@@ -1,4 +1,4 @@
-"""What a configuration may hold. Types only: every value is written in conf/ (or params.yaml, what the pipeline sweeps)."""
+"""What a configuration may hold: types only. Values are written in conf/, what the pipeline sweeps in params.yaml."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ END_OF_TEXT = "<|endoftext|>"
 
 
 def train_tokenizer(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenizerFast:
-    """Train a byte-level BPE in which <|endoftext|> has id 0, as in GPT-NeoX's tokenizer; it is never added by itself."""
+    """Train a byte-level BPE; <|endoftext|> has id 0, as in GPT-NeoX's tokenizer, and is never added by itself."""
     from transformers import PreTrainedTokenizerFast
 
     tokenizer = Tokenizer(models.BPE())

@@ -1,0 +1,175 @@
+"""stage=extract: measure the wanted checkpoints of one model and write its records table."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from massact.checkpoints import CheckpointSource, FolderSource, HubSource
+from massact.config import Config
+from massact.errors import CheckpointError, ConfigError
+from massact.extract.probe import CORPUS, REDPAJAMA, Probe, chunk, encode, redpajama_text
+from massact.extract.records import records_frame
+from massact.extract.store import RecordStore
+from massact.extract.sweep import SweepResult, device_named, library_versions, measure_checkpoints, provenance
+from massact.settings import (
+    architecture_of,
+    available_steps,
+    model_folder,
+    model_name,
+    repository_of,
+    steps_of,
+    table_stem,
+    tokens_per_step,
+)
+from massact.tables import write_table
+from massact.trajectories import RECORDS
+
+if TYPE_CHECKING:
+    from massact.checkpoints import Resolved
+
+log = logging.getLogger("massact")
+
+
+@dataclass(frozen=True)
+class Extraction:
+    """A records table with its provenance, and what changes from run to run beside it."""
+
+    records: pd.DataFrame
+    metadata: dict[str, Any]
+    runtime: dict[str, Any]
+    failed: dict[int, str]
+
+
+def run(config: Config, output: Path) -> list[str]:
+    """Write `extracted/<model>.parquet` and, beside it, what is not part of the result (times, versions)."""
+    extraction = extract(config)
+    path = Path(config.paths.extracted) / f"{table_stem(config.model)}.parquet"
+    save(extraction, path)
+    if extraction.failed:
+        raise CheckpointError(*failure(config, extraction.failed))
+    return [f"{path}: {extraction.records['step'].nunique()} checkpoints, {len(extraction.records)} records"]
+
+
+def save(extraction: Extraction, path: Path) -> None:
+    """Write the table, then its side file."""
+    write_table(extraction.records, path, RECORDS, extraction.metadata)
+    path.with_suffix(".runtime.json").write_text(json.dumps(extraction.runtime, indent=1) + "\n", encoding="utf-8")
+
+
+def extract(config: Config) -> Extraction:
+    """Measure what the configuration asks for.
+
+    Raises
+    ------
+    CheckpointError
+        When not one checkpoint could be measured.
+    """
+    device = device_named(config.protocol.device)
+    source = source_of(config)
+    result, probe = measure_checkpoints(
+        source,
+        steps_of(config),
+        lambda resolved: probe_of(config, resolved),
+        RecordStore(Path(config.paths.records)),
+        dtype=config.protocol.dtype,
+        device=device,
+        label=table_stem(config.model),
+        progress=sys.stderr.isatty() or config.stage != "run",
+    )
+    if probe is None or not result.measured:
+        raise CheckpointError(*failure(config, result.failed))
+    for step, reason in result.failed.items():
+        log.warning("%s step %d: %s", model_name(config.model), step, reason)
+    return _extraction(config, result, probe, device)
+
+
+def source_of(config: Config) -> CheckpointSource:
+    """Where this model's checkpoints are."""
+    repository = repository_of(config.model)
+    if repository is None:
+        folder = model_folder(config.model)
+        if not folder.is_dir():
+            raise CheckpointError(
+                f"{folder} is not there",
+                f"bring it with: dvc pull -R data; or make it: python run.py stage=train model={config.model.name}",
+            )
+        return FolderSource(folder)
+    return HubSource(repository, steps=available_steps(config.model))
+
+
+def probe_of(config: Config, resolved: Resolved) -> Probe:
+    """The probe text in the model's own tokens."""
+    length = config.probe.length if config.probe.length is not None else config.model.probe.length
+    name, text = _text(config)
+    return chunk(
+        encode(resolved.folder / "tokenizer.json", text),
+        sequences=config.probe.sequences,
+        length=length,
+        first_token=config.model.probe.first_token,
+        text=name,
+    )
+
+
+def failure(config: Config, failed: dict[int, str]) -> tuple[str, str]:
+    """What happened and the remedy, in one line for all failed steps."""
+    reasons = list(dict.fromkeys(failed.values()))
+    what, _, remedy = reasons[0].partition("; ")
+    more = f" (and {len(reasons) - 1} other reasons)" if len(reasons) > 1 else ""
+    n, asked = len(failed), len(steps_of(config))
+    return f"{n} of {asked} checkpoints not measured: {what}{more}", remedy or "run it again: finished ones are kept"
+
+
+def _text(config: Config) -> tuple[str, str]:
+    probe = config.probe
+    if probe.text == "redpajama" or (probe.text == "auto" and config.model.source == "hub"):
+        try:
+            text = redpajama_text(
+                probe.dataset, probe.dataset_revision, documents=probe.documents, seed=probe.document_seed
+            )
+            return REDPAJAMA, text
+        except (OSError, ValueError) as error:
+            first = str(error).splitlines()[0] if str(error) else type(error).__name__
+            if probe.text == "redpajama":
+                raise ConfigError(
+                    f"{probe.dataset} cannot be read ({first})", "connect to the Hub, or take probe=corpus"
+                ) from None
+            log.warning("RedPajama cannot be reached: %s is probed with the shipped text", config.model.name)
+    from massact.train.corpus import read_works, split_works
+
+    _, held_out = split_works(read_works(Path(probe.corpus)), probe.held_out_works)
+    return CORPUS, "\n\n".join(held_out)
+
+
+def _extraction(config: Config, result: SweepResult, probe: Probe, device: str) -> Extraction:
+    recipe = config.model.recipe
+    records = records_frame(
+        result.measured,
+        probe,
+        family=config.model.family,
+        recipe=recipe.name,
+        model=model_name(config.model),
+        seed=config.model.seed,
+        tokens_per_step=tokens_per_step(recipe),
+    )
+    fixed = {
+        "model": model_name(config.model),
+        "seed": config.model.seed,
+        "source": repository_of(config.model) or str(model_folder(config.model)),
+        "architecture": architecture_of(config.model).as_dict(),
+        "tokens_per_step": tokens_per_step(recipe),
+    }
+    runtime = {
+        "device": device,
+        "libraries": library_versions(),
+        "seconds": {str(step): round(seconds, 3) for step, seconds in sorted(result.seconds.items())},
+        "from_store": len(result.measured) - len(result.seconds),
+    }
+    metadata = provenance(result, probe, dtype=config.protocol.dtype, fixed=fixed)
+    return Extraction(RECORDS.validate(records, model_name(config.model)), metadata, runtime, result.failed)

@@ -1,0 +1,41 @@
+"""stage=fit: fit one form to every layer's series of one model."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from massact.config import Config
+from massact.fit.table import fits_schema
+from massact.params import load_params
+from massact.settings import table_stem
+from massact.tables import read_metadata, read_table, write_table
+from massact.trajectories import RECORDS, aggregate
+
+
+def run(config: Config, output: Path) -> list[str]:
+    """Write `fits/<model>-<form>.parquet` from the model's records."""
+    stem, form = table_stem(config.model), config.fit.form
+    source = Path(config.paths.extracted) / f"{stem}.parquet"
+    records = read_table(source, RECORDS, remedy=f"make it with: python run.py stage=extract model={config.model.name}")
+    fits = fit_records(config, records, read_metadata(source))
+    path = Path(config.paths.fits) / f"{stem}-{form}.parquet"
+    write_table(fits, path, fits_schema(form), {"form": form, "aggregation": config.protocol.aggregation})
+    return [f"{path}: {len(fits)} curves, median R2 {fits['r2'].median():.4f}"]
+
+
+def fit_records(config: Config, records: pd.DataFrame, metadata: dict[str, Any]) -> pd.DataFrame:
+    """Fits of the configured form to the series of one records table."""
+    from massact.fit import fit_table
+
+    quantities = load_params(Path(config.paths.params)).quantities
+    return fit_table(
+        aggregate(records, config.protocol.aggregation),
+        metadata["architecture"],
+        form=config.fit.form,
+        quantities=quantities,
+        progress=sys.stderr.isatty(),
+    )

@@ -1,0 +1,67 @@
+"""Read the tables of all models the pipeline sweeps."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from massact.config import Config
+from massact.fit.table import fits_schema
+from massact.params import Params, load_params
+from massact.predict.table import PREDICTIONS, SCORES
+from massact.tables import Schema, read_metadata, read_table
+from massact.trajectories import RECORDS
+
+
+def params_of(config: Config) -> Params:
+    """params.yaml."""
+    return load_params(Path(config.paths.params))
+
+
+def stems(params: Params) -> list[str]:
+    """File stems of every (model, seed)."""
+    return [model if seed == 0 else f"{model}-seed{seed}" for model in params.models for seed in params.seeds]
+
+
+def all_records(config: Config) -> tuple[pd.DataFrame, list[dict[str, Any]]]:
+    """Records of every model of params.yaml, and their provenance."""
+    paths = [Path(config.paths.extracted) / f"{stem}.parquet" for stem in stems(params_of(config))]
+    frames = [read_table(path, RECORDS) for path in paths]
+    return pd.concat(frames, ignore_index=True), [read_metadata(path) for path in paths]
+
+
+def all_fits(config: Config) -> dict[str, pd.DataFrame]:
+    """Fits of every model, by form."""
+    params = params_of(config)
+    return {
+        form: pd.concat(
+            [
+                read_table(Path(config.paths.fits) / f"{stem}-{form}.parquet", fits_schema(form))
+                for stem in stems(params)
+            ],
+            ignore_index=True,
+        )
+        for form in params.forms
+    }
+
+
+def results(config: Config) -> Path:
+    """Folder of what the pipeline ends in."""
+    return Path(config.paths.results)
+
+
+def read_csv(path: Path, schema: Schema) -> pd.DataFrame:
+    """A CSV of the pipeline, validated."""
+    from massact.errors import MissingInputError
+
+    if not path.is_file():
+        raise MissingInputError(f"{path} is not there", "make it with: dvc repro")
+    return schema.validate(pd.read_csv(path, keep_default_na=True), str(path))
+
+
+def scores_and_predictions(config: Config) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """What stage=predict wrote."""
+    folder = results(config)
+    return read_csv(folder / "scores.csv", SCORES), read_csv(folder / "predictions.csv", PREDICTIONS)
