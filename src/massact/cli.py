@@ -6,6 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 from massact import __version__
@@ -19,7 +20,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a subcommand; a user's error is one line and exit status 2."""
     arguments = _parser().parse_args(argv)
     try:
-        sys.stdout.write(forecast_text(arguments) + "\n")
+        sys.stdout.write(arguments.answer(arguments) + "\n")
     except MassactError as error:
         sys.stderr.write(f"massact: {error}\n")
         return error.exit_code
@@ -39,6 +40,25 @@ def forecast_text(arguments: argparse.Namespace) -> str:
     ]
     caution = table.attrs.get("caution")
     return "\n".join([*lines, f"Caution: {caution}"] if caution else lines)
+
+
+def summary_text(arguments: argparse.Namespace) -> str:
+    """Headline numbers of the last report, where it is, and how far its tables are from the committed ones."""
+    from massact.compare import differences_from_committed
+    from massact.errors import MissingInputError
+
+    results = Path(arguments.results)
+    headline = results / "headline.txt"
+    if not headline.is_file():
+        raise MissingInputError(f"{headline} is not there", "make it with: dvc repro")
+    lines = headline.read_text(encoding="utf-8").splitlines()
+    try:
+        worst = max(differences_from_committed(Path.cwd()), key=lambda difference: difference.relative)
+        at = f" ({worst.path}, {worst.where})" if worst.where else ""
+        lines.append(f"largest relative difference from the committed tables: {worst.relative:.2g}{at}")
+    except MissingInputError as error:
+        lines.append(str(error))
+    return "\n".join([*lines, f"report: {(results / 'report.html').resolve()}"])
 
 
 def architecture_from(pairs: Sequence[str]) -> Architecture:
@@ -77,7 +97,7 @@ def _number(name: str, text: str, kind: str) -> int | float | bool:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="massact", description="Massive activations: forecast them.")
+    parser = argparse.ArgumentParser(prog="massact", description="Massive activations: forecasts and results.")
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(dest="command", required=True)
     forecast = commands.add_parser(
@@ -87,6 +107,10 @@ def _parser() -> argparse.ArgumentParser:
     forecast.add_argument("--recipe", default="nano", help="training recipe (default: nano)")
     forecast.add_argument("--steps", type=_steps, default=None, help="steps to answer for, e.g. 512,2048")
     forecast.add_argument("--level", type=float, default=0.9, help="share of futures inside (default: 0.9)")
+    forecast.set_defaults(answer=forecast_text)
+    summary = commands.add_parser("summary", help="what the pipeline found, and where its report is")
+    summary.add_argument("--results", default="results", help="the pipeline's results folder (default: results)")
+    summary.set_defaults(answer=summary_text)
     return parser
 
 

@@ -121,15 +121,13 @@ def model_name(model: ModelConfig) -> str:
 
 
 def model_folder(model: ModelConfig) -> Path:
-    """Folder of a trained family's checkpoints; seeds other than 0 have one of their own."""
-    folder = Path(model.folder or "")
-    return folder if model.seed == 0 else folder.with_name(f"{folder.name}-seed{model.seed}")
+    """Folder of a trained model's checkpoints."""
+    return Path(model.folder or "")
 
 
 def table_stem(model: ModelConfig) -> str:
-    """File name of the model's tables, without ending."""
-    name = model_name(model)
-    return name if model.seed == 0 else f"{name}-seed{model.seed}"
+    """File name of the model's tables, without ending; seed 0 is the standard release."""
+    return f"{model_name(model)}-seed{model.seed}"
 
 
 def nearest_names(name: str, choices: Iterable[str], n: int = 3) -> list[str]:

@@ -13,7 +13,7 @@ from massact.trajectories import aggregate
 
 
 def run(config: Config, output: Path) -> list[str]:
-    """Write `results/report.html`; the last lines are the headline numbers."""
+    """Write `results/report.html`; and `results/headline.txt`, its numbers in a few lines."""
     from massact.report import ReportInputs, build_report
 
     records, provenance = all_records(config)
@@ -29,8 +29,9 @@ def run(config: Config, output: Path) -> list[str]:
         suspects=suspects_of(provenance),
     )
     path = results(config) / "report.html"
-    headline = build_report(inputs, path)
-    return [*headline.lines(), f"report: {path.resolve()}"]
+    lines = build_report(inputs, path).lines()
+    path.with_name("headline.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return [*lines, f"report: {path.resolve()}"]
 
 
 def _training(config: Config, provenance: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:

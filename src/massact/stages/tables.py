@@ -22,7 +22,7 @@ def params_of(config: Config) -> Params:
 
 def stems(params: Params) -> list[str]:
     """File stems of every (model, seed)."""
-    return [model if seed == 0 else f"{model}-seed{seed}" for model in params.models for seed in params.seeds]
+    return [f"{model}-seed{seed}" for model in params.models for seed in params.seeds]
 
 
 def all_records(config: Config) -> tuple[pd.DataFrame, list[dict[str, Any]]]:

@@ -1,0 +1,84 @@
+"""How far the tables in this folder are from the committed ones."""
+
+from __future__ import annotations
+
+import io
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from massact.errors import MissingInputError
+
+_TABLE = re.compile(r"^data/(extracted|fits)/.+\.parquet$")
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Largest relative difference of one table's numbers from the committed table's; `where` names its column."""
+
+    path: str
+    relative: float
+    where: str
+
+
+def compare_tables(here: pd.DataFrame, committed: pd.DataFrame) -> tuple[float, str]:
+    """Largest |a - b| / max(|a|, |b|) over numeric columns, and its column; infinite when rows or columns differ.
+
+    >>> compare_tables(pd.DataFrame({"x": [1.0, 2.0]}), pd.DataFrame({"x": [1.0, 2.5]}))
+    (0.2, 'x')
+    """
+    if list(here.columns) != list(committed.columns) or len(here) != len(committed):
+        return float("inf"), "rows or columns"
+    worst, where = 0.0, ""
+    for name in here.columns:
+        a, b = here[name].to_numpy(), committed[name].to_numpy()
+        if not np.issubdtype(a.dtype, np.number):
+            if not np.array_equal(a, b):
+                return float("inf"), str(name)
+            continue
+        relative = _relative(a.astype(np.float64), b.astype(np.float64))
+        if relative > worst:
+            worst, where = relative, str(name)
+    return worst, where
+
+
+def differences_from_committed(root: Path) -> list[Difference]:
+    """Compare every table of dvc.lock with the one dvc.lock at HEAD names, where the remote or cache holds it.
+
+    Raises
+    ------
+    MissingInputError
+        When there is no commit to compare with, or it has no tables.
+    """
+    import dvc.api
+    from dvc.exceptions import DvcException
+    from dvc.repo import Repo
+    from dvc.scm import SCMError
+
+    found: list[Difference] = []
+    try:
+        with Repo(str(root)) as repo:
+            paths = sorted(p for o in repo.index.outs if _TABLE.match(p := str(Path(o.fs_path).relative_to(root))))
+        for path in paths:
+            if (root / path).is_file():
+                committed = dvc.api.read(path, repo=str(root), rev="HEAD", mode="rb")
+                tables = pd.read_parquet(root / path), pd.read_parquet(io.BytesIO(committed))
+                found.append(Difference(path, *compare_tables(*tables)))
+    except (DvcException, SCMError, OSError) as error:
+        raise MissingInputError(f"no committed tables to compare with ({error})", "git commit dvc.lock") from None
+    if not found:
+        raise MissingInputError("no tables here to compare", "make them with: dvc repro")
+    return found
+
+
+def _relative(a: np.ndarray, b: np.ndarray) -> float:
+    same = (a == b) | (np.isnan(a) & np.isnan(b))
+    if same.all():
+        return 0.0
+    if (np.isnan(a) != np.isnan(b)).any():
+        return float("inf")
+    scale = np.maximum(np.abs(a), np.abs(b))
+    return float(np.max(np.abs(a - b)[~same] / scale[~same]))
