@@ -9,7 +9,7 @@ import os
 import socket
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -77,12 +77,9 @@ class RecordStore:
                 os.fsync(file.fileno())
             partial.replace(path)
         except OSError as error:
-            raise MeasureError(
-                f"record {path} ({len(payload)} bytes) cannot be written ({error.strerror})",
-                "free space there or set paths.records to another folder",
-            ) from None
-        finally:
-            partial.unlink(missing_ok=True)
+            with suppress(OSError):
+                partial.unlink()
+            raise self._refused(error, len(payload)) from None
 
     @contextmanager
     def claim(self, key: str) -> Iterator[bool]:
@@ -91,7 +88,10 @@ class RecordStore:
         The claim of a process that has died is taken over.
         """
         path = self.path(key).with_suffix(".claim")
-        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise self._refused(error, 0) from None
         while not _take(path):
             if _abandoned(path):
                 path.unlink(missing_ok=True)
@@ -104,6 +104,12 @@ class RecordStore:
             yield self.read(key) is None
         finally:
             path.unlink(missing_ok=True)
+
+    def _refused(self, error: OSError, needed: int) -> MeasureError:
+        return MeasureError(
+            f"records cannot be written to {self.folder} ({error.strerror}; {needed} bytes needed)",
+            "free space there or set paths.records to another folder",
+        )
 
 
 def _take(path: Path) -> bool:

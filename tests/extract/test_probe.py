@@ -1,0 +1,31 @@
+import numpy as np
+import pytest
+
+from massact.errors import MeasureError
+from massact.extract.probe import chunk, encode
+from massact.train import train_tokenizer
+
+
+def test_chunks_are_consecutive_and_begin_with_the_first_token():
+    ids = np.arange(1, 50)
+    plain = chunk(ids, sequences=3, length=8, first_token=None, text="t")
+    assert np.array_equal(plain.tokens.ravel(), ids[:24])
+    assert plain.first_token == -1
+    led = chunk(ids, sequences=3, length=8, first_token=0, text="t")
+    assert led.tokens[:, 0].tolist() == [0, 0, 0]
+    assert np.array_equal(led.tokens[:, 1:].ravel(), ids[:21])
+    assert led.length == plain.length == 8
+    assert led.sha256 != plain.sha256
+
+
+def test_a_text_too_short_says_how_much_it_holds():
+    with pytest.raises(MeasureError, match="probe.sequences to 2"):
+        chunk(np.arange(20), sequences=3, length=8, first_token=None, text="t")
+
+
+def test_encoding_adds_no_special_tokens(tmp_path):
+    tokenizer = train_tokenizer(["to be or not to be"] * 20, 270)
+    tokenizer.save_pretrained(tmp_path)
+    ids = encode(tmp_path / "tokenizer.json", "to be or not")
+    assert 0 not in ids
+    assert tokenizer.decode(ids.tolist()) == "to be or not"
