@@ -1,0 +1,124 @@
+"""Every wrong value is one line that names the nearest valid ones, before torch is imported."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from massact.errors import ConfigError
+from massact.preflight import preflight
+from massact.settings import steps_of
+
+ROOT = Path(__file__).parents[1]
+CONF = ROOT / "conf"
+
+
+def check(*overrides: str, multirun: bool = False):
+    return preflight(overrides, CONF, multirun=multirun)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        (["model=pythia-71m"], "pythia-70m"),
+        (["modle=pythia-70m"], "model"),
+        (["model=pythia-70m", "checkpoints=list", "checkpoints.steps=[0,1500]"], "1000 or 2000"),
+        (["model=pocket-a", "checkpoints=list", "checkpoints.steps=[3]"], "2 or 4"),
+        (["checkpoints=list"], "checkpoints.steps"),
+        (["model.architecture.n_heads=5"], "4"),
+        (["model=pythia-14m", "model.deduped=true"], "14m"),
+        (["model=pythia-31m", "model.deduped=true"], "31m"),
+        (["model=pythia-1b", "model.seed=2"], "410m"),
+        (["model=pythia-70m", "model.seed=10"], "9"),
+        (["model=pocket-a", "model.deduped=true"], "deduplicated"),
+        (["fit=eq10"], "eq9"),
+        (["protocol.dtype=float8"], "float16"),
+        (["stage=extrakt"], "extract"),
+        (["probe.length=4096"], "tokens"),
+        (["probe.sequences=0"], "paper has 10"),
+        (["probe.sequences=ten"], "probe.sequences"),
+        (["stage=train", "model=pythia-70m"], "trained elsewhere"),
+        (["model=pocket-a,pocket-b"], "-m"),
+        (["model"], "key=value"),
+        (["predictor.regressors.rigde={}"], "ridge"),
+    ],
+)
+def test_a_wrong_value_names_the_nearest_valid_ones(overrides, words):
+    with pytest.raises(ConfigError) as caught:
+        check(*overrides)
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_sweep_is_checked_member_by_member():
+    configs = check("model=pythia-70m,pythia-1b", "checkpoints=quick,log", "fit=eq9,eq14", multirun=True)
+    assert len(configs) == 8
+    assert {c.model.name for c in configs} == {"pythia-70m", "pythia-1b"}
+    with pytest.raises(ConfigError, match="nearest"):
+        check("model=pythia-70m,pythia-3b", multirun=True)
+
+
+@pytest.mark.parametrize("path", sorted(CONF.glob("experiment/*.yaml")), ids=lambda p: p.stem)
+def test_every_experiment_composes(path):
+    assert check(f"experiment={path.stem}")
+
+
+def test_the_paper_is_nine_models_of_37_steps_and_four_forms():
+    configs = check("experiment=paper")
+    assert len(configs) == 36
+    assert all(len(steps_of(config)) == 37 for config in configs)
+    assert all(config.probe.text == "redpajama" and config.probe.sequences == 10 for config in configs)
+
+
+@pytest.mark.parametrize("path", sorted(CONF.glob("model/*.yaml")), ids=lambda p: p.stem)
+def test_every_model_composes_and_is_named_as_its_file(path):
+    (config,) = check(f"model={path.stem}")
+    assert config.model.name == path.stem
+
+
+def test_no_key_is_in_both_params_and_conf():
+    import yaml
+
+    params = set(yaml.safe_load((ROOT / "params.yaml").read_text()))
+    for path in CONF.rglob("*.yaml"):
+        content = yaml.safe_load(path.read_text()) or {}
+        assert not params & set(content), path
+
+
+def run(*arguments: str) -> tuple[subprocess.CompletedProcess[str], float]:
+    began = time.perf_counter()
+    done = subprocess.run([sys.executable, "run.py", *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
+    return done, time.perf_counter() - began
+
+
+def test_the_command_line_refuses_in_one_line_with_status_2():
+    done, _ = run("model=pythia-71m")
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert done.stderr.startswith("massact: model = pythia-71m is not known; nearest: pythia-1")
+
+
+def test_help_imports_neither_torch_nor_mlflow_and_is_quick():
+    code = (
+        "import sys, runpy\nsys.argv = ['run.py', '--help']\n"
+        "try:\n    runpy.run_path('run.py', run_name='__main__')\n"
+        "except SystemExit:\n    pass\n"
+        "sys.exit(bool({'torch', 'mlflow', 'transformers', 'sklearn'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+    assert "pythia-70m" in done.stdout
+    seconds = min(run("--help")[1] for _ in range(3))
+    assert seconds < 2
+
+
+def test_wrong_values_are_refused_before_torch_is_imported():
+    code = (
+        "import sys\nfrom pathlib import Path\nfrom massact.preflight import preflight\n"
+        "preflight(['model=pythia-12b'], Path('conf'), multirun=False)\nsys.exit('torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
