@@ -1,0 +1,87 @@
+"""Figures in the page: inline SVG that follows the page's colours, or PNG when the SVG is too heavy."""
+
+from __future__ import annotations
+
+import base64
+import io
+import re
+from pathlib import Path
+
+import matplotlib as mpl
+from matplotlib.figure import Figure
+
+from massact.report.axes import FULL_WIDTH, INK, MUTED, RULE, STYLE
+from massact.report.markup import Html, safe, tag
+
+_VARIABLES = {INK: "var(--ink)", MUTED: "var(--muted)", RULE: "var(--rule)"}
+_RESOLUTIONS = (170, 120, 85)  # dots per inch, tried in turn
+_NO_METADATA = {"Date": None, "Creator": None, "Format": None, "Type": None}
+
+
+class Embedder:
+    """Numbers the figures of one page and keeps each below `limit` bytes where it can."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.count = 0
+
+    def figure(self, figure: Figure, alt: str, *caption: str | Html) -> Html:
+        """The figure with its number, caption, and `alt` for readers who do not see it."""
+        self.count += 1
+        picture = self._picture(figure, alt)
+        number = tag("b", f"Figure {self.count}. ")
+        return tag("figure", picture, tag("figcaption", number, *caption), id=f"figure-{self.count}")
+
+    def _picture(self, figure: Figure, alt: str) -> Html:
+        width = f"{min(100.0, 100 * figure.get_figwidth() / FULL_WIDTH):.4g}%"
+        vector = inline_svg(figure, f"f{self.count}", alt, width)
+        if len(vector.encode()) <= self.limit:
+            return vector
+        encoded = ""
+        for dpi in _RESOLUTIONS:
+            encoded = base64.b64encode(png_bytes(figure, dpi)).decode()
+            if len(encoded) <= self.limit:
+                break
+        return Html(f'<img style="width:{width}" src="data:image/png;base64,{encoded}" alt="{safe(alt)}">')
+
+
+def inline_svg(figure: Figure, prefix: str, alt: str, width: str) -> Html:
+    """SVG markup for inside a page: no prolog, ids unique to `prefix`, the page's colours for ink and rules."""
+    buffer = io.StringIO()
+    with mpl.rc_context(STYLE):
+        figure.savefig(buffer, format="svg", metadata=_NO_METADATA)
+    text = buffer.getvalue()
+    body = text[text.index(">", text.index("<svg")) + 1 : text.rindex("</svg>")]
+    body = re.sub(r"<metadata>.*?</metadata>", "", body, flags=re.DOTALL)
+    body = re.sub(r"\s*<!--.*?-->", "", body, flags=re.DOTALL)
+    body = re.sub(r' (d|x|y)="[^"]*"', lambda match: re.sub(r"(\.\d\d)\d+", r"\1", match[0]), body)
+    body = _own_ids(body, prefix)
+    for colour, variable in _VARIABLES.items():
+        body = body.replace(colour, variable)
+    body = re.sub(r"'DejaVu Sans'", "var(--sans)", body)
+    points = " ".join(f"{72 * inches:.6g}" for inches in figure.get_size_inches())
+    return Html(
+        f'<svg role="img" aria-label="{safe(alt)}" viewBox="0 0 {points}" style="width:{width}">{body.strip()}</svg>'
+    )
+
+
+def png_bytes(figure: Figure, dpi: int) -> bytes:
+    """The figure on white as PNG; the same figure gives the same bytes."""
+    buffer = io.BytesIO()
+    with mpl.rc_context(STYLE):
+        figure.savefig(buffer, format="png", dpi=dpi, facecolor="white", metadata={"Software": None})
+    return buffer.getvalue()
+
+
+def save_png(figure: Figure, path: Path, dpi: int = 170) -> Path:
+    """Write the figure as PNG."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(png_bytes(figure, dpi))
+    return path
+
+
+def _own_ids(body: str, prefix: str) -> str:
+    """Drop ids nothing refers to (they repeat from figure to figure) and prefix the others."""
+    used = set(re.findall(r'(?:href="#|url\(#)([^")]+)', body))
+    body = re.sub(r' id="([^"]+)"', lambda m: f' id="{prefix}-{m[1]}"' if m[1] in used else "", body)
+    return re.sub(r'(href="#|url\(#)', rf"\g<1>{prefix}-", body)

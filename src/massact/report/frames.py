@@ -1,0 +1,58 @@
+"""Rows and columns of tables, with types a checker can follow."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Bool, Float
+from numpy import ndarray
+
+
+def where(frame: pd.DataFrame, **values: Any) -> pd.DataFrame:
+    """Rows whose columns have these values.
+
+    >>> where(pd.DataFrame({"layer": [0, 1], "r2": [0.5, 0.9]}), layer=1)["r2"].tolist()
+    [0.9]
+    """
+    keep = np.ones(len(frame), dtype=bool)
+    for column, value in values.items():
+        keep &= (frame[column] == value).to_numpy(dtype=bool)
+    return select(frame, keep)
+
+
+def select(frame: pd.DataFrame, keep: Bool[ndarray, " row"]) -> pd.DataFrame:
+    """Rows where `keep` is true."""
+    return pd.DataFrame(frame.loc[keep])
+
+
+def numbers(frame: pd.DataFrame, column: str) -> Float[ndarray, " row"]:
+    """A column as floats."""
+    return np.asarray(frame[column], dtype=float)
+
+
+def words(frame: pd.DataFrame, column: str) -> list[str]:
+    """A column as strings."""
+    return [str(value) for value in frame[column]]
+
+
+def distinct(frame: pd.DataFrame, column: str) -> list[str]:
+    """The different strings of a column, in order of appearance."""
+    return list(dict.fromkeys(words(frame, column)))
+
+
+def layers_of(frame: pd.DataFrame) -> list[int]:
+    """The different layers, ascending."""
+    return sorted({int(layer) for layer in frame["layer"]})
+
+
+def rows_of(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """Rows as dicts."""
+    return [{str(key): value for key, value in row.items()} for row in frame.to_dict("records")]
+
+
+def median(values: Float[ndarray, " value"]) -> float:
+    """Median of the finite values, NaN where there are none."""
+    finite = values[np.isfinite(values)]
+    return float(np.median(finite)) if len(finite) else float("nan")

@@ -1,0 +1,187 @@
+"""What a report is made from, and how its parts are named on the page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from massact.errors import TableError
+from massact.fit.table import ARCHITECTURE, FORM_PARAMETERS, fits_schema
+from massact.predict.table import PREDICTIONS, SCORES
+from massact.report.frames import rows_of, where, words
+from massact.tables import Schema
+from massact.trajectories.table import RECORDS, TRAJECTORIES
+
+RUN = ["family", "recipe", "model", "seed"]
+SLICE = ["recipe", "form", "quantity"]
+BASELINES = ("mean", "nearest")
+FORM_NAMES = {
+    "eq9": "Eq. 9",
+    "eq14": "Eq. 14",
+    "step1": "first-order step",
+    "step2": "second-order step",
+}
+PARAMETER_NAMES = {
+    "lambda": "λ",
+    "gamma": "γ",
+    "beta": "β",
+    "tau": "τ",
+    "tau0": "τ₀",
+    "t0": "t₀",
+    "A1": "A₁",
+    "A2": "A₂",
+    "zeta": "ζ",
+    "omega": "ω",
+}
+
+
+Slice = tuple[str, str, str]
+
+
+class Run(NamedTuple):
+    """One training run that was measured."""
+
+    family: str
+    recipe: str
+    model: str
+    seed: int
+
+
+@dataclass(frozen=True)
+class ReportInputs:
+    """The tables of all models. Any part may be empty: its section then says how to make it.
+
+    Parameters
+    ----------
+    trajectories, records, scores, predictions
+        Schemas TRAJECTORIES, RECORDS (at least the last step of each model), SCORES and PREDICTIONS.
+    fits
+        By form (a key of `FORM_PARAMETERS`), each of `fits_schema(form)`.
+    provenance
+        One dict a model: hashes of weights and tokens, revisions, number format, protocol version, architecture.
+    training
+        By model: recipe, architecture and loss log of models trained here.
+    suspects
+        One sentence for each checkpoint that is not what it claims.
+    """
+
+    trajectories: pd.DataFrame = field(default_factory=pd.DataFrame)
+    records: pd.DataFrame = field(default_factory=pd.DataFrame)
+    fits: Mapping[str, pd.DataFrame] = field(default_factory=dict)
+    scores: pd.DataFrame = field(default_factory=pd.DataFrame)
+    predictions: pd.DataFrame = field(default_factory=pd.DataFrame)
+    provenance: Sequence[Mapping[str, Any]] = ()
+    training: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    suspects: Sequence[str] = ()
+
+    def checked(self) -> ReportInputs:
+        """The same inputs with every table that has rows validated, and empty fits left out.
+
+        Raises
+        ------
+        TableError
+            A table with rows that does not have its schema, or fits of an unknown form.
+        """
+        unknown = sorted(set(self.fits) - set(FORM_PARAMETERS))
+        if unknown:
+            raise TableError(f"fits of unknown forms {unknown}", f"known forms: {', '.join(FORM_PARAMETERS)}")
+        return replace(
+            self,
+            trajectories=_checked(self.trajectories, TRAJECTORIES),
+            records=_checked(self.records, RECORDS),
+            fits={
+                form: _checked(self.fits[form], fits_schema(form))
+                for form in FORM_PARAMETERS
+                if form in self.fits and len(self.fits[form])
+            },
+            scores=_checked(self.scores, SCORES),
+            predictions=_checked(self.predictions, PREDICTIONS),
+        )
+
+    @property
+    def runs(self) -> list[Run]:
+        """Every measured training run, by recipe, family, name and seed."""
+        if self.trajectories.empty:
+            return []
+        return runs_of(self.trajectories)
+
+    @property
+    def main_form(self) -> str | None:
+        """The form whose regimes and targets are shown first: Eq. 9 where it was fitted."""
+        return next(iter(self.fits), None)
+
+
+def runs_of(frame: pd.DataFrame) -> list[Run]:
+    """The runs a table has rows of, by recipe, family, name and seed."""
+    rows = rows_of(pd.DataFrame(frame[RUN]).drop_duplicates())
+    found = [Run(str(row["family"]), str(row["recipe"]), str(row["model"]), int(row["seed"])) for row in rows]
+    return sorted(found, key=lambda run: (run.recipe, *run))
+
+
+def of_run(frame: pd.DataFrame, run: Run) -> pd.DataFrame:
+    """Rows of one run."""
+    return frame if frame.empty else where(frame, **run._asdict())
+
+
+def slices(frame: pd.DataFrame) -> list[Slice]:
+    """Every (recipe, form, quantity) that was scored; Eq. 9's ratio of each recipe first."""
+    if frame.empty:
+        return []
+    rows = set(zip(*(words(frame, name) for name in SLICE), strict=True))
+    order = list(FORM_PARAMETERS)
+    return sorted(rows, key=lambda s: (s[2] != "ratio", order.index(s[1]) if s[1] in order else 9, s))
+
+
+def of_slice(frame: pd.DataFrame, which: Slice) -> pd.DataFrame:
+    """Rows of one (recipe, form, quantity)."""
+    return where(frame, **dict(zip(SLICE, which, strict=True)))
+
+
+def labels(runs: Sequence[Run]) -> dict[Run, str]:
+    """Names on the page: the model, with its seed and recipe only where they are needed to tell runs apart."""
+    named = {}
+    for run in runs:
+        same = [other for other in runs if other.model == run.model]
+        parts = [run.model]
+        if run.seed or len({other.seed for other in same}) > 1:
+            parts.append(f"seed {run.seed}")
+        if len({other.recipe for other in same}) > 1:
+            parts.append(run.recipe)
+        if len({other.family for other in same}) > 1:
+            parts.append(run.family)
+        named[run] = ", ".join(parts)
+    return named
+
+
+def form_name(form: str) -> str:
+    """A form as the paper calls it."""
+    return FORM_NAMES.get(form, form)
+
+
+def target_name(target: str) -> str:
+    """A fit parameter or derived quantity for reading."""
+    return PARAMETER_NAMES.get(target, target.replace("_", " ").replace("f start", "f(0)").replace("f end", "f(T)"))
+
+
+def architecture_of(inputs: ReportInputs, run: Run) -> dict[str, Any]:
+    """The numbers of a run's architecture from provenance, training log or fits; empty where none says."""
+    for entry in inputs.provenance:
+        same = entry.get("model") == run.model and entry.get("seed", run.seed) == run.seed
+        if same and isinstance(entry.get("architecture"), Mapping):
+            return dict(entry["architecture"])
+    known = inputs.training.get(run.model, {}).get("architecture")
+    if isinstance(known, Mapping):
+        return dict(known)
+    for frame in inputs.fits.values():
+        for row in rows_of(of_run(frame, run))[:1]:
+            return {name: row[name] for name in ARCHITECTURE}
+    return {}
+
+
+def _checked(frame: pd.DataFrame | None, schema: Schema) -> pd.DataFrame:
+    if frame is None or frame.empty:
+        return pd.DataFrame(columns=list(schema.columns))
+    return schema.validate(frame)

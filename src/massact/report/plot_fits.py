@@ -1,0 +1,163 @@
+"""Figures of curve fits: overlays with residuals, and R2 layer by layer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from jaxtyping import Float
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from numpy import ndarray
+
+from massact.fit.table import FORM_PARAMETERS
+from massact.report.axes import (
+    FORM_COLOURS,
+    FULL_WIDTH,
+    INK,
+    MUTED,
+    STYLE,
+    half_widths,
+    new_figure,
+    spread_layers,
+    step_axis,
+    step_grid,
+    value_axis,
+)
+from massact.report.frames import layers_of, numbers, rows_of, where
+from massact.report.inputs import Run, form_name, of_run
+from massact.report.plot_trajectories import QUANTITY_LABELS
+
+FORM_LINES: dict[str, dict[str, Any]] = {
+    "eq9": {"lw": 2.6, "alpha": 0.65},
+    "eq14": {"lw": 1.0, "ls": (0, (4, 2))},
+    "step1": {"lw": 1.1, "ls": (0, (1, 1.2))},
+    "step2": {"lw": 1.1, "ls": (0, (5, 1.5, 1, 1.5))},
+}
+R2_FLOOR = 0.0
+
+
+def overlay_figure(
+    trajectories: pd.DataFrame, fits: Mapping[str, pd.DataFrame], run: Run, quantity: str = "ratio"
+) -> Figure:
+    """First, middle and last layer of a run: measured points with 95 % error bars, every form, and residuals."""
+    rows = where(of_run(trajectories, run), quantity=quantity)
+    of_layer = {form: _by_layer(of_run(frame, run), quantity) for form, frame in fits.items()}
+    layers = layers_of(rows)
+    chosen = list(dict.fromkeys(layers[at] for at in (0, len(layers) // 2, len(layers) - 1)))
+    with mpl.rc_context(STYLE):
+        figure = new_figure(FULL_WIDTH * min(1.0, 0.12 + 0.34 * len(chosen)), 3.5)
+        upper, lower = figure.subplots(2, len(chosen), squeeze=False, sharex=True, height_ratios=[2.6, 1])
+        for at, layer in enumerate(chosen):
+            series = where(rows, layer=layer).sort_values("step")
+            found = {form: by_layer[layer] for form, by_layer in of_layer.items() if layer in by_layer}
+            _panel(upper[at], lower[at], series, found)
+            first = next(iter(found.values()), None)
+            regime = "" if first is None else f" · {str(first['regime']).replace('_', ' ')}"
+            upper[at].set_title(f"layer {layer}{regime}")
+        upper[0].set_ylabel(QUANTITY_LABELS[quantity])
+        lower[0].set_ylabel("residual")
+        columns = len(fits) + 1 if len(chosen) > 1 else 2
+        figure.legend(handles=form_handles(fits), loc="outside upper left", ncols=columns, handlelength=2.6)
+        return figure
+
+
+def r2_figure(fits: Mapping[str, pd.DataFrame], runs: Sequence[Run], named: Mapping[Run, str], quantity: str) -> Figure:
+    """R2 of each form at each layer, one panel a run; R2 below zero is drawn as a triangle on the floor."""
+    with mpl.rc_context(STYLE):
+        columns = min(4, max(2, len(runs)))
+        lines = -(-len(runs) // columns)
+        figure = new_figure(FULL_WIDTH, 0.5 + 1.75 * lines)
+        grid = figure.subplots(lines, columns, squeeze=False, sharey=True).ravel()
+        for axes, run in zip(grid, runs, strict=False):
+            _r2_panel(axes, {form: _by_layer(of_run(frame, run), quantity) for form, frame in fits.items()})
+            axes.set_title(named[run])
+        for axes in grid[len(runs) :]:
+            axes.remove()
+        for axes in grid[: len(runs) : columns]:
+            axes.set_ylabel("R²")
+        figure.legend(handles=_dots(fits), loc="outside upper left", ncols=len(fits))
+        return figure
+
+
+def form_handles(fits: Mapping[str, pd.DataFrame]) -> list[Line2D]:
+    """Legend entries of the measured points and the fitted forms."""
+    measured = Line2D([], [], color=INK, marker="o", ls="", label="measured, ±95 % over sequences")
+    return [
+        measured,
+        *(Line2D([], [], color=FORM_COLOURS[form], label=form_name(form), **FORM_LINES[form]) for form in fits),
+    ]
+
+
+def evaluate(form: str, row: Mapping[str, Any], steps: Float[ndarray, " step"]) -> Float[ndarray, " step"] | None:
+    """The fitted curve at these steps, None where the row has no finite parameters or the curve none there."""
+    from massact.fit import curve_values
+
+    parameters = {name: float(row[name]) for name in FORM_PARAMETERS[form]}
+    if not all(np.isfinite(value) for value in parameters.values()):
+        return None
+    with np.errstate(all="ignore"):
+        values = np.asarray(curve_values(form, parameters, steps), dtype=float)
+    return values if np.isfinite(values).any() else None
+
+
+def _by_layer(rows: pd.DataFrame, quantity: str) -> dict[int, dict[str, Any]]:
+    return {int(row["layer"]): row for row in rows_of(where(rows, quantity=quantity))}
+
+
+def _panel(upper: Axes, lower: Axes, series: pd.DataFrame, found: Mapping[str, dict[str, Any]]) -> None:
+    steps, values = numbers(series, "step"), numbers(series, "value")
+    half = np.nan_to_num(half_widths(series))
+    last, missing, reach = float(steps.max()), [], []
+    for form, row in found.items():
+        grid = step_grid(last)
+        curve, at_steps = evaluate(form, row, grid), evaluate(form, row, steps)
+        if curve is None or at_steps is None:
+            missing.append(form_name(form))
+            continue
+        style = {"color": FORM_COLOURS[form], **FORM_LINES[form]}
+        upper.plot(grid, curve, **style)
+        lower.plot(steps, values - at_steps, **style)
+        reach.append(float(np.nanmax(np.abs(values - at_steps))))
+    upper.errorbar(steps, values, half, fmt="o", ms=2.4, color=INK, elinewidth=0.7, zorder=3)
+    lower.fill_between(steps, -half, half, color=MUTED, alpha=0.2, lw=0)
+    lower.axhline(0, color=MUTED, lw=0.6)
+    low, high = float((values - half).min()), float((values + half).max())
+    pad = 0.08 * (high - low) or 0.1 * abs(high) or 1.0
+    value_axis(upper, low, high, wide=np.inf)
+    value_axis(lower, low, high, wide=np.inf)
+    upper.set_ylim(low - pad, high + pad)
+    lower.set_ylim(*(np.array([-1.25, 1.25]) * (max(min(reach, default=0.0), float(half.max())) or pad)))
+    step_axis(upper, last, label=False)
+    step_axis(lower, last)
+    if missing:
+        upper.text(0.02, 0.02, "no fit: " + ", ".join(missing), transform=upper.transAxes, color=MUTED, va="bottom")
+
+
+def _r2_panel(axes: Axes, of_form: Mapping[str, Mapping[int, dict[str, Any]]]) -> None:
+    layers = sorted({layer for by_layer in of_form.values() for layer in by_layer})
+    width = 0.5 / max(1, len(of_form) - 1)
+    for at, (form, by_layer) in enumerate(of_form.items()):
+        shift = (at - (len(of_form) - 1) / 2) * width if len(layers) <= 16 else 0.0
+        found = [(layer + shift, float(row["r2"])) for layer, row in by_layer.items() if np.isfinite(row["r2"])]
+        inside = [(x, y) for x, y in found if y >= R2_FLOOR]
+        below = [x for x, y in found if y < R2_FLOOR]
+        style = {"color": FORM_COLOURS[form], "ls": "", "clip_on": False}
+        if inside:  # an empty line that is not clipped has no extent, and the layout fails
+            axes.plot([x for x, _ in inside], [y for _, y in inside], marker="o", ms=3.6, **style)
+        if below:
+            axes.plot(below, [R2_FLOOR] * len(below), marker="v", ms=4, **style)
+    places = spread_layers(len(layers), 9)
+    axes.set_xticks([layers[at] for at in places])
+    axes.set_xlim((layers[0] if layers else 0) - 0.6, (layers[-1] if layers else 0) + 0.6)
+    axes.set_ylim(R2_FLOOR, 1.0)
+    axes.set_xlabel("layer")
+    axes.grid(axis="x", visible=False)
+
+
+def _dots(fits: Mapping[str, pd.DataFrame]) -> list[Line2D]:
+    return [Line2D([], [], color=FORM_COLOURS[f], marker="o", ms=4, ls="", label=form_name(f)) for f in fits]

@@ -1,0 +1,109 @@
+"""Sections 4 and 5: curve fits and how good they are."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from massact.report.embed import Embedder
+from massact.report.frames import median, numbers, rows_of, where, words
+from massact.report.inputs import ReportInputs, Run, form_name, labels, of_run, runs_of
+from massact.report.markup import Html, join, number, paragraph, table
+from massact.report.plot_fits import overlay_figure, r2_figure
+from massact.report.sections_measured import counted, missing
+from massact.trajectories.table import QUANTITIES
+
+MOST_OVERLAYS = 12
+TIE = 0.1  # AICc units; closer forms are not told apart
+_READING = (
+    "Below, measured minus fitted, scaled to the best form: worse ones leave the panel. What to see: residuals that "
+    "run together on one side of zero mean that the form has the wrong shape there, whatever its R²; outside the grey "
+    "band a curve misses by more than the probe text explains. What not to trust: a curve beyond the last point."
+)
+CURVE = ["family", "recipe", "model", "seed", "layer"]
+
+
+def overlays_section(inputs: ReportInputs, embed: Embedder) -> Html:
+    """Section 4: forms over points, residuals below."""
+    runs = [run for run in inputs.runs if any(len(of_run(frame, run)) for frame in inputs.fits.values())]
+    if not runs:
+        return missing("There are no fits yet.")
+    named = labels(inputs.runs)
+    figures = [
+        embed.figure(
+            overlay_figure(inputs.trajectories, inputs.fits, run),
+            f"Measured ratio of the first, middle and last layer of {named[run]} with fitted curves, residuals below.",
+            f"{named[run]}: ratio of the first, middle and last layer. " + (_READING if run == runs[0] else ""),
+        )
+        for run in runs[:MOST_OVERLAYS]
+    ]
+    rest = runs[MOST_OVERLAYS:]
+    left_out = f"Not drawn, to keep the page small: {', '.join(named[run] for run in rest)}." if rest else ""
+    return join([*figures, paragraph(left_out, class_="note") if rest else ""])
+
+
+def quality_section(inputs: ReportInputs, embed: Embedder) -> Html:
+    """Section 5: R2 by layer, and a table by form."""
+    if not inputs.fits:
+        return missing("There are no fits yet.")
+    runs = inputs.runs or _fitted_runs(inputs)
+    parts = []
+    if any(len(where(frame, quantity="ratio")) for frame in inputs.fits.values()):
+        parts.append(
+            embed.figure(
+                r2_figure(inputs.fits, runs, labels(runs), "ratio"),
+                "R squared of every fitted form at each layer, one panel a model.",
+                "R² of the ratio curves, layer by layer; a triangle on the floor is below zero. What not to trust: R² "
+                " weighs large values most, so a curve that misses only the early rise still scores well.",
+            )
+        )
+    header = ["quantity", "form", "curves", "median R²", "R² ≥ 0.95", "AICc wins", "regimes"]
+    rows = [
+        _quality_row(frame, quantity, form, wins(inputs, quantity)[form])
+        for quantity in QUANTITIES
+        for form, frame in inputs.fits.items()
+        if len(where(frame, quantity=quantity))
+    ]
+    note = paragraph(
+        f"AICc wins: curves on which no other form has an AICc lower by more than {TIE}. Eq. 9 and Eq. 14 are the same "
+        "family of curves written in two ways, so both win together where either does. A regime says what the trained "
+        "range shows: a plateau, a peak without its plateau, a rise that goes on, nothing, or a fit that failed.",
+        class_="note",
+    )
+    return join([*parts, table(header, rows, words=(0, 1, 6)), note])
+
+
+def wins(inputs: ReportInputs, quantity: str) -> dict[str, int]:
+    """On how many curves each form has the lowest AICc, ties within `TIE` counted for each."""
+    curves: dict[tuple[Any, ...], dict[str, float]] = {}
+    for form, frame in inputs.fits.items():
+        for row in rows_of(where(frame, quantity=quantity)):
+            if np.isfinite(row["aicc"]):
+                curves.setdefault(tuple(row[name] for name in CURVE), {})[form] = float(row["aicc"])
+    won = dict.fromkeys(inputs.fits, 0)
+    for aicc in curves.values():
+        for form, value in aicc.items():
+            won[form] += value <= min(aicc.values()) + TIE
+    return won
+
+
+def _quality_row(frame: pd.DataFrame, quantity: str, form: str, won: int) -> list[str]:
+    rows = where(frame, quantity=quantity)
+    r2 = numbers(rows, "r2")
+    regimes = Counter(words(rows, "regime"))
+    return [
+        quantity,
+        form_name(form),
+        str(len(rows)),
+        number(median(r2)),
+        str(int((r2 >= 0.95).sum())),
+        str(won),
+        counted(regimes),
+    ]
+
+
+def _fitted_runs(inputs: ReportInputs) -> list[Run]:
+    return runs_of(pd.concat(list(inputs.fits.values())))

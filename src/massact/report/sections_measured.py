@@ -1,0 +1,221 @@
+"""Sections 1 to 3: headline and models, trajectories, maps."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+import pandas as pd
+
+from massact.report.embed import Embedder
+from massact.report.frames import layers_of, numbers, rows_of, where
+from massact.report.headline import Headline
+from massact.report.inputs import ReportInputs, Run, architecture_of, form_name, labels, of_run, target_name
+from massact.report.markup import MISSING, Html, fixed, items, join, number, paragraph, plural, table, tag
+from massact.report.plot_trajectories import chunks, heatmap_figure, trajectories_figure
+
+EARLY_PEAK = ("plateau_seen", "peak_without_plateau")
+MANY_LAYERS = 12
+
+
+def missing(what: str, command: str = "dvc repro") -> Html:
+    """The one sentence of a section that has no input."""
+    return paragraph(f"{what} Make them with: ", tag("code", command), ".", class_="missing")
+
+
+def headline_section(inputs: ReportInputs, found: Headline) -> Html:
+    """Section 1: numbers, warnings about checkpoints, the table of models."""
+    return join([_tiles(found), _suspects(inputs), _models(inputs)])
+
+
+def trajectories_section(inputs: ReportInputs, embed: Embedder) -> Html:
+    """Section 2: every layer's curve of every run."""
+    runs = inputs.runs
+    if not runs:
+        return missing("There are no trajectories yet.")
+    named, figures = labels(runs), []
+    for group in chunks(runs):
+        sequences = int(min(numbers(of_run(inputs.trajectories, run), "n_sequences").min() for run in group))
+        band = (
+            "With one probe sequence there is no band: how far another text would move these curves is unknown."
+            if sequences < 2
+            else f"Bands are 95 % intervals over {sequences} probe sequences: they say how the text moves the curve, "
+            "nothing about another training seed."
+        )
+        figures.append(
+            embed.figure(
+                trajectories_figure(inputs.trajectories, group, named),
+                "Curves over training steps of the ratio, the largest activation and the median, one line a layer, for "
+                + ", ".join(named[run] for run in group)
+                + ".",
+                f"What to see: when each layer leaves its start, whether it peaks, and where top-1 leaves the median. "
+                f"{band} Scales are shared within a column. The step axis is logarithmic and linear below step 1, "
+                "so that step 0 has its true place.",
+            )
+        )
+    return join([_recipes(runs), *figures])
+
+
+def heatmap_section(inputs: ReportInputs, embed: Embedder) -> Html:
+    """Section 3: step x layer."""
+    runs = inputs.runs
+    if not runs or where(inputs.trajectories, quantity="ratio").empty:
+        return missing("There are no ratios yet.")
+    named = labels(runs)
+    return join(
+        embed.figure(
+            heatmap_figure(inputs.trajectories, group, named),
+            "Maps of the ratio by training step and layer for " + ", ".join(named[run] for run in group) + ".",
+            "Ratio by step and layer, layer 0 (the first block) at the bottom. What to see: at which depth the spike "
+            "appears first and where it stays. Each cell reaches halfway to the next checkpoint: wide cells are few "
+            "measurements, not slow change.",
+        )
+        for group in chunks(runs, 8)
+    )
+
+
+def _tiles(found: Headline) -> Html:
+    best, top = found.best_held_out, found.max_ratio
+    r2 = found.median_r2
+    leader = max(r2, key=lambda form: r2[form]) if r2 else None
+    tiles = [
+        (
+            "measured",
+            plural(found.models, "model"),
+            f"{found.checkpoints:,} checkpoints, {found.layers:,} layer curves",
+        ),
+        (
+            "largest ratio",
+            number(top.value if top else None),
+            f"{top.model}, layer {top.layer}, step {top.step:,}" if top else "nothing measured yet",
+        ),
+        (
+            "median R² of ratio curves",
+            number(r2[leader]) if leader else MISSING,
+            ", ".join(f"{form_name(form)} {number(value)}" for form, value in r2.items()) or "nothing fitted yet",
+        ),
+        (
+            "best R² on architectures held out",
+            fixed(best.r2) if best else MISSING,
+            f"{target_name(best.target)} of {best.quantity} by {best.regressor.replace('_', ' ')}; best baseline "
+            f"{fixed(best.baseline)}; {plural(best.n_architectures, 'architecture')}; the best of "
+            f"{plural(best.n_candidates, 'score')}, so it flatters"
+            if best
+            else "nothing scored yet",
+        ),
+    ]
+    return tag(
+        "div",
+        *(tag("div", tag("span", name), tag("strong", value), tag("small", note)) for name, value, note in tiles),
+        class_="tiles",
+    )
+
+
+def _suspects(inputs: ReportInputs) -> Html:
+    if not inputs.suspects:
+        return Html("")
+    count = len(inputs.suspects)
+    verb = "is not what it claims" if count == 1 else "are not what they claim"
+    inside = "It is inside the curves below." if count == 1 else "They are inside the curves below."
+    return tag(
+        "aside",
+        paragraph(tag("b", f"{plural(count, 'checkpoint')} {verb}."), f" {inside}"),
+        items(inputs.suspects),
+    )
+
+
+def _models(inputs: ReportInputs) -> Html:
+    runs = inputs.runs
+    if not runs:
+        return missing("There are no measurements yet.", "make repro")
+    named = labels(runs)
+    header = [
+        "model",
+        "recipe",
+        "layers",
+        "width",
+        "heads",
+        "MLP",
+        "ratio at the last step, layer by layer",
+        "spike at the last step",
+        "shape of the ratio curves",
+    ]
+    rows = []
+    for run in runs:
+        shape = architecture_of(inputs, run)
+        numbers = [number(shape.get(name)) for name in ("n_layers", "d_model", "n_heads", "d_mlp")]
+        rows.append(
+            [named[run], run.recipe, *numbers, _end_ratios(inputs, run), _spike(inputs, run), _shapes(inputs, run)]
+        )
+    note = paragraph(
+        "The spike is where the largest |h| of the layer with the highest ratio sits: its position in the sequence and "
+        "its dimension in the residual stream, with the share of probe sequences that agree. An early peak has its "
+        "maximum inside the trained range; a log rise is still rising at the last step: its later course is unknown.",
+        class_="note",
+    )
+    return join([table(header, rows, words=(0, 1, 6, 7, 8)), note])
+
+
+def _end_ratios(inputs: ReportInputs, run: Run) -> str:
+    rows = where(of_run(inputs.trajectories, run), quantity="ratio")
+    if rows.empty:
+        return MISSING
+    end = where(rows, step=rows["step"].max()).sort_values("layer")
+    layers, values = layers_of(end), numbers(end, "value")
+    if len(values) <= MANY_LAYERS:
+        return " · ".join(map(number, values))
+    top, middle = int(np.argmax(values)), len(values) // 2
+    return (
+        f"{number(values[0])} (first) · {number(values[middle])} (layer {layers[middle]}) · "
+        f"{number(values[-1])} (last); largest {number(values[top])} at layer {layers[top]}"
+    )
+
+
+def _spike(inputs: ReportInputs, run: Run) -> str:
+    rows = of_run(inputs.records, run)
+    if rows.empty:
+        return MISSING
+    end = where(rows, step=rows["step"].max())
+    ratios = {layer: _ratio(where(end, layer=layer)) for layer in layers_of(end)}
+    layer = max(ratios, key=lambda at: ratios[at])
+    at = where(end, layer=layer)
+    return f"layer {layer}, {_agreed(at, 'token')}, {_agreed(at, 'dimension')}"
+
+
+def _ratio(rows: pd.DataFrame) -> float:
+    return float(numbers(rows, "top1").mean() / max(numbers(rows, "median").mean(), np.finfo(float).tiny))
+
+
+def _agreed(rows: pd.DataFrame, noun: str) -> str:
+    counts = Counter(int(value) for value in rows[f"{noun}1"])
+    place, count = min(counts.items(), key=lambda item: (-item[1], item[0]))
+    return f"{noun} {place} ({count}/{len(rows)})"
+
+
+def _shapes(inputs: ReportInputs, run: Run) -> str:
+    form = inputs.main_form
+    rows = [] if form is None else rows_of(where(of_run(inputs.fits[form], run), quantity="ratio"))
+    if not rows:
+        return MISSING
+    early = [row["regime"] in EARLY_PEAK and np.isfinite(row["peak_step"]) for row in rows]
+    return counted(
+        Counter("early peak" if peak else str(row["regime"]) for peak, row in zip(early, rows, strict=True)),
+        f"/{len(rows)}",
+    )
+
+
+def counted(kinds: Counter[str], of: str = "") -> str:
+    """Kinds with their counts, the most frequent first."""
+    order = sorted(kinds.items(), key=lambda kind: (-kind[1], kind[0]))
+    return ", ".join(f"{kind.replace('_', ' ')} {count}{of}" for kind, count in order)
+
+
+def _recipes(runs: list[Run]) -> Html:
+    recipes = sorted({run.recipe for run in runs})
+    if len(recipes) < 2:
+        return Html("")
+    return paragraph(
+        f"{len(recipes)} training recipes are shown ({', '.join(recipes)}). A step of one is not a step of another: "
+        "compare the shapes across recipes, not the steps.",
+        class_="note",
+    )

@@ -1,0 +1,169 @@
+"""Sections 6 and 7: what can be told from an architecture, and how far to believe it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from massact.fit.table import FORM_PARAMETERS
+from massact.predict.table import SPLITS
+from massact.report.embed import Embedder
+from massact.report.frames import distinct, numbers, rows_of, where
+from massact.report.inputs import BASELINES, ReportInputs, Slice, form_name, of_slice, slices, target_name
+from massact.report.markup import Html, fixed, folded, join, number, paragraph, plural, table, tag
+from massact.report.plot_predictions import SPLIT_NAMES, best_regressors, predictions_figure
+from massact.report.sections_measured import missing
+
+FEW = 10  # architectures; below, a held-out score is about these few
+
+
+def predictions_section(inputs: ReportInputs, embed: Embedder) -> Html:
+    """Section 6: predicted against fitted, one figure a recipe (Eq. 9's ratio where it was scored)."""
+    if inputs.predictions.empty or inputs.scores.empty:
+        return missing("There are no out-of-sample predictions yet.")
+    figures = []
+    for which in _first_of_each_recipe(slices(inputs.predictions)):
+        scores = of_slice(inputs.scores, which)
+        if not best_regressors(scores):
+            continue
+        figures.append(
+            embed.figure(
+                predictions_figure(of_slice(inputs.predictions, which), scores),
+                f"Predicted against fitted values of every target of {which[2]} for recipe {which[0]}, random split "
+                "beside held-out architectures, with the line where both are equal.",
+                f"{_slice_name(which)}: out-of-sample predictions of the best regressor of each target and split; the "
+                "line is perfect prediction, one symbol a model, a cross on the frame a prediction beyond it. What to "
+                "see: the left panel of a pair lets other layers of the same model into training, the right one does "
+                "not; a cloud that tightens only on the left has learnt the models, not the architecture. What not to "
+                "trust: the regressor was chosen by the score shown.",
+            )
+        )
+    return (
+        join(figures)
+        if figures
+        else paragraph("No prediction has a finite score: too few rows were scored.", class_="missing")
+    )
+
+
+def scores_section(inputs: ReportInputs) -> Html:
+    """Section 7: every score beside its baselines."""
+    if inputs.scores.empty:
+        return missing("There are no scores yet.")
+    which = slices(inputs.scores)
+    architectures = int(numbers(inputs.scores, "n_architectures").max())
+    first, rest = which[0], which[1:]
+    return join(
+        [
+            _caution(architectures),
+            tag("h3", _slice_name(first)),
+            _score_table(of_slice(inputs.scores, first)),
+            paragraph(
+                "R² out of sample, on the original scale. Bold: the best regressor of a row; grey: no better than the "
+                "better baseline. Below zero a prediction is worse than the mean of the test values. The baselines are "
+                "the mean of the training values, and the nearest layer of the nearest training architecture.",
+                class_="note",
+            ),
+            *(folded(_slice_name(other), _score_table(of_slice(inputs.scores, other))) for other in rest),
+            _undetermined(inputs),
+        ]
+    )
+
+
+def _caution(architectures: int) -> Html:
+    counted = plural(architectures, "architecture")
+    if architectures < 2:
+        text = f"With {counted} nothing can be held out: only the random split says anything, and it says little."
+    elif architectures < FEW:
+        text = (
+            f"With {counted}, scores on held-out architectures mean little: each fold extrapolates from "
+            f"{architectures - 1} to one, and adding or removing one model can change every sign in the table. Read "
+            "them as a check against the random split, which shares models between both sides and flatters."
+        )
+    else:
+        text = (
+            f"Scores rest on {counted}. The random split shares models between both sides and flatters; the held-out "
+            "split is the honest one."
+        )
+    return tag("aside", paragraph(text))
+
+
+def _score_table(scores: pd.DataFrame) -> Html:
+    regressors = [r for r in distinct(scores, "regressor") if r not in BASELINES]
+    baselines = [b for b in BASELINES if b in distinct(scores, "regressor")]
+    header = ["target", "split", *(r.replace("_", " ") for r in regressors), *baselines, "rows scored"]
+    found = {(row["target"], row["split"], row["regressor"]): row for row in rows_of(scores)}
+    rows = []
+    for target in distinct(scores, "target"):
+        for split in SPLITS:
+            cells = {name: found.get((target, split, name)) for name in [*regressors, *baselines]}
+            if all(cell is None for cell in cells.values()):
+                continue
+            counts = [int(cell["n_test"]) for cell in cells.values() if cell is not None]
+            floor = max((_r2(cells[name]) for name in baselines), default=-np.inf)
+            best = max((_r2(cells[name]) for name in regressors), default=-np.inf)
+            rows.append(
+                [
+                    target_name(target),
+                    SPLIT_NAMES[split],
+                    *(_score_cell(cells[name], best, floor) for name in regressors),
+                    *(_score_cell(cells[name]) for name in baselines),
+                    str(max(counts)),
+                ]
+            )
+    return table(header, rows, words=(0, 1))
+
+
+def _r2(cell: dict[str, Any] | None) -> float:
+    return float(cell["r2"]) if cell is not None and np.isfinite(cell["r2"]) else -np.inf
+
+
+def _score_cell(cell: dict[str, Any] | None, best: float | None = None, floor: float = -np.inf) -> Html:
+    if cell is None:
+        return tag("td", "–", class_="number weak")
+    r2 = _r2(cell)
+    hint = (
+        f"R² on the transformed scale {fixed(cell['r2_transformed'])}, mean absolute error {number(cell['mae'])}, "
+        f"trained on {cell['n_train']} rows"
+    )
+    kind = "number"
+    if best is not None:
+        kind += " weak" if r2 <= floor else ""
+        kind += " best" if r2 == best and np.isfinite(r2) else ""
+    return tag("td", fixed(cell["r2"]), class_=kind, title=hint)
+
+
+def _undetermined(inputs: ReportInputs) -> Html:
+    rows = []
+    for form, frame in inputs.fits.items():
+        ratio = where(frame, quantity="ratio")
+        if len(ratio):
+            shares = [
+                f"{target_name(name)} {int(numbers(ratio, f'{name}_determined').sum())}"
+                for name in FORM_PARAMETERS[form]
+            ]
+            rows.append([form_name(form), str(len(ratio)), ", ".join(shares)])
+    why = paragraph(
+        "Undetermined parameters: on a curve that still rises at the last step λ, γ, t₀, A and K trade against each "
+        "other, so that very different values draw the same curve. Such values are not quoted and not learnt from, "
+        "unless asked for, while values of the curve itself (f(0), f(T), peak, half-rise step, end slope) are known to "
+        "a few per cent. Prefer those targets."
+    )
+    if not rows:
+        return why
+    return join(
+        [why, table(["form", "ratio curves", "curves on which each parameter is determined"], rows, words=(0, 2))]
+    )
+
+
+def _slice_name(which: Slice) -> str:
+    recipe, form, quantity = which
+    return f"{quantity}, {form_name(form)}, recipe {recipe}"
+
+
+def _first_of_each_recipe(which: list[Slice]) -> list[Slice]:
+    first: dict[str, Slice] = {}
+    for candidate in which:
+        first.setdefault(candidate[0], candidate)
+    return list(first.values())
