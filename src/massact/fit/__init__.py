@@ -1,1 +1,9 @@
 """Fit growth curves: pure forms, one curve by lmfit, many curves at once."""
+
+from massact.fit.curve import CurveFit
+from massact.fit.forms import FORMS, curve_values
+from massact.fit.many import fit_many, fit_table
+from massact.fit.regimes import FitStatus, Regime
+from massact.fit.series import fit_series
+
+__all__ = ["FORMS", "CurveFit", "FitStatus", "Regime", "curve_values", "fit_many", "fit_series", "fit_table"]

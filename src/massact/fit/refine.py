@@ -1,0 +1,132 @@
+"""Variable projection by Levenberg-Marquardt over two rates, for a batch of (curve, start) problems at once."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from massact.fit.bases import Basis
+
+DEPENDENT = 1e-12  # a column this much shorter after projection is a combination of the ones before it
+MAX_STEP = 2.0  # largest change of a log rate in one iteration
+MAX_ITERATIONS = 60
+TOLERANCE = 1e-11  # relative decrease of the SSE below which a problem is finished
+NOTHING = 1e-28  # share of the total sum of squares that counts as an exact fit
+
+
+class Projection(NamedTuple):
+    """Least squares on the columns: coefficients (problem, j), residual and orthonormal columns (problem, step)."""
+
+    a: np.ndarray
+    residual: np.ndarray
+    orthonormal: list[np.ndarray]
+
+
+class Point(NamedTuple):
+    """Problems at given rates: SSE, coefficients, residual and Kaufman's Jacobian in the log rates."""
+
+    sse: np.ndarray
+    a: np.ndarray
+    residual: np.ndarray
+    by_p: np.ndarray
+    by_q: np.ndarray
+
+
+def project(columns: list[np.ndarray], y: np.ndarray) -> Projection:
+    """Least squares of y (problem, step) on columns by modified Gram-Schmidt; a dependent column gets coefficient 0."""
+    count, size = len(y), len(columns)
+    upper = np.zeros((count, size, size))
+    z = np.zeros((count, size))
+    orthonormal: list[np.ndarray] = []
+    residual = y
+    for j, column in enumerate(columns):
+        length = np.sqrt(np.vecdot(column, column))
+        for i, unit in enumerate(orthonormal):
+            share = np.vecdot(unit, column)
+            upper[:, i, j] = share
+            column = column - share[:, None] * unit
+        left = np.sqrt(np.vecdot(column, column))
+        kept = left > DEPENDENT * length
+        upper[:, j, j] = np.where(kept, left, 1.0)
+        unit = column * np.where(kept, 1 / np.where(kept, left, 1.0), 0.0)[:, None]
+        z[:, j] = np.vecdot(unit, residual)
+        residual = residual - z[:, j : j + 1] * unit
+        orthonormal.append(unit)
+    a = np.zeros((count, size))
+    for j in range(size - 1, -1, -1):
+        a[:, j] = (z[:, j] - np.vecdot(upper[:, j, j + 1 :], a[:, j + 1 :])) / upper[:, j, j]
+    return Projection(a, residual, orthonormal)
+
+
+def evaluate(basis: Basis, t: np.ndarray, w: np.ndarray, y: np.ndarray, p: np.ndarray, q: np.ndarray) -> Point:
+    """The reduced problem at rates p, q (problem,); `y` (problem, step) is weighted by w (step,) already."""
+    p, q = p[:, None], q[:, None]
+    columns = basis.columns(t, p, q)
+    a, residual, orthonormal = project([column * w for column in columns], y)
+    by_p, by_q = basis.slopes(t, p, q, columns, a)
+    by_p, by_q = by_p * w, by_q * w
+    for unit in orthonormal:
+        by_p = by_p - np.vecdot(unit, by_p)[:, None] * unit
+        by_q = by_q - np.vecdot(unit, by_q)[:, None] * unit
+    return Point(np.vecdot(residual, residual), a, residual, by_p, by_q)
+
+
+def refine(
+    basis: Basis, t: np.ndarray, w: np.ndarray, y: np.ndarray, p: np.ndarray, q: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Local minima from starts (p, q): rates p, q and SSE, each (problem,). Never worse than the start."""
+    p, q = (rate.astype(float) for rate in basis.clip(t, p, q))
+    total = np.vecdot(y, y)
+    point = evaluate(basis, t, w, y, p, q)
+    sse = point.sse.copy()
+    damping = np.full(p.size, 1e-3)
+    alive = np.flatnonzero(sse > NOTHING * total)
+    here = Point(*(part[alive] for part in point))
+    for _ in range(MAX_ITERATIONS):
+        if not alive.size:
+            break
+        trial_p, trial_q, promised = _step(basis, t, here, p[alive], q[alive], damping[alive])
+        trial = evaluate(basis, t, w, y[alive], trial_p, trial_q)
+        better = trial.sse < here.sse
+        gain = np.where(better, here.sse - trial.sse, 0.0)
+        finished = np.where(better, gain, promised) <= TOLERANCE * here.sse
+        won = alive[better]
+        p[won], q[won], sse[won] = trial_p[better], trial_q[better], trial.sse[better]
+        damping[alive] *= np.where(better, 0.2, 8.0)
+        finished |= (damping[alive] > 1e10) | (sse[alive] <= NOTHING * total[alive])
+        pick = better[:, None]
+        here = Point(
+            np.where(better, trial.sse, here.sse),
+            trial.a,
+            np.where(pick, trial.residual, here.residual),
+            np.where(pick, trial.by_p, here.by_p),
+            np.where(pick, trial.by_q, here.by_q),
+        )
+        alive, here = alive[~finished], Point(*(part[~finished] for part in here))
+    return p, q, sse
+
+
+def _step(
+    basis: Basis, t: np.ndarray, here: Point, p: np.ndarray, q: np.ndarray, damping: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """A damped Gauss-Newton step in the log rates, held inside the box; and the decrease of the SSE it promises."""
+    pp, qq = np.vecdot(here.by_p, here.by_p), np.vecdot(here.by_q, here.by_q)
+    pq = np.vecdot(here.by_p, here.by_q)
+    gp, gq = np.vecdot(here.by_p, here.residual), np.vecdot(here.by_q, here.residual)
+    # A rate at its bound that the gradient pushes outwards is left out, so that the other one can still move.
+    moved_p, _ = basis.clip(t, p * np.exp(1e-6 * np.sign(gp)), q)
+    _, moved_q = basis.clip(t, p, q * np.exp(1e-6 * np.sign(gq)))
+    free_p, free_q = (moved_p != p) & (pp > 0), (moved_q != q) & (qq > 0)
+    pp, qq = np.where(free_p, pp, 1.0), np.where(free_q, qq, 1.0)
+    pq = np.where(free_p & free_q, pq, 0.0)
+    gp, gq = np.where(free_p, gp, 0.0), np.where(free_q, gq, 0.0)
+    hp, hq = pp * (1 + damping), qq * (1 + damping)
+    determinant = hp * hq - pq**2
+    dp = (gp * hq - gq * pq) / determinant
+    dq = (gq * hp - gp * pq) / determinant
+    shrink = np.minimum(1.0, MAX_STEP / np.maximum(np.maximum(np.abs(dp), np.abs(dq)), 1e-300))
+    dp, dq = dp * shrink, dq * shrink
+    promised = 2 * (dp * gp + dq * gq) - (dp**2 * pp + 2 * dp * dq * pq + dq**2 * qq)
+    new_p, new_q = basis.clip(t, p * np.exp(dp), q * np.exp(dq))
+    return new_p, new_q, promised

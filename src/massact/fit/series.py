@@ -1,0 +1,160 @@
+"""One curve with lmfit's face: the global search guesses, lmfit polishes, and the result says what may be quoted."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from massact.errors import FitError
+from massact.fit.bootstrap import sequence_intervals
+from massact.fit.checks import check_steps, check_values, check_weights
+from massact.fit.curve import CurveFit
+from massact.fit.forms import Form, get_form
+from massact.fit.group import Group, describe, fit_group
+from massact.fit.regimes import MEANINGLESS, FitStatus, Regime
+
+NO_WORSE = 1e-8  # lmfit's SSE may exceed the engine's by this share and still be taken
+NOT_GLOBAL = 1e-3  # the same for parameters that the caller gave, before the status says so
+POSITIVE = {"lam", "gamma", "t0", "beta", "tau0", "tau", "zeta", "omega"}
+
+
+def fit_series(
+    steps: ArrayLike,
+    values: ArrayLike,
+    *,
+    form: str = "eq9",
+    sequences: ArrayLike | None = None,
+    weights: ArrayLike | None = None,
+    params: Any | None = None,
+    resamples: int = 200,
+    seed: int = 0,
+) -> CurveFit:
+    """Fit one form to one series.
+
+    Parameters
+    ----------
+    steps, values
+        (step,) optimiser steps, ascending, and the series; NaN or infinite values are missing.
+    form
+        A key of `FORMS`.
+    sequences
+        (sequence, step): the series of each input sequence. Gives `.intervals`, by resampling sequences.
+    weights
+        (step,), multiply residuals as in lmfit; 0 leaves a point out.
+    params
+        lmfit Parameters named as the arguments of the form's function (`lam` for lambda): starting values, bounds, what
+        is held. Without them the global search starts lmfit, which is almost always better.
+    resamples, seed
+        Of the resampling of sequences.
+
+    Raises
+    ------
+    FitError
+        Shapes that differ, bad steps or weights, unknown form, parameters missing, no finite value at all, fewer than
+        two sequences.
+
+    >>> t = np.r_[0, 2.0 ** np.arange(12)]
+    >>> fit = fit_series(t, 3 + 2 * np.log1p(t / 20) * np.exp(-t / 500), form="eq14")
+    >>> round(fit.params["tau0"].value, 3), round(fit.derived["peak_step"], 1)
+    (20.0, 191.9)
+    """
+    chosen = get_form(form)
+    t, y, w = _checked(steps, values, weights)
+    kept = np.isfinite(y) & (w > 0)
+    if not kept.any():
+        raise FitError(f"none of {t.size} values is finite with a weight above 0", "measure the series again")
+    inside = (t[kept], y[kept], w[kept])
+    group = fit_group(form, inside[0], inside[1][None], inside[2])
+    status, result = FitStatus[group.status[0].upper()], None
+    if params is not None or status is FitStatus.OK:
+        group, status, result = _polish(chosen, group, *inside, params)
+    fitted = group.status[0] not in (FitStatus.FEW_POINTS, FitStatus.NO_FINITE_POINTS)
+    estimate = {name: float(value[0]) for name, value in group.derived.items()}
+    intervals: dict[str, tuple[float, float]] = {}
+    if sequences is not None:
+        each = check_values(sequences, t, "sequence")[:, kept]
+        if len(each) < 2:
+            raise FitError(f"{len(each)} sequence cannot be resampled", "give at least 2, better 10")
+        if np.isnan(each).any():
+            raise FitError("a sequence has no value where the series has one", "leave that step out of both")
+        if fitted:
+            intervals = sequence_intervals(form, *inside, each, estimate, resamples=resamples, seed=seed)
+    parameters = result.params if result is not None else _parameters(chosen, group)
+    names = chosen.parameters
+    stderr = dict(zip(names, (float(value) for value in group.stderr[0]), strict=True))
+    if result is not None:
+        for name, argument in zip(names, chosen.arguments, strict=True):
+            own = parameters[argument].stderr
+            stderr[name] = float(own) if own and np.isfinite(own) else stderr[name]
+    return CurveFit(
+        form=form,
+        steps=t,
+        values=y,
+        params=parameters,
+        stderr=stderr,
+        determined=dict(zip(names, (bool(value) for value in group.determined[0]), strict=True)),
+        derived=estimate,
+        intervals=intervals,
+        regime=Regime[group.regime[0].upper()],
+        status=status,
+        sse=float(group.sse[0]),
+        r2=float(group.r2[0]),
+        n_points=int(kept.sum()),
+        result=result,
+    )
+
+
+def _polish(
+    form: Form, engine: Group, t: np.ndarray, y: np.ndarray, w: np.ndarray, params: Any | None
+) -> tuple[Group, FitStatus, Any | None]:
+    """lmfit's fit from the engine's parameters or the given ones; the engine's when lmfit's own start led nowhere."""
+    from lmfit import Model, Parameters
+
+    if params is not None:
+        missing = [name for name in form.arguments if name not in params]
+        if missing:
+            raise FitError(f"params have no {', '.join(missing)}", f"form '{form.name}' has {form.arguments}")
+        start = params.copy()
+    else:
+        start = Parameters()
+        for name, value in zip(form.arguments, engine.values[0], strict=True):
+            start.add(name, value=float(value), min=0.0 if name in POSITIVE else -np.inf)
+    model = Model(form.function, independent_vars=["t"], nan_policy="omit")
+    try:
+        result = model.fit(y, params=start, t=t, weights=w)
+    except (ValueError, TypeError, ArithmeticError, np.linalg.LinAlgError):
+        return engine, FitStatus.ENGINE_KEPT, None
+    found = np.array([[result.params[name].value for name in form.arguments]], dtype=float)
+    lmfit = describe(form.name, t, y[None], w, found, np.array([str(FitStatus.OK)]))
+    sse, best, total = float(lmfit.sse[0]), float(engine.sse[0]), float(np.sum((w * (y - y.mean())) ** 2))
+    if params is not None and np.isfinite(sse):
+        worse = np.isfinite(best) and sse > best * (1 + NOT_GLOBAL) + 1e-20 * total
+        return lmfit, FitStatus.NOT_GLOBAL if worse else FitStatus.OK, result
+    if np.isfinite(found).all() and sse <= best * (1 + NO_WORSE) + 1e-20 * total:
+        return lmfit, FitStatus.OK, result
+    return engine, FitStatus.ENGINE_KEPT, None
+
+
+def _parameters(form: Form, group: Group) -> Any:
+    """The engine's parameters as lmfit's, with what an edge holds marked `vary=False`."""
+    from lmfit import Parameters
+
+    held = MEANINGLESS.get(group.status[0], frozenset())
+    out = Parameters()
+    for j, (name, argument) in enumerate(zip(form.parameters, form.arguments, strict=True)):
+        out.add(argument, value=float(group.values[0, j]), vary=name not in held)
+        error = group.stderr[0, j]
+        out[argument].stderr = float(error) if np.isfinite(error) else None
+    return out
+
+
+def _checked(
+    steps: ArrayLike, values: ArrayLike, weights: ArrayLike | None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    t = check_steps(steps)
+    if np.shape(values) != t.shape:
+        raise FitError(f"values have shape {np.shape(values)} and steps {t.shape}", "give one value a step")
+    y = check_values(np.asarray(values)[None], t, "curve")
+    return t, y[0], check_weights(weights, y.shape)[0]
