@@ -7,9 +7,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from jaxtyping import Float
-from matplotlib import colormaps
 from matplotlib.axes import Axes
-from matplotlib.colors import to_hex
+from matplotlib.colors import LinearSegmentedColormap, to_hex
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullFormatter, NullLocator
 from numpy import ndarray
@@ -22,6 +21,7 @@ INK, MUTED, RULE = "#1c2128", "#5d6673", "#dde1e7"
 FORM_COLOURS = {"eq9": "#2a78b5", "eq14": "#d1459b", "step1": "#d9822b", "step2": "#3c9a6c"}
 MODEL_COLOURS = ("#2a78b5", "#d9822b", "#3c9a6c", "#c2453d", "#8a68c9", "#8c6d4f", "#d1459b", "#7f8790", "#a5a02c")
 MODEL_MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+_DEPTH = LinearSegmentedColormap.from_list("depth", ["#5558d9", "#a94fc0", "#de5a6a", "#f0a03c"])
 STYLE: Any = {
     "svg.hashsalt": "massact",
     "svg.fonttype": "none",
@@ -67,9 +67,8 @@ def new_figure(width: float, height: float) -> Figure:
 
 
 def layer_colour(layer: int, n_layers: int) -> str:
-    """Colour of a layer by relative depth, first layer dark violet, last orange."""
-    depth = 0.0 if n_layers < 2 else layer / (n_layers - 1)
-    return to_hex(colormaps["plasma"](0.22 + 0.58 * depth))
+    """Colour of a layer by relative depth, first layer violet-blue, last orange; all show on white and on black."""
+    return to_hex(_DEPTH(0.0 if n_layers < 2 else layer / (n_layers - 1)))
 
 
 def step_axis(axes: Axes, last: float, *, label: bool = True) -> None:
@@ -103,7 +102,8 @@ def short_count(value: float) -> str:
 def value_axis(axes: Axes, low: float, high: float, *, which: str = "y", wide: float = 8.0, most: int = 8) -> None:
     """A value axis with plain numbers, logarithmic when positive data span more than `wide`; about `most` ticks."""
     axis = axes.yaxis if which == "y" else axes.xaxis
-    axis.set_major_formatter(FuncFormatter(lambda value, _: _plain(value)))
+    if max(abs(low), abs(high)) >= 1e3:
+        axis.set_major_formatter(FuncFormatter(lambda value, _: _plain(value)))
     if not (low > 0 and high / low > wide):
         return
     (axes.set_yscale if which == "y" else axes.set_xscale)("log")
@@ -136,6 +136,8 @@ def spread_layers(n_layers: int, most: int) -> list[int]:
     >>> spread_layers(12, 8), spread_layers(3, 8)
     ([0, 2, 4, 6, 8, 11], [0, 1, 2])
     """
+    if n_layers < 1:
+        return []
     stride = max(1, -(-(n_layers - 1) // (most - 1)))
     chosen = list(range(0, n_layers, stride))
     if chosen[-1] != n_layers - 1:

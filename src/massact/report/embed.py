@@ -9,6 +9,7 @@ from pathlib import Path
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
+from PIL import Image
 
 from massact.report.axes import FULL_WIDTH, INK, MUTED, RULE, STYLE
 from massact.report.markup import Html, safe, tag
@@ -49,6 +50,7 @@ def inline_svg(figure: Figure, prefix: str, alt: str, width: str) -> Html:
     """SVG markup for inside a page: no prolog, ids unique to `prefix`, the page's colours for ink and rules."""
     buffer = io.StringIO()
     with mpl.rc_context(STYLE):
+        _settle(figure)
         figure.savefig(buffer, format="svg", metadata=_NO_METADATA)
     text = buffer.getvalue()
     body = text[text.index(">", text.index("<svg")) + 1 : text.rindex("</svg>")]
@@ -66,11 +68,14 @@ def inline_svg(figure: Figure, prefix: str, alt: str, width: str) -> Html:
 
 
 def png_bytes(figure: Figure, dpi: int) -> bytes:
-    """The figure on white as PNG; the same figure gives the same bytes."""
-    buffer = io.BytesIO()
+    """The figure on white as PNG of 256 colours; the same figure gives the same bytes."""
+    drawn, small = io.BytesIO(), io.BytesIO()
     with mpl.rc_context(STYLE):
-        figure.savefig(buffer, format="png", dpi=dpi, facecolor="white", metadata={"Software": None})
-    return buffer.getvalue()
+        _settle(figure)
+        figure.savefig(drawn, format="png", dpi=dpi, facecolor="white", metadata={"Software": None})
+    image = Image.open(drawn).convert("RGB").quantize(256, dither=Image.Dither.NONE)
+    image.save(small, format="png", optimize=True, dpi=(dpi, dpi))
+    return small.getvalue()
 
 
 def save_png(figure: Figure, path: Path, dpi: int = 170) -> Path:
@@ -78,6 +83,14 @@ def save_png(figure: Figure, path: Path, dpi: int = 170) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(png_bytes(figure, dpi))
     return path
+
+
+def _settle(figure: Figure) -> None:
+    """Lay the figure out once: constrained layout would move axes a little more at every drawing."""
+    engine = figure.get_layout_engine()
+    if engine is not None:
+        engine.execute(figure)
+        figure.set_layout_engine("none")
 
 
 def _own_ids(body: str, prefix: str) -> str:

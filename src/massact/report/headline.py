@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from massact.report.frames import median, numbers, rows_of, where
-from massact.report.inputs import BASELINES, RUN, ReportInputs, Run, form_name, labels, of_slice, slices, target_name
+from massact.report.inputs import BASELINES, RUN, ReportInputs, Run, form_name, of_slice, slices, target_name
 from massact.report.markup import fixed, number, plural
 
 
@@ -86,7 +86,7 @@ def headline(inputs: ReportInputs) -> Headline:
         models=len(runs),
         checkpoints=int((~frame.duplicated([*RUN, "step"])).sum()),
         layers=int((~frame.duplicated([*RUN, "layer"])).sum()),
-        max_ratio=_max_ratio(frame, labels(runs)),
+        max_ratio=_max_ratio(frame, inputs.named),
         median_r2=median_r2(inputs),
         best_held_out=_best_held_out(inputs.scores),
     )

@@ -109,6 +109,12 @@ class ReportInputs:
         return runs_of(self.trajectories)
 
     @property
+    def named(self) -> dict[Run, str]:
+        """The page's name of every run that was measured or fitted."""
+        fitted = [run for frame in self.fits.values() for run in runs_of(frame)]
+        return labels(sorted({*self.runs, *fitted}))
+
+    @property
     def main_form(self) -> str | None:
         """The form whose regimes and targets are shown first: Eq. 9 where it was fitted."""
         return next(iter(self.fits), None)

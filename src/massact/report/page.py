@@ -12,12 +12,13 @@ from string import Template
 from matplotlib.figure import Figure
 
 from massact.report.embed import Embedder, save_png
+from massact.report.frames import where
 from massact.report.headline import Headline, headline
-from massact.report.inputs import ReportInputs, labels, of_slice, slices
+from massact.report.inputs import ReportInputs, of_slice, runs_of, slices
 from massact.report.markup import Html, join, paragraph, tag
 from massact.report.plot_fits import overlay_figure, r2_figure
 from massact.report.plot_predictions import best_regressors, predictions_figure
-from massact.report.plot_trajectories import RUNS_PER_FIGURE, chunks, heatmap_figure, trajectories_figure
+from massact.report.plot_trajectories import RUNS_PER_FIGURE, RUNS_PER_MAP, chunks, heatmap_figure, trajectories_figure
 from massact.report.sections_fitted import MOST_OVERLAYS, overlays_section, quality_section
 from massact.report.sections_measured import headline_section, heatmap_section, trajectories_section
 from massact.report.sections_method import method_section
@@ -110,7 +111,7 @@ def _page(inputs: ReportInputs, found: Headline) -> str:
 
 
 def _subtitle(inputs: ReportInputs) -> str:
-    named = list(labels(inputs.runs).values())
+    named = [inputs.named[run] for run in inputs.runs]
     if not named:
         return "When the largest hidden activations appear, how they grow, and what follows from the architecture."
     shown = ", ".join(named[:8]) + (f" and {len(named) - 8} more" if len(named) > 8 else "")
@@ -121,19 +122,21 @@ def _subtitle(inputs: ReportInputs) -> str:
 
 def _figures_expected(inputs: ReportInputs) -> int:
     runs = len(inputs.runs)
-    return ceil(runs / RUNS_PER_FIGURE) + ceil(runs / 8) + min(runs, MOST_OVERLAYS) + 4
+    return ceil(runs / RUNS_PER_FIGURE) + ceil(runs / RUNS_PER_MAP) + min(runs, MOST_OVERLAYS) + 4
 
 
 def _main_figures(inputs: ReportInputs) -> Iterator[tuple[str, Figure]]:
-    runs = inputs.runs
-    named = labels(runs)
+    runs, named = inputs.runs, inputs.named
+    ratio = runs_of(where(inputs.trajectories, quantity="ratio"))
+    fitted = sorted({run for frame in inputs.fits.values() for run in runs_of(where(frame, quantity="ratio"))})
     for at, group in enumerate(chunks(runs), 1):
         yield f"trajectories-{at}", trajectories_figure(inputs.trajectories, group, named)
-    for at, group in enumerate(chunks(runs, 8), 1):
+    for at, group in enumerate(chunks(ratio, RUNS_PER_MAP), 1):
         yield f"maps-{at}", heatmap_figure(inputs.trajectories, group, named)
-    if runs and inputs.fits:
-        yield "fits", overlay_figure(inputs.trajectories, inputs.fits, runs[0])
-        yield "r2", r2_figure(inputs.fits, runs, named, "ratio")
+    if set(ratio) & set(fitted):
+        yield "fits", overlay_figure(inputs.trajectories, inputs.fits, min(set(ratio) & set(fitted)))
+    if fitted:
+        yield "r2", r2_figure(inputs.fits, fitted, named, "ratio")
     for which in slices(inputs.predictions)[:1]:
         scores = of_slice(inputs.scores, which)
         if best_regressors(scores):

@@ -123,7 +123,9 @@ def _panel(upper: Axes, lower: Axes, series: pd.DataFrame, found: Mapping[str, d
         upper.plot(grid, curve, **style)
         lower.plot(steps, values - at_steps, **style)
         reach.append(float(np.nanmax(np.abs(values - at_steps))))
-    upper.errorbar(steps, values, half, fmt="o", ms=2.4, color=INK, elinewidth=0.7, zorder=3)
+    upper.errorbar(
+        steps, values, half, fmt="o", ms=2.4 if len(steps) < 60 else 1.4, color=INK, elinewidth=0.7, zorder=3
+    )
     lower.fill_between(steps, -half, half, color=MUTED, alpha=0.2, lw=0)
     lower.axhline(0, color=MUTED, lw=0.6)
     low, high = float((values - half).min()), float((values + half).max())

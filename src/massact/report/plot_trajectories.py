@@ -31,6 +31,7 @@ from massact.report.inputs import Run, of_run
 from massact.trajectories.table import QUANTITIES
 
 RUNS_PER_FIGURE = 4
+RUNS_PER_MAP = 6
 QUANTITY_LABELS = {"ratio": "ratio top-1 / median", "top1": "largest |h|", "median": "median |h|"}
 
 
@@ -41,13 +42,13 @@ def trajectories_figure(trajectories: pd.DataFrame, runs: Sequence[Run], named: 
         grid = figure.subplots(len(runs), len(QUANTITIES), squeeze=False, sharex=True)
         shown = pd.concat([of_run(trajectories, run) for run in runs])
         last = float(numbers(shown, "step").max())
-        for row, run in zip(grid, runs, strict=True):
+        for at, (row, run) in enumerate(zip(grid, runs, strict=True)):
             rows = of_run(trajectories, run)
             layers = layers_of(rows)
             for axes, quantity in zip(row, QUANTITIES, strict=True):
                 _curves(axes, where(rows, quantity=quantity), layers)
                 _shared_limits(axes, numbers(where(shown, quantity=quantity), "value"))
-                step_axis(axes, last, label=row is grid[-1])
+                step_axis(axes, last, label=at == len(runs) - 1)
                 axes.set_ylabel(QUANTITY_LABELS[quantity])
             row[0].set_title(named[run])
             row[-1].legend(
@@ -63,7 +64,7 @@ def heatmap_figure(trajectories: pd.DataFrame, runs: Sequence[Run], named: Mappi
         columns = min(2, len(runs))
         lines = -(-len(runs) // columns)
         deepest = max(len(layers_of(of_run(ratios, run))) for run in runs)
-        figure = new_figure(FULL_WIDTH * (0.6 if columns == 1 else 1), 0.4 + lines * min(1.4 + 0.12 * deepest, 3.2))
+        figure = new_figure(FULL_WIDTH * (0.6 if columns == 1 else 1), 0.4 + lines * min(1.4 + 0.12 * deepest, 2.7))
         grid = figure.subplots(lines, columns, squeeze=False).ravel()
         norm = _colour_scale(numbers(ratios, "value"))
         mesh: Any = None
@@ -88,7 +89,9 @@ def heatmap_figure(trajectories: pd.DataFrame, runs: Sequence[Run], named: Mappi
             axes.grid(False)
         for axes in grid[len(runs) :]:
             axes.remove()
-        bar = figure.colorbar(mesh, ax=list(grid[: len(runs)]), shrink=min(1.0, 0.55 + 0.2 / lines), pad=0.015)
+        bar = figure.colorbar(
+            mesh, ax=list(grid[: len(runs)]), shrink=min(1.0, 0.55 + 0.2 / lines), pad=0.015, aspect=16 * lines
+        )
         bar.set_label(QUANTITY_LABELS["ratio"])
         bar.outline.set_visible(False)  # pyright: ignore[reportCallIssue]
         if isinstance(norm, LogNorm):

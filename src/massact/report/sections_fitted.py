@@ -10,7 +10,7 @@ import pandas as pd
 
 from massact.report.embed import Embedder
 from massact.report.frames import median, numbers, rows_of, where, words
-from massact.report.inputs import ReportInputs, Run, form_name, labels, of_run, runs_of
+from massact.report.inputs import ReportInputs, form_name, runs_of
 from massact.report.markup import Html, join, number, paragraph, table
 from massact.report.plot_fits import overlay_figure, r2_figure
 from massact.report.sections_measured import counted, missing
@@ -28,10 +28,11 @@ CURVE = ["family", "recipe", "model", "seed", "layer"]
 
 def overlays_section(inputs: ReportInputs, embed: Embedder) -> Html:
     """Section 4: forms over points, residuals below."""
-    runs = [run for run in inputs.runs if any(len(of_run(frame, run)) for frame in inputs.fits.values())]
+    fitted = {run for frame in inputs.fits.values() for run in runs_of(where(frame, quantity="ratio"))}
+    runs = [run for run in runs_of(where(inputs.trajectories, quantity="ratio")) if run in fitted]
+    named = inputs.named
     if not runs:
-        return missing("There are no fits yet.")
-    named = labels(inputs.runs)
+        return missing("There are no fits yet." if inputs.trajectories.size else "There are no measured points yet.")
     figures = [
         embed.figure(
             overlay_figure(inputs.trajectories, inputs.fits, run),
@@ -49,12 +50,12 @@ def quality_section(inputs: ReportInputs, embed: Embedder) -> Html:
     """Section 5: R2 by layer, and a table by form."""
     if not inputs.fits:
         return missing("There are no fits yet.")
-    runs = inputs.runs or _fitted_runs(inputs)
+    runs = sorted({run for frame in inputs.fits.values() for run in runs_of(where(frame, quantity="ratio"))})
     parts = []
-    if any(len(where(frame, quantity="ratio")) for frame in inputs.fits.values()):
+    if runs:
         parts.append(
             embed.figure(
-                r2_figure(inputs.fits, runs, labels(runs), "ratio"),
+                r2_figure(inputs.fits, runs, inputs.named, "ratio"),
                 "R squared of every fitted form at each layer, one panel a model.",
                 "R² of the ratio curves, layer by layer; a triangle on the floor is below zero. What not to trust: R² "
                 " weighs large values most, so a curve that misses only the early rise still scores well.",
@@ -90,7 +91,7 @@ def wins(inputs: ReportInputs, quantity: str) -> dict[str, int]:
     return won
 
 
-def _quality_row(frame: pd.DataFrame, quantity: str, form: str, won: int) -> list[str]:
+def _quality_row(frame: pd.DataFrame, quantity: str, form: str, won: int) -> list[str | Html]:
     rows = where(frame, quantity=quantity)
     r2 = numbers(rows, "r2")
     regimes = Counter(words(rows, "regime"))
@@ -103,7 +104,3 @@ def _quality_row(frame: pd.DataFrame, quantity: str, form: str, won: int) -> lis
         str(won),
         counted(regimes),
     ]
-
-
-def _fitted_runs(inputs: ReportInputs) -> list[Run]:
-    return runs_of(pd.concat(list(inputs.fits.values())))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 
 import numpy as np
 import pandas as pd
@@ -10,9 +11,9 @@ import pandas as pd
 from massact.report.embed import Embedder
 from massact.report.frames import layers_of, numbers, rows_of, where
 from massact.report.headline import Headline
-from massact.report.inputs import ReportInputs, Run, architecture_of, form_name, labels, of_run, target_name
+from massact.report.inputs import ReportInputs, Run, architecture_of, form_name, of_run, runs_of, target_name
 from massact.report.markup import MISSING, Html, fixed, items, join, number, paragraph, plural, table, tag
-from massact.report.plot_trajectories import chunks, heatmap_figure, trajectories_figure
+from massact.report.plot_trajectories import RUNS_PER_MAP, chunks, heatmap_figure, trajectories_figure
 
 EARLY_PEAK = ("plateau_seen", "peak_without_plateau")
 MANY_LAYERS = 12
@@ -33,7 +34,7 @@ def trajectories_section(inputs: ReportInputs, embed: Embedder) -> Html:
     runs = inputs.runs
     if not runs:
         return missing("There are no trajectories yet.")
-    named, figures = labels(runs), []
+    named, figures = inputs.named, []
     for group in chunks(runs):
         sequences = int(min(numbers(of_run(inputs.trajectories, run), "n_sequences").min() for run in group))
         band = (
@@ -58,10 +59,9 @@ def trajectories_section(inputs: ReportInputs, embed: Embedder) -> Html:
 
 def heatmap_section(inputs: ReportInputs, embed: Embedder) -> Html:
     """Section 3: step x layer."""
-    runs = inputs.runs
-    if not runs or where(inputs.trajectories, quantity="ratio").empty:
+    runs, named = runs_of(where(inputs.trajectories, quantity="ratio")), inputs.named
+    if not runs:
         return missing("There are no ratios yet.")
-    named = labels(runs)
     return join(
         embed.figure(
             heatmap_figure(inputs.trajectories, group, named),
@@ -70,7 +70,7 @@ def heatmap_section(inputs: ReportInputs, embed: Embedder) -> Html:
             "appears first and where it stays. Each cell reaches halfway to the next checkpoint: wide cells are few "
             "measurements, not slow change.",
         )
-        for group in chunks(runs, 8)
+        for group in chunks(runs, RUNS_PER_MAP)
     )
 
 
@@ -128,7 +128,7 @@ def _models(inputs: ReportInputs) -> Html:
     runs = inputs.runs
     if not runs:
         return missing("There are no measurements yet.", "make repro")
-    named = labels(runs)
+    named = inputs.named
     header = [
         "model",
         "recipe",
@@ -179,7 +179,7 @@ def _spike(inputs: ReportInputs, run: Run) -> str:
     ratios = {layer: _ratio(where(end, layer=layer)) for layer in layers_of(end)}
     layer = max(ratios, key=lambda at: ratios[at])
     at = where(end, layer=layer)
-    return f"layer {layer}, {_agreed(at, 'token')}, {_agreed(at, 'dimension')}"
+    return _unbroken([f"layer {layer}", _agreed(at, "token"), _agreed(at, "dimension")])
 
 
 def _ratio(rows: pd.DataFrame) -> float:
@@ -204,10 +204,15 @@ def _shapes(inputs: ReportInputs, run: Run) -> str:
     )
 
 
-def counted(kinds: Counter[str], of: str = "") -> str:
+def _unbroken(parts: Iterable[str]) -> Html:
+    """A list whose lines break only between its parts."""
+    return join((tag("span", part, class_="whole") for part in parts), ", ")
+
+
+def counted(kinds: Counter[str], of: str = "") -> Html:
     """Kinds with their counts, the most frequent first."""
     order = sorted(kinds.items(), key=lambda kind: (-kind[1], kind[0]))
-    return ", ".join(f"{kind.replace('_', ' ')} {count}{of}" for kind, count in order)
+    return _unbroken(f"{kind.replace('_', ' ')} {count}{of}" for kind, count in order)
 
 
 def _recipes(runs: list[Run]) -> Html:

@@ -77,9 +77,9 @@ def _caution(architectures: int) -> Html:
         text = f"With {counted} nothing can be held out: only the random split says anything, and it says little."
     elif architectures < FEW:
         text = (
-            f"With {counted}, scores on held-out architectures mean little: each fold extrapolates from "
-            f"{architectures - 1} to one, and adding or removing one model can change every sign in the table. Read "
-            "them as a check against the random split, which shares models between both sides and flatters."
+            f"With {counted}, scores on held-out architectures mean little: each is extrapolated from "
+            f"at most {architectures - 1} others, and adding or removing one model can change every sign in the table. "
+            "Read them as a check against the random split, which shares models between both sides and flatters."
         )
     else:
         text = (
