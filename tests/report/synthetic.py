@@ -112,11 +112,13 @@ def fits_of(trajectories: pd.DataFrame, shapes: Sequence[Shape], form: str) -> p
     return fits_schema(form).validate(pd.DataFrame(rows))
 
 
-def predicted(fits: pd.DataFrame, form: str, quantity: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+def predicted(
+    fits: pd.DataFrame, form: str, quantity: str, targets: Sequence[str]
+) -> tuple[pd.DataFrame, pd.DataFrame]:
     rng = np.random.default_rng(1)
     rows = fits[fits["quantity"] == quantity]
     scores, predictions = [], []
-    for target in TARGETS:
+    for target in targets:
         if target not in rows:
             continue
         for at, regressor in enumerate(REGRESSORS):
@@ -138,14 +140,19 @@ def predicted(fits: pd.DataFrame, form: str, quantity: str) -> tuple[pd.DataFram
 
 
 def make_inputs(
-    shapes: tuple[Shape, ...] = SHAPES, *, sequences: int = 10, steps: Sequence[int] = tuple(STEPS), slices: int = 3
+    shapes: tuple[Shape, ...] = SHAPES,
+    *,
+    sequences: int = 10,
+    steps: Sequence[int] = tuple(STEPS),
+    slices: int = 3,
+    targets: Sequence[str] = TARGETS,
 ) -> ReportInputs:
     """Inputs as the pipeline makes them, from synthetic measurements of these shapes."""
     measured = records(shapes, tuple(steps), sequences)
     trajectories = aggregate(measured)
     fits = {form: fits_of(trajectories, shapes, form) for form in FORM_PARAMETERS}
     wanted = [("eq9", "ratio"), ("eq9", "top1"), ("eq14", "ratio")][:slices]
-    tables = [predicted(fits[form], form, quantity) for form, quantity in wanted]
+    tables = [predicted(fits[form], form, quantity, targets) for form, quantity in wanted]
     hashes = {str(step): f"{step:064x}"[::-1] for step in steps}
     return ReportInputs(
         trajectories=trajectories,

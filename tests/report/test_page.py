@@ -18,6 +18,7 @@ from massact.errors import TableError
 from massact.report import Headline, ReportInputs, build_report, save_figures
 from tests.report.synthetic import Shape, make_inputs
 
+FEW = ("A", "f_start")
 VOID = {"meta", "img", "br", "link", "input", "hr"}
 SECTIONS = ("headline", "trajectories", "maps", "fits", "quality", "predictions", "scores", "method")
 
@@ -122,12 +123,12 @@ def test_same_inputs_give_the_same_bytes_in_this_process_and_in_another(tmp_path
     code = (
         "import sys; from pathlib import Path; from massact.report import build_report\n"
         "from tests.report.synthetic import Shape, make_inputs\n"
-        "build_report(make_inputs((Shape('a', 2, 64, 2),)), Path(sys.argv[1]))"
+        "build_report(make_inputs((Shape('a', 2, 64, 2),), slices=1, targets=('A', 'f_start')), Path(sys.argv[1]))"
     )
     environment = {**os.environ, "PYTHONHASHSEED": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
     subprocess.run([sys.executable, "-c", code, str(tmp_path / "other")], check=True, env=environment)
     for name in ("first", "second"):
-        build_report(make_inputs((Shape("a", 2, 64, 2),)), tmp_path / name)
+        build_report(make_inputs((Shape("a", 2, 64, 2),), slices=1, targets=FEW), tmp_path / name)
     assert (tmp_path / "first").read_bytes() == (tmp_path / "second").read_bytes()
     assert (tmp_path / "first").read_bytes() == (tmp_path / "other").read_bytes()
 
@@ -161,7 +162,7 @@ def test_cautions_name_the_number_of_architectures(page):
     ],
 )
 def test_a_missing_part_is_said_in_its_section(part, empty, sentence, tmp_path):
-    inputs = make_inputs((Shape("tiny-a", 2, 64, 2), Shape("tiny-b", 2, 128, 2)), slices=1)
+    inputs = make_inputs((Shape("tiny-a", 2, 64, 2), Shape("tiny-b", 2, 128, 2)), slices=1, targets=FEW)
     page = built(dataclasses.replace(inputs, **{part: empty}), tmp_path)
     assert sentence in page.words
 
@@ -174,7 +175,7 @@ def test_nothing_at_all_still_makes_a_page(tmp_path):
 
 def test_names_are_data_not_markup(tmp_path):
     name = "<script>alert('x')</script> & \"q\" $x_1$"
-    inputs = make_inputs((Shape(name, 2, 64, 2), Shape("plain", 1, 64, 2)), slices=1)
+    inputs = make_inputs((Shape(name, 2, 64, 2), Shape("plain", 1, 64, 2)), slices=1, targets=FEW)
     page = built(dataclasses.replace(inputs, suspects=[f"{name} step 4 has the weights of step 2"]), tmp_path)
     assert page.attributes("script") == []
     assert page.words.count(name) > 6
@@ -191,13 +192,13 @@ def test_names_are_data_not_markup(tmp_path):
     ],
 )
 def test_odd_shapes_are_drawn_without_a_warning(shapes, sequences, steps, tmp_path):
-    page = built(make_inputs(shapes, sequences=sequences, steps=steps, slices=1), tmp_path)
+    page = built(make_inputs(shapes, sequences=sequences, steps=steps, slices=1, targets=FEW), tmp_path)
     assert len(page.attributes("figure")) >= 4
 
 
 @pytest.mark.filterwarnings("error::UserWarning", "error::RuntimeWarning")
 def test_failed_fits_and_scores_without_a_number_are_shown_as_such(tmp_path):
-    inputs = make_inputs((Shape("tiny-a", 3, 64, 2), Shape("tiny-b", 3, 128, 2)), slices=1)
+    inputs = make_inputs((Shape("tiny-a", 3, 64, 2), Shape("tiny-b", 3, 128, 2)), slices=1, targets=FEW)
     broken = inputs.fits["eq9"].copy()
     numbers = [name for name in broken if broken[name].dtype == np.float64]
     broken[numbers] = np.nan
@@ -211,7 +212,7 @@ def test_failed_fits_and_scores_without_a_number_are_shown_as_such(tmp_path):
 
 
 def test_two_recipes_never_share_a_figure_and_are_said(tmp_path):
-    first = make_inputs((Shape("tiny-a", 2, 64, 2),), slices=1)
+    first = make_inputs((Shape("tiny-a", 2, 64, 2),), slices=1, targets=FEW)
     other = first.trajectories.assign(recipe="long")
     both = dataclasses.replace(first, trajectories=pd.concat([first.trajectories, other], ignore_index=True))
     page = built(both, tmp_path)
@@ -243,7 +244,7 @@ def test_a_table_of_another_schema_is_refused(inputs, tmp_path):
 
 
 def test_main_figures_are_saved_as_png(inputs, tmp_path):
-    small = make_inputs((Shape("tiny-a", 2, 64, 2), Shape("tiny-b", 2, 128, 2)), slices=1)
+    small = make_inputs((Shape("tiny-a", 2, 64, 2), Shape("tiny-b", 2, 128, 2)), slices=1, targets=FEW)
     paths = save_figures(small, tmp_path / "figures")
     assert [p.name for p in paths] == ["trajectories-1.png", "maps-1.png", "fits.png", "r2.png", "predictions.png"]
     before = [p.read_bytes() for p in paths]
