@@ -27,7 +27,7 @@ def job(composed: DictConfig) -> int:
 def main() -> int:
     """Check the command line, run it, and return the exit status: 0, 2 (a value) or 3 (checkpoints)."""
     arguments = get_args_parser().parse_args()
-    if not (arguments.help or arguments.hydra_help or arguments.version or arguments.cfg or arguments.info):
+    if not (arguments.help or arguments.hydra_help or arguments.cfg or arguments.info):
         try:
             preflight(arguments.overrides, CONF, multirun=arguments.multirun)
         except MassactError as error:

@@ -99,7 +99,7 @@ def test_the_command_line_refuses_in_one_line_with_status_2():
     done, _ = run("model=pythia-71m")
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
-    assert done.stderr.startswith("massact: model = pythia-71m is not known; nearest: pythia-1")
+    assert done.stderr.startswith("massact: model = pythia-71m is not known; nearest: pythia-70m")
 
 
 def test_help_imports_neither_torch_nor_mlflow_and_is_quick():

@@ -19,7 +19,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from massact.config import Config, register
 from massact.errors import ConfigError
-from massact.settings import nearest_names, settings
+from massact.settings import REGRESSORS, nearest_names, settings
 
 
 def preflight(overrides: Sequence[str], conf: Path, *, multirun: bool) -> list[Config]:
@@ -63,6 +63,10 @@ def _groups(conf: Path) -> dict[str, list[str]]:
 
 def _check_key(override: Override, groups: dict[str, list[str]]) -> None:
     key = override.key_or_group
+    head, _, regressor = key.partition("regressors.")
+    if head == "predictor." and regressor and regressor.split(".")[0] not in REGRESSORS:
+        near = ", ".join(nearest_names(regressor, REGRESSORS))
+        raise ConfigError(f"{key} is not a setting", f"regressors: {near}")
     if key in groups or key.startswith("hydra") or override.package is not None:
         return
     known = [*groups, *_keys(Config)]

@@ -7,29 +7,20 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
+from typing import TYPE_CHECKING, Any
 
 from massact.errors import MissingInputError, TableError
 
+if TYPE_CHECKING:  # schemas are read by commands that must answer at once; pandas and pyarrow take a second
+    import pandas as pd
+    import pyarrow as pa
+
 METADATA_KEY = b"massact"
-DTYPES = {
-    "string": pa.string(),
-    "bool": pa.bool_(),
-    "int32": pa.int32(),
-    "int64": pa.int64(),
-    "float32": pa.float32(),
-    "float64": pa.float64(),
-}
 
 
 @dataclass(frozen=True)
 class Column:
-    """One column: its type (a key of `DTYPES`), what it means with its unit, and whether NaN is a value it can have."""
+    """One column: its type (string, bool, int32, int64, float32 or float64), what it means with its unit, and whether NaN is a value it can have."""
 
     dtype: str
     meaning: str
@@ -52,6 +43,8 @@ class Schema:
         TableError
             Columns missing or unknown, a type that does not convert, NaN where none may be, a key twice.
         """
+        import pandas as pd
+
         place = f"{where or self.name} table"
         missing = [name for name in self.columns if name not in frame.columns]
         unknown = [name for name in frame.columns if name not in self.columns]
@@ -70,7 +63,9 @@ class Schema:
 
     def arrow(self) -> pa.Schema:
         """The schema as Arrow's."""
-        return pa.schema([(name, DTYPES[column.dtype]) for name, column in self.columns.items()])
+        import pyarrow as pa
+
+        return pa.schema([(name, pa.type_for_alias(column.dtype)) for name, column in self.columns.items()])
 
 
 def write_table(frame: pd.DataFrame, path: Path, schema: Schema, metadata: Mapping[str, Any] | None = None) -> None:
@@ -78,6 +73,9 @@ def write_table(frame: pd.DataFrame, path: Path, schema: Schema, metadata: Mappi
 
     `metadata` (JSON-serialisable) goes into the file's own metadata and is read back by `read_metadata`.
     """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     table = pa.Table.from_pandas(schema.validate(frame, str(path)), schema=schema.arrow(), preserve_index=False)
     table = table.replace_schema_metadata({METADATA_KEY: json.dumps(dict(metadata or {}), sort_keys=True)})
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -99,6 +97,9 @@ def read_table(path: Path, schema: Schema, *, remedy: str = "make it with: dvc r
     TableError
         When it is not Parquet or not of this schema.
     """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     if not path.is_file():
         raise MissingInputError(f"{path} is not there", remedy)
     try:
@@ -110,6 +111,8 @@ def read_table(path: Path, schema: Schema, *, remedy: str = "make it with: dvc r
 
 def read_metadata(path: Path) -> dict[str, Any]:
     """What `write_table` was given as metadata."""
+    import pyarrow.parquet as pq
+
     if not path.is_file():
         raise MissingInputError(f"{path} is not there", "make it with: dvc repro")
     raw = (pq.read_schema(path).metadata or {}).get(METADATA_KEY, b"{}")
@@ -117,6 +120,8 @@ def read_metadata(path: Path) -> dict[str, Any]:
 
 
 def _cast(values: pd.Series, column: Column, where: str) -> Any:
+    import numpy as np
+
     if column.dtype == "string":
         if values.isna().any():
             raise TableError(f"{where}: empty values", "make the table again")

@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from massact.extract.protocol import PROTOCOL_VERSION, Measurement
+from massact._lazy import lazy
 
 if TYPE_CHECKING:
     from massact.extract.hooks import measure
+    from massact.extract.protocol import PROTOCOL_VERSION, Measurement
 
 __all__ = ["PROTOCOL_VERSION", "Measurement", "measure"]
-
-
-def __getattr__(name: str) -> Any:
-    """Import `measure`, and with it torch, only when asked for."""
-    if name == "measure":
-        from massact.extract.hooks import measure
-
-        return measure
-    raise AttributeError(name)
+__getattr__ = lazy(__name__, {"measure": "hooks", "PROTOCOL_VERSION": "protocol", "Measurement": "protocol"})

@@ -1,9 +1,29 @@
 """Fit growth curves: pure forms, one curve by lmfit, many curves at once."""
 
-from massact.fit.curve import CurveFit
-from massact.fit.forms import FORMS, curve_values
-from massact.fit.many import fit_many, fit_table
-from massact.fit.regimes import FitStatus, Regime
-from massact.fit.series import fit_series
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from massact._lazy import lazy
+
+if TYPE_CHECKING:
+    from massact.fit.curve import CurveFit
+    from massact.fit.forms import FORMS, curve_values
+    from massact.fit.many import fit_many, fit_table
+    from massact.fit.regimes import FitStatus, Regime
+    from massact.fit.series import fit_series
 
 __all__ = ["FORMS", "CurveFit", "FitStatus", "Regime", "curve_values", "fit_many", "fit_series", "fit_table"]
+__getattr__ = lazy(
+    __name__,
+    {
+        "FORMS": "forms",
+        "CurveFit": "curve",
+        "FitStatus": "regimes",
+        "Regime": "regimes",
+        "curve_values": "forms",
+        "fit_many": "many",
+        "fit_series": "series",
+        "fit_table": "many",
+    },
+)

@@ -12,9 +12,9 @@ from massact.stages.extract import source_of
 
 def run(config: Config, output: Path) -> list[str]:
     """Write `audit.csv` into the job's folder and name what is suspect."""
-    from massact.checkpoints import audit, suspects
+    from massact.checkpoints import audit_table, suspects
 
-    table = audit(source_of(config))
+    table = audit_table(source_of(config))
     output.mkdir(parents=True, exist_ok=True)
     path = output / "audit.csv"
     table.to_csv(path, index=False)

@@ -1,0 +1,135 @@
+"""The pipeline in real clones: what an edit re-runs, and what a newcomer's first commands do."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+MODELS, FORMS = ("pocket-c", "pocket-d"), ("eq9", "step1")
+
+
+def shell(folder: Path, *command: str, ok: bool = True) -> str:
+    """Run in a clone with its own sources first on the path; returns stdout and stderr."""
+    env = {
+        **os.environ,
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "PYTHONPATH": str(folder / "src"),
+        "OMP_NUM_THREADS": "1",
+    }
+    done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, check=False)
+    if ok:
+        assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def clone(folder: Path) -> Path:
+    shell(ROOT, "git", "clone", "-q", str(ROOT), str(folder))
+    return folder
+
+
+def ran(output: str) -> set[str]:
+    return set(re.findall(r"Running stage '([^']+)'", output))
+
+
+def edit(path: Path, old: str, new: str) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert old in text, f"{old!r} is not in {path}"
+    path.write_text(text.replace(old, new, 1), encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory) -> Path:
+    """A clone whose pipeline is cut to two models and two forms, run once."""
+    folder = clone(tmp_path_factory.mktemp("dvc") / "clone")
+    params = (folder / "params.yaml").read_text(encoding="utf-8")
+    params = re.sub(r"models: .*", f"models: [{', '.join(MODELS)}]", params)
+    params = re.sub(r"forms: .*", f"forms: [{', '.join(FORMS)}]", params)
+    params = re.sub(r"targets: .*", "targets: [K, f_end]", params)
+    params = re.sub(r"quantities: .*", "quantities: [ratio, median]", params)
+    (folder / "params.yaml").write_text(params, encoding="utf-8")
+    edit(folder / "conf/predictor/default.yaml", "  random_forest: {}\n  gradient_boosting: {}\n  xgboost: {}\n", "")
+    shell(folder, "dvc", "pull", "-q", "-R", "data")
+    for stale in [*(folder / "data/extracted").glob("*.parquet"), *(folder / "data/fits").glob("*.parquet")]:
+        stale.unlink()
+    shell(folder, "dvc", "repro")
+    return folder
+
+
+EXTRACT = {f"extract@{m}-0" for m in MODELS}
+FIT = {f"fit@{m}-0-{f}" for m in MODELS for f in FORMS}
+END = {"predict", "report", "track"}
+EDITS = [
+    ("conf/probe/auto.yaml", "sequences: 10", "sequences: 9", EXTRACT | FIT | END),
+    ("conf/model/pocket-d.yaml", "  length: ${..recipe.window}", "  length: 20", None),
+    ("conf/protocol/default.yaml", "ratio_of_means ", "mean_of_ratios ", FIT | END),
+    ("conf/fit/step1.yaml", "form: step1", "form: step1  # the same", set()),
+    ("params.yaml", "targets: [K, f_end]", "targets: [K]", END),
+    ("conf/predictor/default.yaml", "folds: 5", "folds: 4", END),
+    ("conf/predictor/default.yaml", "lasso: {}", "lasso: {alpha: 0.5}", END),
+    ("conf/tracking/mlflow.yaml", "experiment: massact", "experiment: other", {"track"}),
+    ("conf/recipe/nano.yaml", "weight_decay: 0.1", "weight_decay: 0.2", set()),
+    ("conf/train/default.yaml", "threads: 1", "threads: 2", set()),
+    ("conf/checkpoints/paper.yaml", "count: 37", "count: 36", set()),
+    ("conf/model/pythia-70m.yaml", "n_layers: 6", "n_layers: 7", set()),
+    ("src/massact/report/style.css", "{", "{ ", {"report"}),
+    ("src/massact/fit/table.py", "Table definition", "The table definition", FIT),
+]
+
+
+@pytest.mark.parametrize(("path", "old", "new", "expected"), EDITS, ids=[f"{e[0]}:{e[2]}" for e in EDITS])
+def test_an_edited_value_reruns_exactly_the_stages_that_use_it(small, path, old, new, expected):
+    if expected is None:
+        expected = {"extract@pocket-d-0", "fit@pocket-d-0-eq9", "fit@pocket-d-0-step1"} | END
+    before = (small / path).read_text(encoding="utf-8")
+    edit(small / path, old, new)
+    try:
+        assert ran(shell(small, "dvc", "repro")) == expected
+        assert ran(shell(small, "dvc", "repro")) == set()
+    finally:
+        (small / path).write_text(before, encoding="utf-8")
+        shell(small, "dvc", "repro")
+
+
+def test_repro_twice_runs_nothing_the_second_time(small):
+    shell(small, "dvc", "repro")
+    output = shell(small, "dvc", "repro")
+    assert ran(output) == set()
+    assert "up to date" in output
+
+
+def test_pull_of_everything_leaves_only_report_and_track(tmp_path):
+    folder = clone(tmp_path / "clone")
+    shell(folder, "dvc", "pull")
+    assert len(list((folder / "data/extracted").glob("*.parquet"))) >= 4
+    assert ran(shell(folder, "dvc", "repro")) == {"report", "track"}
+    assert (folder / "results/report.html").stat().st_size > 10_000
+    assert shell(folder, "dvc", "status").strip() == "Data and pipelines are up to date."
+    assert "ridge" in shell(folder, "dvc", "metrics", "show")
+
+
+def test_repro_without_pull_names_the_pull(tmp_path):
+    folder = clone(tmp_path / "clone")
+    output = shell(folder, "dvc", "repro", ok=False)
+    assert "dvc pull -R data" in output
+    assert ran(output) <= {"pulled"}
+
+
+@pytest.mark.slow
+def test_pull_of_sources_runs_everything_but_training(tmp_path):
+    folder = clone(tmp_path / "clone")
+    shell(folder, "dvc", "pull", "-R", "data")
+    stages = ran(shell(folder, "dvc", "repro"))
+    assert {"predict", "report", "track"} < stages
+    assert not any(stage.startswith("train") or "pocket/dvc.yaml" in stage for stage in stages)
+    assert {s for s in stages if s.startswith("extract@")} == {
+        f"extract@{path.stem}-0" for path in (ROOT / "conf/model").glob("pocket-*.yaml")
+    }
+    shutil.rmtree(folder / "data/records")
+    assert shell(folder, "dvc", "status").strip() == "Data and pipelines are up to date."
