@@ -86,14 +86,14 @@ class LogDecay:
     """
 
     constant = True
-    per_decade = 5
+    per_decade = 6
 
     def box(self, t: np.ndarray) -> Box:
         """Beta from 1e-4 / T to 3 per smallest gap; tau0 from its floor to 1e4 T."""
         return Box((1e-4 / t[-1], 3 / smallest_gap(t)), (1e-4 / t[-1], 1 / tau_floor(t)))
 
     def grid(self, t: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Five nodes a decade from 1e-3 / T in both rates, and 0."""
+        """Six nodes a decade from 1e-3 / T in both rates, and 0."""
         box = self.box(t)
         p = _nodes(10 * box.p[0], box.p[1], self.per_decade)
         q = _nodes(10 * box.q[0], box.q[1], self.per_decade)
@@ -129,7 +129,7 @@ class CappedLogDecay(LogDecay):
     """
 
     sign: int = 1
-    per_decade = 5
+    per_decade = 6
 
     def grid(self, t: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """As `LogDecay`, without the edges 0: Eq. 9 cannot draw them."""

@@ -1,13 +1,11 @@
 """The global search: every curve on one scan over two rates, then the best minima refined.
 
-Variable projection (Golub and Pereyra 1973) with Kaufman's Jacobian. Columns depend on the steps only, so one matrix
-product gives the SSE of all curves at all nodes. One search takes one set of steps and weights; NaN and weights that
-differ between curves are for `massact.fit.many`, which groups the curves first.
+Variable projection (Golub and Pereyra 1973) with Kaufman's Jacobian. One search takes one set of steps and weights; NaN
+and weights that differ between curves are for `massact.fit.many`, which groups the curves first.
 """
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -15,11 +13,10 @@ from jaxtyping import Float
 
 from massact.fit.bases import BASES, CAPPED, Basis
 from massact.fit.refine import evaluate, project, refine
+from massact.fit.scan import starts
 
 CHUNK = 128  # curves searched together: their arrays stay in the cache
-STARTS = 3
 EDGE_MARGIN = 1e-9  # an edge is taken when its SSE is no worse than this, relatively
-WORTH_AN_EDGE = 4.0  # an edge's best node is refined when its SSE is at most this times the scan's best
 
 
 class Optimum(NamedTuple):
@@ -67,7 +64,7 @@ def _search_chunk(basis: Basis, t: np.ndarray, y: np.ndarray, w: np.ndarray) -> 
     size = np.abs(y - middle).max(axis=1, keepdims=True)
     size = np.where(size > 0, size, 1.0)
     target = (y - middle) / size * w
-    curve, p, q = _starts(basis, t, w, target)
+    curve, p, q = starts(basis, t, w, target)
     p, q, sse = refine(basis, t, w, target[curve], p, q)
     p, q, sse = _best(curve, p, q, sse, len(y))
     p, q, sse = _across_edges(basis, t, w, target, p, q, sse)
@@ -109,62 +106,3 @@ def _across_edges(
         new_p, new_q, new_sse = refine(basis, t, w, y[curve[-extra:]], p[-extra:], q[-extra:])
         p, q, sse = np.r_[p[:-extra], new_p], np.r_[q[:-extra], new_q], np.r_[sse, new_sse]
     return _best(curve, p, q, sse, len(y))
-
-
-def _starts(basis: Basis, t: np.ndarray, w: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Starts from the scan: the curve (problem,) each belongs to, and its rates."""
-    p_nodes, q_nodes, units = _scan_columns(basis, t.tobytes(), w.tobytes(), t.size)
-    left = y
-    if basis.constant:
-        unit = w / np.sqrt(w @ w)
-        left = y - (y @ unit)[:, None] * unit
-    explained = (left @ units[0].T) ** 2
-    for unit in units[1:]:
-        explained += (left @ unit.T) ** 2
-    sse = (np.vecdot(left, left)[:, None] - explained).reshape(len(y), p_nodes.size, q_nodes.size)
-    found = _lowest_minima(sse)
-    best = sse.reshape(len(y), -1)[np.arange(len(y)), found[:, 0]]
-    rows = np.arange(len(y))
-    again = found == found[:, :1]
-    again[:, 0] = False
-    curve, node = [np.repeat(rows, found.shape[1])[~again.ravel()]], [found[~again]]
-    for nodes, has_edge, stride in ((sse[:, 0, :], p_nodes[0] == 0, 1), (sse[:, :, 0], q_nodes[0] == 0, q_nodes.size)):
-        if has_edge:
-            lowest = nodes.argmin(axis=1)
-            tried = np.flatnonzero(nodes[rows, lowest] <= WORTH_AN_EDGE * np.maximum(best, 0.0) + 1e-12)
-            curve.append(tried)
-            node.append(lowest[tried] * stride)
-    where = np.concatenate(node)
-    return np.concatenate(curve), p_nodes[where // q_nodes.size], q_nodes[where % q_nodes.size]
-
-
-def _lowest_minima(sse: np.ndarray) -> np.ndarray:
-    """Flat indices (curve, start) of the lowest local minima over 3 x 3 nodes; the best repeats if there are fewer."""
-    count = len(sse)
-    low = sse.copy()
-    np.minimum(low[:, 1:], sse[:, :-1], out=low[:, 1:])
-    np.minimum(low[:, :-1], sse[:, 1:], out=low[:, :-1])
-    around = low.copy()
-    np.minimum(around[:, :, 1:], low[:, :, :-1], out=around[:, :, 1:])
-    np.minimum(around[:, :, :-1], low[:, :, 1:], out=around[:, :, :-1])
-    minima = np.where(sse <= around, sse, np.inf).reshape(count, -1)
-    rows, found = np.arange(count), []
-    for _ in range(min(STARTS, minima.shape[1])):
-        index = minima.argmin(axis=1)
-        found.append(np.where(np.isinf(minima[rows, index]), found[0] if found else index, index))
-        minima[rows, index] = np.inf
-    return np.stack(found, axis=1)
-
-
-@lru_cache(maxsize=12)
-def _scan_columns(
-    basis: Basis, steps: bytes, weights: bytes, size: int
-) -> tuple[np.ndarray, np.ndarray, list[np.ndarray]]:
-    """Nodes of p and q, and the orthonormal weighted columns (node, step) without the constant one."""
-    t, w = np.frombuffer(steps, count=size), np.frombuffer(weights, count=size)
-    p_nodes, q_nodes = basis.grid(t)
-    p, q = (grid.reshape(-1, 1) for grid in np.meshgrid(p_nodes, q_nodes, indexing="ij"))
-    p, q = (rate[:, None] for rate in basis.clip(t, p[:, 0], q[:, 0]))
-    columns = [column * w for column in basis.columns(t, p, q)]
-    units = project(columns, np.zeros((p.size, size))).orthonormal
-    return p_nodes, q_nodes, units[1:] if basis.constant else units

@@ -133,7 +133,9 @@ def eq9_from_eq14(A1: ArrayLike, A2: ArrayLike, beta: ArrayLike, tau0: ArrayLike
         gamma = np.exp(log_gamma)
         out = (A1 * np.exp(beta * tau0), beta * np.exp(-log_gamma), gamma, gamma * tau0, K)
         held = (np.abs(log_gamma) <= LARGEST_EXPONENT) & (np.abs(beta * tau0) <= LARGEST_EXPONENT)
-        return Eq9(*out, log_gamma, held & np.logical_and.reduce([np.isfinite(value) for value in out]))
+        for value in out:
+            held = held & np.isfinite(value)
+        return Eq9(*out, log_gamma, held)
 
 
 @dataclass(frozen=True)

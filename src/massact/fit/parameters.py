@@ -3,6 +3,7 @@
 The optimum may be a limit curve (b = 0, tau0 = inf) or, for Eq. 9, need a gamma no double holds. Then the nearest curve
 that the parameters can draw takes its place, with its linear parameters fitted again: b = 1e-4 / T and tau0 = 1e4 T for
 Eq. 14; for Eq. 9 besides |log gamma| <= 600 and beta tau0 <= 600, searched again at that bound. The status says so.
+Eq. 9's nearest curve is worse by less than 1e-3 of the SSE at the noise of checkpoints, by up to 2 % where R2 > .9999.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -90,7 +91,7 @@ def refine(
         trial = evaluate(basis, t, w, y[alive], trial_p, trial_q)
         better = trial.sse < here.sse
         gain = np.where(better, here.sse - trial.sse, 0.0)
-        finished = np.where(better, gain, promised) <= TOLERANCE * here.sse
+        finished = (np.maximum(gain, promised) <= TOLERANCE * here.sse) & (damping[alive] < 1)
         won = alive[better]
         p[won], q[won], sse[won] = trial_p[better], trial_q[better], trial.sse[better]
         damping[alive] *= np.where(better, 0.2, 8.0)
@@ -110,23 +111,33 @@ def refine(
 def _step(
     basis: Basis, t: np.ndarray, here: Point, p: np.ndarray, q: np.ndarray, damping: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """A damped Gauss-Newton step in the log rates, held inside the box; and the decrease of the SSE it promises."""
+    """A damped Gauss-Newton step in the log rates, held inside the box; and the decrease of the SSE it promises.
+
+    Where a bound cuts the change of one rate, the other is solved for again: in a flat direction the step must not
+    shrink as a whole, or the steep one never converges.
+    """
     pp, qq = np.vecdot(here.by_p, here.by_p), np.vecdot(here.by_q, here.by_q)
     pq = np.vecdot(here.by_p, here.by_q)
     gp, gq = np.vecdot(here.by_p, here.residual), np.vecdot(here.by_q, here.residual)
-    # A rate at its bound that the gradient pushes outwards is left out, so that the other one can still move.
-    moved_p, _ = basis.clip(t, p * np.exp(1e-6 * np.sign(gp)), q)
-    _, moved_q = basis.clip(t, p, q * np.exp(1e-6 * np.sign(gq)))
-    free_p, free_q = (moved_p != p) & (pp > 0), (moved_q != q) & (qq > 0)
-    pp, qq = np.where(free_p, pp, 1.0), np.where(free_q, qq, 1.0)
-    pq = np.where(free_p & free_q, pq, 0.0)
-    gp, gq = np.where(free_p, gp, 0.0), np.where(free_q, gq, 0.0)
-    hp, hq = pp * (1 + damping), qq * (1 + damping)
+    free_p, free_q = pp > 0, qq > 0
+    hp, hq = np.where(free_p, pp * (1 + damping), 1.0), np.where(free_q, qq * (1 + damping), 1.0)
     determinant = hp * hq - pq**2
     dp = (gp * hq - gq * pq) / determinant
     dq = (gq * hp - gp * pq) / determinant
-    shrink = np.minimum(1.0, MAX_STEP / np.maximum(np.maximum(np.abs(dp), np.abs(dq)), 1e-300))
-    dp, dq = dp * shrink, dq * shrink
-    promised = 2 * (dp * gp + dq * gq) - (dp**2 * pp + 2 * dp * dq * pq + dq**2 * qq)
-    new_p, new_q = basis.clip(t, p * np.exp(dp), q * np.exp(dq))
-    return new_p, new_q, promised
+    new_q, held_q = _limited(lambda rate: basis.clip(t, p, rate)[1], q, dq, free_q)
+    dp = np.where(held_q != dq, (gp - pq * held_q) / hp, dp)
+    new_p, held_p = _limited(lambda rate: basis.clip(t, rate, q)[0], p, dp, free_p)
+    dq = np.where(held_p != dp, (gq - pq * held_p) / hq, held_q)
+    new_q, dq = _limited(lambda rate: basis.clip(t, p, rate)[1], q, dq, free_q)
+    promised = 2 * (held_p * gp + dq * gq) - (held_p**2 * pp + 2 * held_p * dq * pq + dq**2 * qq)
+    return *basis.clip(t, new_p, new_q), promised
+
+
+def _limited(
+    clip: Callable[[np.ndarray], np.ndarray], rate: np.ndarray, change: np.ndarray, free: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """The rate after a change of its logarithm, and the change that the bounds and `MAX_STEP` leave of it."""
+    change = np.where(free, np.clip(change, -MAX_STEP, MAX_STEP), 0.0)
+    wanted = rate * np.exp(change)
+    new = clip(wanted)
+    return new, np.where(new == wanted, change, np.log(np.where(rate > 0, new, 1.0) / np.where(rate > 0, rate, 1.0)))

@@ -43,7 +43,7 @@ class Regime(StrEnum):
     LOG_RISE = (
         "log_rise",
         "No clear peak in the trained range and no plateau: quote the values at start and end, the half-rise and the "
-        "end slope. The raw parameters trade against each other: gamma, t0, lambda, A and K of Eq. 9 mean nothing alone.",
+        "end slope. Raw parameters trade against each other: gamma, t0, lambda, A and K of Eq. 9 mean nothing alone.",
     )
     FLAT = (
         "flat",

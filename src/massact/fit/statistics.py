@@ -25,12 +25,12 @@ def information(sse: np.ndarray, n: int, k: int) -> dict[str, np.ndarray]:
     k counts the form's parameters, not the noise variance. NaN where sse is 0.
     """
     with np.errstate(all="ignore"):
-        base = n * np.log(np.where(sse > 0, sse, np.nan) / n)
+        base = n * np.log(np.where(sse > 0, sse, np.nan) / max(n, 1))
     aic = base + 2 * k
     return {
         "aic": aic,
         "aicc": aic + 2 * k * (k + 1) / (n - k - 1) if n > k + 1 else np.full_like(aic, np.nan),
-        "bic": base + k * np.log(n),
+        "bic": base + k * np.log(max(n, 1)),
     }
 
 

@@ -1,0 +1,146 @@
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from massact.errors import FitError
+from massact.fit import FORMS, CurveFit, FitStatus, Regime, fit_many, fit_series
+from massact.fit.forms import eq9, eq14
+from tests.fit.curves import PYTHIA, SHORT, series
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_one_curve_and_many_have_the_same_sse(form):
+    for t in (SHORT, PYTHIA[::6]):
+        _, noisy, _ = series(t, 12)
+        many = fit_many(t, noisy, form=form)
+        for i, y in enumerate(noisy):
+            one = fit_series(t, y, form=form)
+            assert one.sse == pytest.approx(many["sse"][i], rel=1e-6)
+            assert one.regime == many["regime"][i]
+            assert one.aicc == pytest.approx(many["aicc"][i], abs=1e-4)
+            assert one.derived["f_end"] == pytest.approx(many["f_end"][i], rel=1e-2)
+
+
+def test_lmfits_face_on_noise_free_eq9():
+    truth = {"A": 40.0, "lam": 0.05, "gamma": 0.05, "t0": 0.8, "K": 12.0}
+    fit = fit_series(SHORT, eq9(SHORT, **truth))
+    assert fit.status is FitStatus.OK and fit.r2 == pytest.approx(1)
+    for name, value in truth.items():
+        assert fit.params[name].value == pytest.approx(value, rel=1e-4)
+    assert fit.best["lambda"] == fit.params["lam"].value
+    np.testing.assert_allclose(fit.predict(SHORT), eq9(SHORT, **truth), rtol=1e-6)
+    assert np.abs(fit.residuals).max() < 1e-4
+    assert fit.result is not None and "lam" in fit.result.fit_report()
+
+
+def test_lmfits_errors_agree_with_the_engines_where_they_are_determined():
+    y = eq14(SHORT, 60.0, -100.0, 12 / 4096, 30.0, 25.0) + np.random.default_rng(0).standard_normal(24)
+    one, row = fit_series(SHORT, y), fit_many(SHORT, y[None]).iloc[0]
+    for name in ("A", "gamma", "t0", "K"):
+        assert one.stderr[name] == pytest.approx(row[f"{name}_stderr"], rel=0.05)
+        assert one.determined[name] == row[f"{name}_determined"]
+
+
+@pytest.mark.parametrize("t", [SHORT, PYTHIA[::6]], ids=["short", "pythia"])
+def test_never_worse_than_ten_starts_of_lmfit(t):
+    from lmfit import Model, Parameters
+
+    _, noisy, _ = series(t, 5, seed=2)
+    model = Model(eq9, independent_vars=["t"], nan_policy="omit")
+    rng = np.random.default_rng(0)
+    for y in noisy:
+        best = np.inf
+        for _ in range(10):
+            start, span = Parameters(), 10 ** rng.uniform(-4, 0)
+            start.add("A", np.ptp(y) * rng.uniform(0.3, 2))
+            start.add("lam", 10 ** rng.uniform(-4, 0), min=1e-12)
+            start.add("gamma", 1 / (t[-1] * span), min=1e-12)
+            start.add("t0", 10 ** rng.uniform(-2, 0.5), min=0.011 / (t[-1] * span))
+            start.add("K", rng.choice([y.min(), y.mean(), y[-1]]))
+            result = model.fit(y, start, t=t, max_nfev=1500)
+            drawn = result.eval(t=t)
+            tau = result.params["t0"].value / result.params["gamma"].value
+            if np.isfinite(drawn).all() and tau >= 0.01:  # below, tau0 is a dummy that the engine does not use
+                best = min(best, float(np.sum((y - drawn) ** 2)))
+        assert fit_series(t, y).sse <= 1.001 * best
+
+
+def test_a_limit_curve_keeps_the_engine_and_says_so():
+    y = 3 + 2 * np.log(SHORT + 9) + 0.02 * np.random.default_rng(3).standard_normal(24) + 1e-4 * SHORT
+    fit = fit_series(SHORT, y)
+    assert fit.status is FitStatus.AT_EDGE_B_ZERO and fit.result is None and fit.regime is Regime.LOG_RISE
+    assert not any(fit.determined.values())
+    assert not fit.params["gamma"].vary
+    assert np.isfinite(fit.predict(SHORT)).all()
+    assert "not determined" in fit.report() and "none in range" in fit.report()
+
+
+def test_given_parameters_are_respected_and_judged():
+    from lmfit import Parameters
+
+    y = eq14(SHORT, 60.0, -100.0, 12 / 4096, 30.0, 25.0) + np.random.default_rng(0).standard_normal(24)
+    held = Parameters()
+    for name, value in (("A1", 50.0), ("A2", -80.0), ("beta", 2e-3), ("tau0", 25.0), ("K", 30.0)):
+        held.add(name, value)
+    free = fit_series(SHORT, y, form="eq14", params=held)
+    assert free.status is FitStatus.OK
+    held["K"].set(value=60.0, vary=False)
+    fixed = fit_series(SHORT, y, form="eq14", params=held)
+    assert fixed.status is FitStatus.NOT_GLOBAL and fixed.params["K"].value == 60 and fixed.sse > free.sse
+    del held["tau0"]
+    with pytest.raises(FitError, match="params have no tau0"):
+        fit_series(SHORT, y, form="eq14", params=held)
+
+
+def test_sequences_give_intervals_that_hold_the_truth():
+    rng = np.random.default_rng(0)
+    truth = eq14(SHORT, 60.0, -100.0, 8 / 4096, 30.0, 25.0)
+    sequences = truth * (1 + 0.05 * rng.standard_normal((10, 1)) + 0.05 * rng.standard_normal((10, 24)))
+    fit = fit_series(SHORT, sequences.mean(axis=0), sequences=sequences)
+    assert fit.intervals["f_end"][0] < truth[-1] < fit.intervals["f_end"][1]
+    for name, (lower, upper) in fit.intervals.items():
+        assert lower <= fit.derived[name] <= upper
+    assert fit.intervals == fit_series(SHORT, sequences.mean(axis=0), sequences=sequences).intervals
+    assert "95 %" in fit.report()
+
+
+def test_few_and_missing_points():
+    y = np.full(24, np.nan)
+    with pytest.raises(FitError, match="none of 24 values"):
+        fit_series(SHORT, y)
+    y[:3] = [1, 2, 3]
+    few = fit_series(SHORT, y)
+    assert few.status is FitStatus.FEW_POINTS and few.regime is Regime.FAILED and np.isnan(few.predict(SHORT)).all()
+    assert "few_points" in few.report()
+    flat = fit_series(SHORT, np.full(24, 3.0))
+    assert flat.status is FitStatus.CONSTANT and flat.predict(5.0) == 3
+
+
+def test_bad_input():
+    y = np.ones(24)
+    for options, message in (
+        ({"form": "step3"}, "did you mean 'step"),
+        ({"sequences": np.ones((1, 24))}, "1 sequence cannot be resampled"),
+        ({"sequences": np.ones((3, 4))}, "sequences, 24"),
+        ({"sequences": np.where(np.eye(24) > 0, np.nan, 1.0)}, "no value where the series has one"),
+        ({"weights": -y}, "negative"),
+    ):
+        with pytest.raises(FitError, match=message):
+            fit_series(SHORT, y, **options)
+    with pytest.raises(FitError, match="one value a step"):
+        fit_series(SHORT, y[:-1])
+
+
+def test_importing_is_light():
+    code = "import sys, massact.fit; sys.exit(any(name in sys.modules for name in ('torch', 'lmfit', 'numba')))"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_report_of_every_form_is_text():
+    _, noisy, _ = series(SHORT, 4)
+    for form in FORMS:
+        for y in noisy:
+            fit = fit_series(SHORT, y, form=form)
+            assert isinstance(fit, CurveFit) and fit.report().startswith(f"{form}: ")
