@@ -26,12 +26,12 @@ def test_half_width_is_students_t_times_the_standard_error(inputs):
 
 
 def test_step_zero_has_its_own_place_and_decades_are_even():
-    axes = new_figure(3, 2).subplots()
-    step_axis(axes, 143000)
+    axes = new_figure(3.0, 2.0).subplots()
+    step_axis(axes, 143000.0)
     place = axes.transScale.transform(np.column_stack([[0, 0.5, 1, 10, 100], np.zeros(5)]))[:, 0]
     assert place[1] - place[0] == pytest.approx(place[2] - place[1])
     assert place[3] - place[2] == pytest.approx(place[4] - place[3])
-    assert [short_count(tick) for tick in axes.get_xticks()] == ["0", "1", "10", "100", "1,000", "10k", "100k"]
+    assert [short_count(float(tick)) for tick in axes.get_xticks()] == ["0", "1", "10", "100", "1,000", "10k", "100k"]
 
 
 @pytest.mark.parametrize("n_layers", [0, 1, 2, 3, 5, 8, 9, 12, 36, 100])
@@ -110,7 +110,7 @@ def test_ties_count_for_both_forms_and_failed_fits_for_none():
 
 def some_figure():
     with mpl.rc_context(STYLE):
-        figure = new_figure(3, 2)
+        figure = new_figure(3.0, 2.0)
         figure.subplots().plot([0, 1], [0, 1], label="a < b")
         figure.axes[0].legend()
     return figure

@@ -77,7 +77,7 @@ def step_axis(axes: Axes, last: float, *, label: bool = True) -> None:
     axes.set_xlim(-0.12, max(last, 1) * 1.15)
     decades = [10**k for k in range(9) if 10**k <= max(last, 1) * 1.15]
     axes.xaxis.set_major_locator(FixedLocator([0, *decades]))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short_count(value)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short_count(float(value))))
     axes.xaxis.set_minor_locator(NullLocator())
     if label:
         axes.set_xlabel("training step")
@@ -91,7 +91,7 @@ def step_grid(last: float, points: int = 240) -> Float[ndarray, " point"]:
 def short_count(value: float) -> str:
     """A step for a tick label.
 
-    >>> short_count(512), short_count(10_000), short_count(1_000_000)
+    >>> short_count(512.0), short_count(10_000.0), short_count(1e6)
     ('512', '10k', '1M')
     """
     if value >= 1e6:
@@ -103,7 +103,7 @@ def value_axis(axes: Axes, low: float, high: float, *, which: str = "y", wide: f
     """A value axis with plain numbers, logarithmic when positive data span more than `wide`; about `most` ticks."""
     axis = axes.yaxis if which == "y" else axes.xaxis
     if max(abs(low), abs(high)) >= 1e3:
-        axis.set_major_formatter(FuncFormatter(lambda value, _: _plain(value)))
+        axis.set_major_formatter(FuncFormatter(lambda value, _: _plain(float(value))))
     if not (low > 0 and high / low > wide):
         return
     (axes.set_yscale if which == "y" else axes.set_xscale)("log")
@@ -113,7 +113,7 @@ def value_axis(axes: Axes, low: float, high: float, *, which: str = "y", wide: f
     if len(ticks) < 3:
         ticks = [float(tick) for tick in MaxNLocator(5).tick_values(low, high) if tick > 0]
     axis.set_major_locator(FixedLocator(ticks))
-    axis.set_major_formatter(FuncFormatter(lambda value, _: _plain(value)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: _plain(float(value))))
     axis.set_minor_locator(NullLocator())
     axis.set_minor_formatter(NullFormatter())
 

@@ -70,8 +70,8 @@ def _panel(
     limits: tuple[float, float],
 ) -> None:
     low, high = limits
-    value_axis(axes, low, high, which="x", wide=20, most=5)
-    value_axis(axes, low, high, which="y", wide=20, most=6)
+    value_axis(axes, low, high, which="x", wide=20.0, most=5)
+    value_axis(axes, low, high, which="y", wide=20.0, most=6)
     axes.plot(limits, limits, color=MUTED, lw=0.8)
     if chosen is not None:
         shown = where(rows, split=split, regressor=chosen[0])

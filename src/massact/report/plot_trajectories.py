@@ -95,18 +95,18 @@ def heatmap_figure(trajectories: pd.DataFrame, runs: Sequence[Run], named: Mappi
         bar.set_label(QUANTITY_LABELS["ratio"])
         bar.outline.set_visible(False)  # pyright: ignore[reportCallIssue]
         if isinstance(norm, LogNorm):
-            value_axis(bar.ax, float(norm.vmin or 1), float(norm.vmax or 1), wide=1)
+            value_axis(bar.ax, float(norm.vmin or 1), float(norm.vmax or 1), wide=1.0)
         return figure
 
 
-def loss_figure(logs: Mapping[str, Sequence[Mapping[str, float]]]) -> Figure:
+def loss_figure(logs: Mapping[str, Sequence[Mapping[str, Any]]]) -> Figure:
     """Training and validation loss (nats per token) over training, one colour a model."""
     with mpl.rc_context(STYLE):
         figure = new_figure(0.62 * FULL_WIDTH, 2.7)
         axes = figure.subplots()
         last = 1.0
         for at, (model, log) in enumerate(logs.items()):
-            steps = [row["step"] for row in log]
+            steps = [float(row["step"]) for row in log]
             last = max(last, *steps)
             colour = MODEL_COLOURS[at % len(MODEL_COLOURS)]
             axes.plot(steps, [row.get("loss", np.nan) for row in log], color=colour, label=model)
