@@ -42,11 +42,9 @@ def load_bridge(folder: Path, *, dtype: str = "float32", device: str = "cpu") ->
     except (OSError, ValueError, RuntimeError, KeyError) as error:
         first = str(error).strip().splitlines()[0]
         raise SourceError(CheckpointStatus.LOAD_FAILED, f"{folder} does not load ({first})") from None
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*hook alias")  # of q, k and v: not offered by native attention
-        bridge = TransformerBridge.boot_transformers(
-            str(folder), hf_model=model.to(device), tokenizer=_stand_in_tokenizer(), dtype=number_format, device=device
-        )
+    bridge = TransformerBridge.boot_transformers(
+        str(folder), hf_model=model.to(device), tokenizer=_stand_in_tokenizer(), dtype=number_format, device=device
+    )
     _check(bridge, folder)
     return bridge
 
@@ -89,4 +87,6 @@ def _register_native_attention() -> None:
                 requires_attention_mask=True,
             )
 
+    # The aliases it names are those of q, k and v, which native attention does not offer.
+    warnings.filterwarnings("ignore", message=r"\d+ block hook alias", module=r"transformer_lens\.")
     ArchitectureAdapterFactory.register_adapter("GPTNeoXForCausalLM", NativeNeox)
