@@ -116,8 +116,9 @@ class FitConfig:
 
 @dataclass
 class PredictorConfig:
-    """Features, regressors (name -> hyperparameters) and the random split."""
+    """The form whose fits are predicted, features, regressors (name -> hyperparameters) and the random split."""
 
+    form: str = MISSING
     features: str = MISSING
     include_undetermined: bool = MISSING
     folds: int = MISSING

@@ -28,25 +28,35 @@ def load_bridge(folder: Path, *, dtype: str = "float32", device: str = "cpu") ->
         When the weights do not load, or the model is not the one its config.json describes.
     """
     import torch
-    from transformer_lens.model_bridge import TransformerBridge
     from transformers import AutoModelForCausalLM
     from transformers.utils import logging as hf_logging
 
-    _register_native_attention()
     hf_logging.disable_progress_bar()
-    number_format = getattr(torch, dtype)
     try:
         model = AutoModelForCausalLM.from_pretrained(
-            folder, dtype=number_format, attn_implementation="sdpa", local_files_only=True
+            folder, dtype=getattr(torch, dtype), attn_implementation="sdpa", local_files_only=True
         )
     except (OSError, ValueError, RuntimeError, KeyError) as error:
         first = str(error).strip().splitlines()[0]
         raise SourceError(CheckpointStatus.LOAD_FAILED, f"{folder} does not load ({first})") from None
-    bridge = TransformerBridge.boot_transformers(
-        str(folder), hf_model=model.to(device), tokenizer=_stand_in_tokenizer(), dtype=number_format, device=device
-    )
+    bridge = wrap_model(model, str(folder), dtype=dtype, device=device)
     _check(bridge, folder)
     return bridge
+
+
+def wrap_model(model: Any, name: str, *, dtype: str, device: str) -> TransformerBridge:
+    """A loaded Hugging Face model as a bridge. The model is rewritten in place: never one in training."""
+    import torch
+    from transformer_lens.model_bridge import TransformerBridge
+
+    _register_native_attention()
+    return TransformerBridge.boot_transformers(
+        name,
+        hf_model=model.to(device),
+        tokenizer=_stand_in_tokenizer(),
+        dtype=getattr(torch, dtype),
+        device=device,
+    )
 
 
 def _stand_in_tokenizer() -> Any:

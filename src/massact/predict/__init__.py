@@ -1,1 +1,25 @@
 """Predict curves from the architecture alone, with honest scores."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from massact._lazy import lazy
+
+if TYPE_CHECKING:
+    from massact.predict.artefact import build_artefact
+    from massact.predict.evaluate import caution, score_all
+    from massact.predict.forecasting import forecast
+    from massact.predict.outputs import write_outputs
+
+__all__ = ["build_artefact", "caution", "forecast", "score_all", "write_outputs"]
+__getattr__ = lazy(
+    __name__,
+    {
+        "build_artefact": "artefact",
+        "caution": "evaluate",
+        "forecast": "forecasting",
+        "score_all": "evaluate",
+        "write_outputs": "outputs",
+    },
+)

@@ -18,7 +18,7 @@ def run(config: Config, output: Path) -> list[str]:
 
     params, wanted = params_of(config), config.predictor
     scores, predictions = score_all(
-        all_fits(config),
+        {wanted.form: all_fits(config)[wanted.form]},
         quantities=params.quantities,
         targets=params.targets,
         regressors=wanted.regressors,

@@ -1,0 +1,96 @@
+"""Learn what `massact forecast` answers from: ridge on a few numbers of the architecture, with held-out residuals."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float
+from numpy import ndarray
+
+from massact.architecture import Architecture
+from massact.predict.basis import FEATURES, basis
+
+VERSION = 1
+ANCHORS = 12
+PENALTY = 1.0
+
+
+def build_artefact(
+    trajectories: pd.DataFrame, architectures: Mapping[str, Architecture], *, tokens_per_step: Mapping[str, int]
+) -> dict[str, Any]:
+    """Everything `forecast` needs, JSON-serialisable, one entry a recipe.
+
+    At `ANCHORS` steps, even in log step, the log of each layer's ratio is regressed (ridge, penalty `PENALTY` on
+    standardised features) on the features of `massact.predict.basis`. The residuals kept for intervals are those of
+    whole architectures left out.
+
+    Parameters
+    ----------
+    trajectories
+        Schema TRAJECTORIES; the quantity `ratio` is used.
+    architectures
+        By model name.
+    tokens_per_step
+        By recipe.
+    """
+    ratio = trajectories[trajectories["quantity"] == "ratio"]
+    recipes = {
+        str(recipe): _learn(rows, architectures, int(tokens_per_step[str(recipe)]))
+        for recipe, rows in ratio.groupby("recipe")
+    }
+    return {"version": VERSION, "features": list(FEATURES), "recipes": recipes}
+
+
+def _learn(rows: pd.DataFrame, architectures: Mapping[str, Architecture], tokens_per_step: int) -> dict[str, Any]:
+    last = int(rows.groupby(["model", "seed"])["step"].max().min())
+    anchors = np.unique(np.round(np.expm1(np.linspace(0, np.log1p(last), ANCHORS)))).astype(int)
+    curves, x, groups = [], [], []
+    for (model, _, layer), curve in rows.groupby(["model", "seed", "layer"]):
+        ordered = curve.sort_values("step")
+        at = np.log1p(ordered["step"].to_numpy(dtype=np.float64))
+        curves.append(np.interp(np.log1p(anchors), at, np.log(ordered["value"].to_numpy(dtype=np.float64))))
+        architecture = architectures[str(model)]
+        x.append(basis(architecture, np.array([int(str(layer))]))[0])
+        groups.append(tuple(architecture.as_dict().items()))
+    features, values = np.array(x), np.array(curves)
+    numbers = {group: number for number, group in enumerate(dict.fromkeys(groups))}
+    owner = np.array([numbers[group] for group in groups])
+    centre, spread = features.mean(axis=0), np.where(features.std(axis=0) > 1e-12, features.std(axis=0), 1.0)
+    standard = (features - centre) / spread
+    return {
+        "tokens_per_step": tokens_per_step,
+        "anchors": anchors.tolist(),
+        "architectures": len(numbers),
+        "centre": _rounded(centre),
+        "spread": _rounded(spread),
+        "low": _rounded(features.min(axis=0)),
+        "high": _rounded(features.max(axis=0)),
+        "coefficients": [_rounded(row) for row in _ridge(standard, values)],
+        "residuals": [_rounded(np.sort(np.abs(column))) for column in _held_out(standard, values, owner).T],
+    }
+
+
+def _ridge(x: Float[ndarray, "row feature"], y: Float[ndarray, "row anchor"]) -> Float[ndarray, "feature_and_1 anchor"]:
+    """Coefficients, intercept last (not penalised: features are centred)."""
+    mean = y.mean(axis=0)
+    weights = np.linalg.solve(x.T @ x + PENALTY * np.eye(x.shape[1]), x.T @ (y - mean))
+    return np.vstack([weights, mean - x.mean(axis=0) @ weights])
+
+
+def _held_out(
+    x: Float[ndarray, "row feature"], y: Float[ndarray, "row anchor"], owner: ndarray
+) -> Float[ndarray, "row anchor"]:
+    """Residual of each row when its whole architecture is left out; with one architecture, of the mean."""
+    residual = y - y.mean(axis=0)
+    for group in np.unique(owner) if len(np.unique(owner)) > 1 else []:
+        test = owner == group
+        learned = _ridge(x[~test], y[~test])
+        residual[test] = y[test] - (x[test] @ learned[:-1] + learned[-1])
+    return residual
+
+
+def _rounded(values: ndarray) -> list[float]:
+    return [float(f"{value:.6g}") for value in values]

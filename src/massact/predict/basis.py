@@ -1,0 +1,27 @@
+"""Features of the forecast: few, because there are few architectures; importable at once."""
+
+from __future__ import annotations
+
+import numpy as np
+from jaxtyping import Float, Int
+from numpy import ndarray
+
+from massact.architecture import Architecture
+
+FEATURES = ("log d", "log L", "log d/H", "log d_mlp/d", "l/L", "(l/L)^2")
+
+
+def basis(architecture: Architecture, layers: Int[ndarray, "layer"]) -> Float[ndarray, "layer feature"]:
+    """One row a layer (0-based); l = layer + 1."""
+    a = architecture
+    depth = (layers + 1) / a.n_layers
+    one = np.ones_like(depth)
+    columns = [
+        one * np.log(a.d_model),
+        one * np.log(a.n_layers),
+        one * np.log(a.d_model / a.n_heads),
+        one * np.log(a.d_mlp / a.d_model),
+        depth,
+        depth**2,
+    ]
+    return np.column_stack(columns)

@@ -1,0 +1,61 @@
+"""What a regressor is told about a layer: numbers of the architecture and how deep the layer is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+from jaxtyping import Float
+from numpy import ndarray
+
+from massact.errors import ConfigError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Column = Callable[["pd.DataFrame"], "pd.Series"]
+
+# l is the paper's 1-based layer; arXiv 2508.03616, section on predicting the parameters.
+PAPER: dict[str, Column] = {
+    "l/L": lambda f: (f["layer"] + 1) / f["n_layers"],
+    "(l/L)^2": lambda f: ((f["layer"] + 1) / f["n_layers"]) ** 2,
+    "(l/L)^3": lambda f: ((f["layer"] + 1) / f["n_layers"]) ** 3,
+    "sqrt(l/L)": lambda f: ((f["layer"] + 1) / f["n_layers"]) ** 0.5,
+    "H/d": lambda f: f["n_heads"] / f["d_model"],
+    "d_mlp/d": lambda f: f["d_mlp"] / f["d_model"],
+    "d/L": lambda f: f["d_model"] / f["n_layers"],
+    "H/L": lambda f: f["n_heads"] / f["n_layers"],
+    "log d": lambda f: np.log(f["d_model"]),
+    "l*L": lambda f: (f["layer"] + 1) * f["n_layers"],
+}
+RAW: dict[str, Column] = {
+    "L": lambda f: f["n_layers"],
+    "d": lambda f: f["d_model"],
+    "H": lambda f: f["n_heads"],
+    "d_mlp": lambda f: f["d_mlp"],
+    "rotary base": lambda f: f["rotary_base"],
+    "rotary fraction": lambda f: f["rotary_fraction"],
+}
+FEATURE_SETS: dict[str, dict[str, Column]] = {"paper": PAPER, "raw": RAW, "both": {**PAPER, **RAW}}
+
+
+def feature_matrix(fits: pd.DataFrame, feature_set: str = "both") -> tuple[Float[ndarray, "row feature"], list[str]]:
+    """Features of each row of a fits table (needs `layer` and the architecture's columns), and their names.
+
+    Raises
+    ------
+    ConfigError
+        An unknown feature set.
+    """
+    if feature_set not in FEATURE_SETS:
+        raise ConfigError(f"feature set {feature_set}", f"choose one of {', '.join(FEATURE_SETS)}")
+    columns = FEATURE_SETS[feature_set]
+    return np.column_stack([np.asarray(make(fits), dtype=np.float64) for make in columns.values()]), list(columns)
+
+
+def architecture_groups(fits: pd.DataFrame) -> ndarray:
+    """One integer per distinct architecture: seeds of one architecture stay together."""
+    from massact.fit.table import ARCHITECTURE
+
+    return fits.groupby(list(ARCHITECTURE), sort=True).ngroup().to_numpy()

@@ -1,0 +1,92 @@
+"""Target scales: the paper's transforms, fitted on training rows only, with inversions that cannot overflow."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+from jaxtyping import Float
+from numpy import ndarray
+
+_LARGEST_LOG = 690.0  # exp of it is still finite
+
+
+class Scale(Protocol):
+    """A one-dimensional, invertible change of scale."""
+
+    def fit(self, y: Float[ndarray, "row"]) -> None:
+        """Learn from training rows."""
+        ...
+
+    def forward(self, y: Float[ndarray, "row"]) -> Float[ndarray, "row"]:
+        """To the scale the regressor works on."""
+        ...
+
+    def inverse(self, z: Float[ndarray, "row"]) -> Float[ndarray, "row"]:
+        """Back to the target's own scale; always finite."""
+        ...
+
+
+class SignedLog:
+    """sign(y) log(1 + |y|): the paper's log1p for positive values, and defined for the rest."""
+
+    def fit(self, y: Float[ndarray, "row"]) -> None:
+        """Nothing to learn."""
+
+    def forward(self, y: Float[ndarray, "row"]) -> Float[ndarray, "row"]:
+        """sign(y) log(1 + |y|)."""
+        return np.sign(y) * np.log1p(np.abs(y))
+
+    def inverse(self, z: Float[ndarray, "row"]) -> Float[ndarray, "row"]:
+        """sign(z) (exp|z| - 1)."""
+        return np.sign(z) * np.expm1(np.minimum(np.abs(z), _LARGEST_LOG))
+
+
+class Identity:
+    """No change."""
+
+    def fit(self, y: Float[ndarray, "row"]) -> None:
+        """Nothing to learn."""
+
+    def forward(self, y: Float[ndarray, "row"]) -> Float[ndarray, "row"]:
+        """Y itself."""
+        return y
+
+    def inverse(self, z: Float[ndarray, "row"]) -> Float[ndarray, "row"]:
+        """Z itself."""
+        return z
+
+
+class YeoJohnson:
+    """The power transform of Yeo and Johnson (2000), as the paper uses for K.
+
+    Values are divided by their largest magnitude first; what lies beyond the training rows' transformed range by
+    more than that range is drawn back to it, where the inverse has no value.
+    """
+
+    def fit(self, y: Float[ndarray, "row"]) -> None:
+        """Learn the power."""
+        from sklearn.preprocessing import PowerTransformer
+
+        self._unit = float(np.max(np.abs(y))) or 1.0
+        self._power = PowerTransformer(method="yeo-johnson", standardize=True).fit(y[:, None] / self._unit)
+        z = self._power.transform(y[:, None] / self._unit)[:, 0]
+        self._low, self._high, self._centre = float(z.min()), float(z.max()), float(np.median(y))
+
+    def forward(self, y: Float[ndarray, "row"]) -> Float[ndarray, "row"]:
+        """Transformed and standardised."""
+        return np.asarray(self._power.transform(y[:, None] / self._unit))[:, 0]
+
+    def inverse(self, z: Float[ndarray, "row"]) -> Float[ndarray, "row"]:
+        """Back; the training median where the power has no inverse."""
+        span = self._high - self._low
+        held = np.clip(z, self._low - span, self._high + span)
+        y = np.asarray(self._power.inverse_transform(held[:, None]))[:, 0] * self._unit
+        return np.where(np.isfinite(y), y, self._centre)
+
+
+def scale_of(target: str) -> Scale:
+    """The scale a target is learnt on: Yeo-Johnson for K, none for shares, signed log for the rest."""
+    if target == "K":
+        return YeoJohnson()
+    return Identity() if target in ("decay_share", "zeta") else SignedLog()

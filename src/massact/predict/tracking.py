@@ -1,0 +1,169 @@
+"""MLflow as a projection of the tables: a run is keyed by what it describes, so a repeat updates and never duplicates."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from massact.errors import ConfigError
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+KEY, CONTENT = "massact.key", "massact.content"
+_SQLITE = "sqlite:///"
+
+
+@dataclass(frozen=True)
+class Run:
+    """What one MLflow run says. `identity` names it; the rest is its content."""
+
+    identity: Mapping[str, str]
+    metrics: Mapping[str, float]
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    files: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def key(self) -> str:
+        """Hash of the identity."""
+        return _hash(dict(self.identity))
+
+    @property
+    def content(self) -> str:
+        """Hash of everything it says."""
+        return _hash([dict(self.identity), dict(self.metrics), dict(self.parameters), dict(self.files)])
+
+
+def log_scores(scores: pd.DataFrame, predictions: pd.DataFrame, *, tracking_uri: str, experiment: str) -> int:
+    """One run per (recipe, form, quantity, target, regressor, split); returns how many the store now has of them."""
+    names = ["recipe", "form", "quantity", "target", "regressor", "split"]
+    tables = {key: rows for key, rows in predictions.groupby(names, sort=False)}
+    columns = ["model", "seed", "layer", "actual", "predicted"]
+    runs = []
+    for row in scores.to_dict("records"):
+        identity = {"kind": "score", **{name: str(row[name]) for name in names}}
+        rows = tables.get(tuple(row[name] for name in names))
+        files = {} if rows is None else {"predictions.csv": rows[columns].to_csv(index=False, float_format="%.8g")}
+        measured = {name: float(row[name]) for name in ("r2", "r2_transformed", "mae")}
+        counts = {name: float(row[name]) for name in ("n_train", "n_test", "n_architectures")}
+        runs.append(Run(identity, {**measured, **counts}, files=files))
+    return log_runs(runs, tracking_uri=tracking_uri, experiment=experiment)
+
+
+def log_fits(fits: pd.DataFrame, *, form: str, tracking_uri: str, experiment: str) -> int:
+    """One run per (family, recipe, model, seed) of a fits table: median R2 per quantity, the table as its file."""
+    runs = []
+    for (family, recipe, model, seed), rows in fits.groupby(["family", "recipe", "model", "seed"], sort=False):
+        identity = {"kind": "fit", "family": family, "recipe": recipe, "model": model, "seed": str(seed), "form": form}
+        quantities = rows.groupby("quantity")
+        metrics = {f"r2_{name}": float(group["r2"].median()) for name, group in quantities}
+        metrics |= {f"end_{name}_largest": float(group["f_end"].max()) for name, group in quantities}
+        first = rows.iloc[0]
+        shape = {name: str(first[name]) for name in ("n_layers", "d_model", "n_heads", "d_mlp", "n_points")}
+        table = rows.to_csv(index=False, float_format="%.8g")
+        runs.append(Run(identity, metrics, shape, {f"{form}.csv": table}))
+    return log_runs(runs, tracking_uri=tracking_uri, experiment=experiment)
+
+
+def log_runs(runs: Iterable[Run], *, tracking_uri: str, experiment: str) -> int:
+    """Make, update or leave each run; returns how many runs were asked for.
+
+    Processes take turns: the store is made once, and SQLite is written by one at a time.
+    """
+    with _turn(tracking_uri):
+        client = _client(tracking_uri)
+        experiment_id = _experiment(client, experiment, tracking_uri)
+        known = _known(client, experiment_id)
+        count = 0
+        for run in runs:
+            _project(client, experiment_id, run, known.get(run.key))
+            count += 1
+    return count
+
+
+def _project(client: MlflowClient, experiment_id: str, run: Run, known: tuple[str, str] | None) -> None:
+    from mlflow.entities import Metric, Param, RunTag
+
+    if known is not None and known[1] == run.content:
+        return
+    if known is None:
+        name = " ".join(value for key, value in run.identity.items() if key != "kind")
+        run_id = client.create_run(experiment_id, run_name=name, tags={KEY: run.key}, start_time=0).info.run_id
+        said = {**run.identity, **run.parameters}
+        client.log_batch(run_id, params=[Param(key, value) for key, value in said.items()])
+    else:
+        run_id = known[0]
+    metrics = [Metric(key, value, 0, 0) for key, value in run.metrics.items() if np.isfinite(value)]
+    for name, text in run.files.items():
+        client.log_text(run_id, text, name)
+    # The content tag last: a run cut short is written again.
+    client.log_batch(run_id, metrics=metrics, tags=[RunTag(CONTENT, run.content)])
+    client.set_terminated(run_id, end_time=0)
+
+
+def _known(client: MlflowClient, experiment_id: str) -> dict[str, tuple[str, str]]:
+    """Key -> (run id, content hash) of all runs of the experiment."""
+    known: dict[str, tuple[str, str]] = {}
+    token = None
+    while True:
+        page = client.search_runs([experiment_id], max_results=5000, page_token=token)
+        for run in page:
+            if KEY in run.data.tags:
+                known[run.data.tags[KEY]] = (run.info.run_id, run.data.tags.get(CONTENT, ""))
+        token = page.token
+        if not token:
+            return known
+
+
+def _client(tracking_uri: str) -> MlflowClient:
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("DO_NOT_TRACK", "true")
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return MlflowClient(tracking_uri)
+    except MlflowException as error:
+        raise ConfigError(
+            f"tracking.uri = {tracking_uri} ({error.message})", "e.g. sqlite:///mlflow.db, or tracking=none"
+        ) from None
+
+
+def _experiment(client: MlflowClient, name: str, tracking_uri: str) -> str:
+    found = client.get_experiment_by_name(name)
+    if found is not None:
+        return found.experiment_id
+    store = _database(tracking_uri)
+    where = None if store is None else (store.parent / "mlruns" / name).resolve().as_uri()
+    return client.create_experiment(name, artifact_location=where)
+
+
+def _database(tracking_uri: str) -> Path | None:
+    return Path(tracking_uri.removeprefix(_SQLITE)) if tracking_uri.startswith(_SQLITE) else None
+
+
+@contextmanager
+def _turn(tracking_uri: str) -> Iterator[None]:
+    """Hold the lock beside a SQLite store; other stores take care of themselves."""
+    store = _database(tracking_uri)
+    if store is None:
+        yield
+        return
+    store.parent.mkdir(parents=True, exist_ok=True)
+    with store.with_name(f"{store.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _hash(content: Any) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,121 @@
+"""Checkpoints of a folder measured through the bridge: continued, never measured twice, failures kept apart."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from transformers import GPTNeoXForCausalLM
+
+from massact.checkpoints import FolderSource
+from massact.errors import MeasureError
+from massact.extract import measure
+from massact.extract.probe import Probe
+from massact.extract.records import records_frame
+from massact.extract.store import RecordStore
+from massact.extract.sweep import measure_checkpoints, provenance, record_key
+from massact.trajectories import RECORDS
+from tests.models import tiny_model
+
+STEPS = [0, 1, 2]
+PROBE = Probe(np.random.default_rng(0).integers(0, 300, (3, 9)), "random", -1)
+
+
+@pytest.fixture(scope="module")
+def family(tmp_path_factory):
+    root = tmp_path_factory.mktemp("family")
+    for step in STEPS:
+        tiny_model(seed=step).save_pretrained(root / f"step{step}")
+    return root
+
+
+def sweep(family, store, steps=STEPS):
+    return measure_checkpoints(
+        FolderSource(family),
+        steps,
+        lambda resolved: PROBE,
+        RecordStore(store),
+        dtype="float32",
+        device="cpu",
+        label="tiny",
+        progress=False,
+    )
+
+
+def test_the_bridge_gives_what_the_plain_model_gives(family, tmp_path):
+    result, probe = sweep(family, tmp_path)
+    assert probe is PROBE
+    for step in STEPS:
+        plain = measure(GPTNeoXForCausalLM.from_pretrained(family / f"step{step}"), torch.from_numpy(PROBE.tokens))
+        for name, array in plain.arrays().items():
+            assert np.array_equal(result.measured[step].arrays()[name], array)
+
+
+def test_what_is_in_the_store_is_not_measured_again(family, tmp_path):
+    first, _ = sweep(family, tmp_path, [0, 1])
+    second, _ = sweep(family, tmp_path)
+    assert sorted(first.seconds) == [0, 1]
+    assert sorted(second.seconds) == [2]
+    third, _ = sweep(family, tmp_path)
+    assert not third.seconds
+
+
+def test_a_damaged_record_is_measured_again(family, tmp_path):
+    sweep(family, tmp_path, [0])
+    (record,) = tmp_path.rglob("*.record")
+    record.write_bytes(record.read_bytes()[:-1])
+    again, _ = sweep(family, tmp_path, [0])
+    assert sorted(again.seconds) == [0]
+
+
+def test_a_missing_step_is_a_failure_of_its_own(family, tmp_path):
+    result, _ = sweep(family, tmp_path, [0, 7, 2])
+    assert sorted(result.measured) == [0, 2]
+    assert "step7 is not there" in result.failed[7]
+
+
+def test_overflowing_weights_are_a_failure_that_names_the_layer(family, tmp_path):
+    model = tiny_model()
+    with torch.no_grad():
+        model.gpt_neox.layers[1].mlp.dense_4h_to_h.bias[0] = float("nan")
+    model.save_pretrained(tmp_path / "bad" / "step0")
+    result, _ = sweep(tmp_path / "bad", tmp_path / "store", [0])
+    assert "layer 1" in result.failed[0]
+    assert not list((tmp_path / "store").rglob("*.record"))
+
+
+def test_records_and_provenance_say_what_was_measured(family, tmp_path):
+    result, probe = sweep(family, tmp_path)
+    frame = RECORDS.validate(
+        records_frame(
+            result.measured, probe, family="f", recipe="r", model="tiny", seed=0, tokens_per_step=100
+        )
+    )
+    assert len(frame) == len(STEPS) * 2 * 3
+    row = frame[(frame["step"] == 1) & (frame["layer"] == 1) & (frame["sequence"] == 2)].iloc[0]
+    assert row["top2"] == result.measured[1].top[2, 1, 1]
+    assert row["dimension3"] == result.measured[1].dimension[2, 1, 2]
+    assert row["tokens"] == 100
+    metadata = provenance(result, probe, dtype="float32", fixed={"model": "tiny"})
+    assert metadata["checkpoints"]["1"]["revision_loaded"] == "local"
+    assert json.loads(json.dumps(metadata)) == metadata
+
+
+def test_the_key_changes_with_weights_tokens_format_and_device(family):
+    base = record_key("a", PROBE, "float32", "cpu")
+    other = Probe(PROBE.tokens[:, ::-1].copy(), "random", -1)
+    assert len({base, record_key("b", PROBE, "float32", "cpu"), record_key("a", other, "float32", "cpu"),
+                record_key("a", PROBE, "float16", "cpu"), record_key("a", PROBE, "float32", "cuda")}) == 5  # fmt: skip
+
+
+def test_an_unreadable_probe_is_not_a_crash(family, tmp_path):
+    def broken(resolved):
+        raise MeasureError("the text is too short")
+
+    result, probe = measure_checkpoints(
+        FolderSource(family), [0], broken, RecordStore(tmp_path), dtype="float32", device="cpu", label="t", progress=False
+    )
+    assert probe is None
+    assert result.failed == {0: "the text is too short"}
