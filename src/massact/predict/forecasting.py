@@ -129,7 +129,7 @@ def _caution(learned: dict[str, Any], outside: float, level: float) -> str:
     said = []
     if n < 30:
         said.append(f"learnt from {n} architectures, so the {level:.0%} intervals are rough")
-    if outside > 0:
+    if outside > 0.01:
         said.append(
             f"this architecture lies outside them (by {outside:.1f} of their standard deviations): an extrapolation"
         )
