@@ -30,8 +30,8 @@ class Task:
     names: dict[str, str]
     rows: pd.DataFrame
     x: Float[ndarray, "row feature"]
-    y: Float[ndarray, "row"]
-    groups: Int[ndarray, "row"]
+    y: Float[ndarray, row]
+    groups: Int[ndarray, row]
 
 
 def score_all(
@@ -109,7 +109,7 @@ def _tasks(
             yield Task(names, rows, x, rows[target].to_numpy(dtype=np.float64), architecture_groups(rows))
 
 
-def _usable(rows: pd.DataFrame, target: str, include_undetermined: bool) -> Bool[ndarray, "row"]:
+def _usable(rows: pd.DataFrame, target: str, include_undetermined: bool) -> Bool[ndarray, row]:
     usable = np.isfinite(rows[target].to_numpy(dtype=np.float64)) & (rows["regime"] != "failed").to_numpy()
     flag = f"{target}_determined"
     if flag in rows.columns and not include_undetermined:
@@ -174,7 +174,7 @@ def _predict(
         return scale.inverse(z_predicted), scale.forward(task.y[test]), z_predicted
 
 
-def _r2(actual: Float[ndarray, "row"], predicted: Float[ndarray, "row"]) -> float:
+def _r2(actual: Float[ndarray, row], predicted: Float[ndarray, row]) -> float:
     """1 - SSE / total sum of squares about the mean of all rows; NaN when the rows do not vary."""
     scale = float(np.max(np.abs(actual))) or 1.0
     a, p = actual / scale, predicted / scale

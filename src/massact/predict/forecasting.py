@@ -43,7 +43,8 @@ def forecast(
 
     Returns
     -------
-    DataFrame with columns recipe, step, tokens, layer, value, lower, upper. `.attrs["caution"]` says when not to trust it.
+    DataFrame with columns recipe, step, tokens, layer, value, lower, upper; `.attrs["caution"]` says when not to
+    trust it.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""MLflow as a projection of the tables: a run is keyed by what it describes, so a repeat updates and never duplicates."""
+"""MLflow as a projection of the tables: runs are keyed by what they describe, so a repeat updates, never duplicates."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import fcntl
 import hashlib
 import json
 import os
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -47,7 +48,7 @@ class Run:
 def log_scores(scores: pd.DataFrame, predictions: pd.DataFrame, *, tracking_uri: str, experiment: str) -> int:
     """One run per (recipe, form, quantity, target, regressor, split); returns how many the store now has of them."""
     names = ["recipe", "form", "quantity", "target", "regressor", "split"]
-    tables = {key: rows for key, rows in predictions.groupby(names, sort=False)}
+    tables = dict(iter(predictions.groupby(names, sort=False)))
     columns = ["model", "seed", "layer", "actual", "predicted"]
     runs = []
     for row in scores.to_dict("records"):
@@ -98,17 +99,18 @@ def _project(client: MlflowClient, experiment_id: str, run: Run, known: tuple[st
         return
     if known is None:
         name = " ".join(value for key, value in run.identity.items() if key != "kind")
-        run_id = client.create_run(experiment_id, run_name=name, tags={KEY: run.key}, start_time=0).info.run_id
+        run_id = client.create_run(experiment_id, run_name=name, tags={KEY: run.key}).info.run_id
         said = {**run.identity, **run.parameters}
         client.log_batch(run_id, params=[Param(key, value) for key, value in said.items()])
     else:
         run_id = known[0]
-    metrics = [Metric(key, value, 0, 0) for key, value in run.metrics.items() if np.isfinite(value)]
+    now = time.time_ns() // 1_000_000
+    metrics = [Metric(key, value, now, 0) for key, value in run.metrics.items() if np.isfinite(value)]
     for name, text in run.files.items():
         client.log_text(run_id, text, name)
     # The content tag last: a run cut short is written again.
     client.log_batch(run_id, metrics=metrics, tags=[RunTag(CONTENT, run.content)])
-    client.set_terminated(run_id, end_time=0)
+    client.set_terminated(run_id)
 
 
 def _known(client: MlflowClient, experiment_id: str) -> dict[str, tuple[str, str]]:
