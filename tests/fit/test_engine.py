@@ -9,7 +9,8 @@ from massact.fit.forms import FORMS
 from tests.fit.curves import PYTHIA, SHORT, series
 
 W = np.ones(SHORT.size)
-NEARLY_EXACT = 5e-6  # share of the variance: falling curves can have two minima so close that the scan sees one
+# Share of the variance: on few points, two minima can be so close and so nearly equal that the scan sees one.
+NEARLY_EXACT = 1e-4
 
 
 @pytest.mark.parametrize("t", [SHORT, SHORT[1:], PYTHIA[::4]], ids=["short", "without 0", "pythia"])
@@ -21,7 +22,7 @@ def test_noise_free_curves_are_recovered(t):
     assert (found.sse <= NEARLY_EXACT * total).all()
     sharp = np.arange(64) % 4 == 0  # early peaks, where the parameters are determined
     np.testing.assert_allclose(found.p[sharp], parameters[sharp, 2], rtol=1e-4)
-    np.testing.assert_allclose(1 / found.q[sharp], parameters[sharp, 3], rtol=1e-4)
+    np.testing.assert_allclose(1 / found.q[sharp] - t[0], parameters[sharp, 3], rtol=1e-4)
 
 
 @settings(deadline=None, max_examples=15)

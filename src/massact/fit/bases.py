@@ -8,12 +8,12 @@ is 0 it stays there: edges of the family need no code of their own.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float
 
-from massact.fit.forms import step2
+from massact.fit.forms import step_response
 
 Rates = Float[np.ndarray, "problem 1"]
 Column = np.ndarray  # (problem, step), or (1, step) where it does not depend on the rates
@@ -31,6 +31,7 @@ class Box:
     q: tuple[float, float]
 
 
+@runtime_checkable
 class Basis(Protocol):
     """What the engine needs to know of a form."""
 
@@ -60,14 +61,14 @@ class Basis(Protocol):
         ...
 
 
-def smallest_gap(t: np.ndarray) -> float:
-    """The smallest distance between two steps."""
-    return float(np.diff(t).min())
+def first_positive(t: np.ndarray) -> float:
+    """The first step after 0."""
+    return float(t[1] if t[0] == 0 else t[0])
 
 
 def tau_floor(t: np.ndarray) -> float:
     """The smallest tau of Eq. 14 that is searched, in steps."""
-    return float(t[1] * TAU_FLOOR_AT_ZERO if t[0] == 0 else t[0] * TAU_FLOOR)
+    return first_positive(t) * (TAU_FLOOR_AT_ZERO if t[0] == 0 else TAU_FLOOR)
 
 
 def _nodes(low: float, high: float, per_decade: int) -> np.ndarray:
@@ -79,21 +80,24 @@ def _clip(rate: np.ndarray, bounds: tuple[float, float]) -> np.ndarray:
 
 
 class LogDecay:
-    """Eqs. 9 and 14 with p = beta, q = 1 / tau0: columns 1, (1 - e^{-pt}) / p, e^{-pt} log(1 + q t) / q.
+    """Eqs. 9 and 14 with s = t - t[0], p = beta, q = 1 / (tau0 + t[0]).
 
-    At p = 0 they are 1, t, log(1 + q t); at q = 0 the last is t e^{-pt}; at both it is t^2. tau0 has the floor
-    `tau_floor` because at t = 0 a smaller one fits that single point and nothing else.
+    Columns 1, (1 - e^{-ps}) / p, e^{-ps} log(1 + q s) / q: those of t up to constant factors, but independent also
+    where the first step is late. At p = 0 they are 1, s, log(1 + q s) / q; at q = 0 the last is s e^{-ps}; at both it
+    is s^2.
+    tau0 has the floor `tau_floor` because at t = 0 a smaller one fits that single point and nothing else.
     """
 
     constant = True
     per_decade = 6
 
     def box(self, t: np.ndarray) -> Box:
-        """Beta from 1e-4 / T to 3 per smallest gap; tau0 from its floor to 1e4 T."""
-        return Box((1e-4 / t[-1], 3 / smallest_gap(t)), (1e-4 / t[-1], 1 / tau_floor(t)))
+        """Beta from 1e-4 / range to 3 per first interval (600 / t[0] if that is less); tau0 from its floor to 1e4 T."""
+        fastest = min(3 / (t[1] - t[0]), LOG_GAMMA_CAP / first_positive(t))
+        return Box((1e-4 / np.ptp(t), fastest), (1e-4 / t[-1], 1 / (t[0] + tau_floor(t))))
 
     def grid(self, t: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Six nodes a decade from 1e-3 / T in both rates, and 0."""
+        """Six nodes a decade from ten times the lower bounds, and 0."""
         box = self.box(t)
         p = _nodes(10 * box.p[0], box.p[1], self.per_decade)
         q = _nodes(10 * box.q[0], box.q[1], self.per_decade)
@@ -106,24 +110,24 @@ class LogDecay:
 
     def columns(self, t: np.ndarray, p: Rates, q: Rates) -> list[Column]:
         """See the class."""
-        at_p, at_q = p == 0, q == 0
-        decay = np.exp(-p * t)
-        rise = np.where(at_p, t, -np.expm1(-p * t) / np.where(at_p, 1.0, p))
-        log = np.where(at_q, t, np.log1p(q * t) / np.where(at_q, 1.0, q))
-        return [np.ones((1, t.size)), rise, np.where(at_p & at_q, t**2, decay * log)]
+        s, at_p, at_q = t - t[0], p == 0, q == 0
+        fallen = np.expm1(-p * s)
+        rise = np.where(at_p, s, -fallen / np.where(at_p, 1.0, p))
+        log = np.where(at_q, s, np.log1p(q * s) / np.where(at_q, 1.0, q))
+        return [np.ones((1, t.size)), rise, np.where(at_p & at_q, s**2, (1 + fallen) * log)]
 
     def slopes(self, t: np.ndarray, p: Rates, q: Rates, columns: list[Column], a: np.ndarray) -> tuple[Column, Column]:
         """See the protocol."""
         _, rise, log = columns
-        decay = 1 - p * rise
-        by_p = a[:, 1:2] * np.where(p == 0, 0.0, t * decay - rise) - a[:, 2:3] * p * t * log
-        by_q = a[:, 2:3] * np.where(q == 0, 0.0, decay * t / (1 + q * t) - log)
+        s, decay = t - t[0], 1 - p * rise
+        by_p = a[:, 1:2] * np.where(p == 0, 0.0, s * decay - rise) - a[:, 2:3] * p * s * log
+        by_q = a[:, 2:3] * np.where(q == 0, 0.0, decay * s / (1 + q * s) - log)
         return by_p, by_q
 
 
 @dataclass(frozen=True)
 class CappedLogDecay(LogDecay):
-    """Eq. 9 at the largest |log gamma| it can draw: columns 1, e^{-pt} (log(t + 1/q) + c) / |c|, c = +-`LOG_GAMMA_CAP`.
+    """Eq. 9 at the largest |log gamma| it can draw: columns 1, e^{-ps} (log(s + 1/q) + c) / |c|, c = +-`LOG_GAMMA_CAP`.
 
     Used where the best curve of the family needs a gamma that no double holds.
     """
@@ -137,20 +141,21 @@ class CappedLogDecay(LogDecay):
         return p[1:], q[1:]
 
     def clip(self, t: np.ndarray, p: np.ndarray, q: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Into the bounds, and beta tau0 <= `LOG_GAMMA_CAP`."""
+        """Into the bounds, and beta (tau0 + t[0]) <= `LOG_GAMMA_CAP`."""
         box = self.box(t)
         p = np.clip(p, *box.p)
         return p, np.maximum(np.clip(q, *box.q), p / LOG_GAMMA_CAP)
 
     def columns(self, t: np.ndarray, p: Rates, q: Rates) -> list[Column]:
         """See the class."""
-        shape = np.log(t + 1 / q) / LOG_GAMMA_CAP + self.sign
-        return [np.ones((1, t.size)), np.exp(-p * t) * shape]
+        s = t - t[0]
+        return [np.ones((1, t.size)), np.exp(-p * s) * (np.log(s + 1 / q) / LOG_GAMMA_CAP + self.sign)]
 
     def slopes(self, t: np.ndarray, p: Rates, q: Rates, columns: list[Column], a: np.ndarray) -> tuple[Column, Column]:
         """See the protocol."""
-        by_q = -np.exp(-p * t) / (1 + q * t) / LOG_GAMMA_CAP
-        return -a[:, 1:2] * p * t * columns[1], a[:, 1:2] * by_q
+        s = t - t[0]
+        by_q = -np.exp(-p * s) / (1 + q * s) / LOG_GAMMA_CAP
+        return -a[:, 1:2] * p * s * columns[1], a[:, 1:2] * by_q
 
 
 class Step1:
@@ -159,8 +164,8 @@ class Step1:
     constant = False
 
     def box(self, t: np.ndarray) -> Box:
-        """Tau from a tenth of the smallest gap to 1e4 T."""
-        return Box((1e-4 / t[-1], 10 / smallest_gap(t)), (1.0, 1.0))
+        """Tau from a tenth of the first step after 0 to 1e4 T."""
+        return Box((1e-4 / t[-1], 10 / first_positive(t)), (1.0, 1.0))
 
     def grid(self, t: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Thirty nodes a decade, and 0."""
@@ -190,8 +195,8 @@ class Step2:
     constant = False
 
     def box(self, t: np.ndarray) -> Box:
-        """P from 1e-3 / T to 10 per smallest gap."""
-        return Box((1e-3 / t[-1], 10 / smallest_gap(t)), (0.05, 100.0))
+        """P from 1e-3 / T to 10 / the first step after 0."""
+        return Box((1e-3 / t[-1], 10 / first_positive(t)), (0.05, 100.0))
 
     def grid(self, t: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Sixteen nodes a decade in p, eight in zeta."""
@@ -205,14 +210,23 @@ class Step2:
 
     def columns(self, t: np.ndarray, p: Rates, q: Rates) -> list[Column]:
         """See the class."""
-        return [step2(t, 1.0, q, p * (1 + 2 * q))]
+        return [_by_damping(p * (1 + 2 * q) * t, q)[0]]
 
     def slopes(self, t: np.ndarray, p: Rates, q: Rates, columns: list[Column], a: np.ndarray) -> tuple[Column, Column]:
-        """Central differences in the logarithms."""
-        up, down = np.exp(1e-5), np.exp(-1e-5)
-        by_p = step2(t, 1.0, q, p * up * (1 + 2 * q)) - step2(t, 1.0, q, p * down * (1 + 2 * q))
-        by_q = step2(t, 1.0, q * up, p * (1 + 2 * q * up)) - step2(t, 1.0, q * down, p * (1 + 2 * q * down))
-        return a[:, :1] * by_p / 2e-5, a[:, :1] * by_q / 2e-5
+        """D log omega = d log p + 2 q / (1 + 2 q) d log q; the derivative in zeta alone by central differences."""
+        s = p * (1 + 2 * q) * t
+        _, by_omega = _by_damping(s, q)
+        up, down = (_by_damping(s, q * np.exp(sign * 1e-5))[0] for sign in (1, -1))
+        return a[:, :1] * by_omega, a[:, :1] * ((up - down) / 2e-5 + 2 * q / (1 + 2 * q) * by_omega)
+
+
+def _by_damping(s: np.ndarray, zeta: Rates) -> tuple[np.ndarray, np.ndarray]:
+    """`step_response`, each problem by the formula that it needs."""
+    response, slope = np.empty_like(s), np.empty_like(s)
+    for rows in (zeta[:, 0] < 1, zeta[:, 0] >= 1):
+        if rows.any():
+            response[rows], slope[rows] = step_response(s[rows], zeta[rows], under=bool(zeta[rows][0, 0] < 1))
+    return response, slope
 
 
 LOG_DECAY = LogDecay()

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 from numpy.typing import ArrayLike
 
 from massact.errors import FitError
 
+Numbers = ArrayLike | Sequence[Any] | float | int  # ArrayLike as beartype reads it leaves out lists and floats
 
-def check_steps(steps: ArrayLike) -> np.ndarray:
+
+def check_steps(steps: Numbers) -> np.ndarray:
     """Steps as floats (step,).
 
     Raises
@@ -28,7 +33,7 @@ def check_steps(steps: ArrayLike) -> np.ndarray:
     return t
 
 
-def check_values(values: ArrayLike, t: np.ndarray, axis: str) -> np.ndarray:
+def check_values(values: Numbers, t: np.ndarray, axis: str) -> np.ndarray:
     """Values as floats (`axis`, step), the missing ones NaN.
 
     Raises
@@ -42,7 +47,7 @@ def check_values(values: ArrayLike, t: np.ndarray, axis: str) -> np.ndarray:
     return np.where(np.isfinite(y), y, np.nan)
 
 
-def check_weights(weights: ArrayLike | None, shape: tuple[int, int]) -> np.ndarray:
+def check_weights(weights: Numbers | None, shape: tuple[int, int]) -> np.ndarray:
     """Weights as floats of `shape`; NaN counts as 0.
 
     Raises
@@ -61,7 +66,7 @@ def check_weights(weights: ArrayLike | None, shape: tuple[int, int]) -> np.ndarr
     return np.broadcast_to(w, shape)
 
 
-def _floats(values: ArrayLike, what: str) -> np.ndarray:
+def _floats(values: Numbers, what: str) -> np.ndarray:
     try:
         return np.asarray(values, dtype=float)
     except (TypeError, ValueError) as error:

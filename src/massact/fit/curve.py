@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
 
+from massact.fit.checks import Numbers
 from massact.fit.forms import FORMS
 from massact.fit.regimes import FitStatus, Regime
 from massact.fit.statistics import information
@@ -94,7 +94,7 @@ class CurveFit:
         """Values less the curve (step,), unweighted; NaN where a value is missing."""
         return self.values - self.predict(self.steps)
 
-    def predict(self, t: ArrayLike) -> np.ndarray:
+    def predict(self, t: Numbers) -> np.ndarray:
         """The curve at steps t. Beyond the trained range it is an extrapolation that the regime does not cover."""
         return FORMS[self.form].function(t, *self.best.values())
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from numpy.typing import ArrayLike
 from scipy.special import wrightomega
 
+from massact.fit.checks import Numbers
 from massact.fit.forms import FORMS, Eq14, eq14_from_eq9, step2
 from massact.fit.table import DERIVED
 
 BISECTIONS = 60
 
 
-def peak_step(A1: ArrayLike, A2: ArrayLike, beta: ArrayLike, tau0: ArrayLike) -> np.ndarray:
+def peak_step(A1: Numbers, A2: Numbers, beta: Numbers, tau0: Numbers) -> np.ndarray:
     """The step of the maximum of Eq. 14 over all t > -tau0; NaN for A1 <= 0, inf where it lies beyond a double.
 
     f' = 0 where w + log w = c - log beta with w = log(t + tau0) + c, c = A2 / A1: w is Wright's omega function of the

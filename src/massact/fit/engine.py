@@ -11,11 +11,12 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from massact.fit.bases import BASES, CAPPED, Basis
+from massact.fit.bases import BASES, CAPPED, LOG_DECAY, Basis
 from massact.fit.refine import evaluate, project, refine
 from massact.fit.scan import starts
 
 CHUNK = 128  # curves searched together: their arrays stay in the cache
+HOPS = (0.5, 0.8, 1.25, 2.0)
 EDGE_MARGIN = 1e-9  # an edge is taken when its SSE is no worse than this, relatively
 
 
@@ -65,9 +66,11 @@ def _search_chunk(basis: Basis, t: np.ndarray, y: np.ndarray, w: np.ndarray) -> 
     size = np.where(size > 0, size, 1.0)
     target = (y - middle) / size * w
     curve, p, q = starts(basis, t, w, target)
-    p, q, sse = refine(basis, t, w, target[curve], p, q)
+    p, q, sse = refine(basis, t, w, target[curve], p, q, curve)
     p, q, sse = _best(curve, p, q, sse, len(y))
     p, q, sse = _across_edges(basis, t, w, target, p, q, sse)
+    if basis is LOG_DECAY:
+        p, q, sse = _nearby(basis, t, w, target, p, q, sse)
     a = evaluate(basis, t, w, target, p, q).a * size
     if basis.constant:
         a[:, 0] += middle[:, 0]
@@ -80,6 +83,20 @@ def _best(curve: np.ndarray, p: np.ndarray, q: np.ndarray, sse: np.ndarray, coun
     order = np.lexsort((rank, curve))
     first = order[np.searchsorted(curve[order], np.arange(count))]
     return p[first], q[first], sse[first]
+
+
+def _nearby(
+    basis: Basis, t: np.ndarray, w: np.ndarray, y: np.ndarray, p: np.ndarray, q: np.ndarray, sse: np.ndarray
+) -> tuple[np.ndarray, ...]:
+    """Start again at either side of falling curves, whose valley can hold two minima closer than the scan's nodes."""
+    falling = np.flatnonzero((evaluate(basis, t, w, y, p, q).a[:, -1] < 0) & (p > 0) & (q > 0))
+    if not falling.size:
+        return p, q, sse
+    curve = np.tile(falling, len(HOPS))
+    moved = np.concatenate([q[falling] * hop for hop in HOPS])
+    new_p, new_q, new_sse = refine(basis, t, w, y[curve], p[curve], moved, curve)
+    every = np.arange(len(y))
+    return _best(np.r_[every, curve], np.r_[p, new_p], np.r_[q, new_q], np.r_[sse, new_sse], len(y))
 
 
 def _across_edges(

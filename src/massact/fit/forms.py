@@ -12,9 +12,10 @@ from difflib import get_close_matches
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike
+import pandas as pd
 
 from massact.errors import FitError
+from massact.fit.checks import Numbers
 from massact.fit.table import FORM_PARAMETERS
 
 LARGEST_EXPONENT = 700.0  # exp() of more overflows a double
@@ -42,7 +43,7 @@ class Eq14(NamedTuple):
     K: np.ndarray
 
 
-def eq9(t: ArrayLike, A: ArrayLike, lam: ArrayLike, gamma: ArrayLike, t0: ArrayLike, K: ArrayLike) -> np.ndarray:
+def eq9(t: Numbers, A: Numbers, lam: Numbers, gamma: Numbers, t0: Numbers, K: Numbers) -> np.ndarray:
     """f = A exp(-lam x) log(x) + K with x = gamma t + t0 (Eq. 9, arXiv 2508.03616).
 
     Limits: f -> K for t -> inf if lam > 0; stationary at x = exp(W(1/lam)), a maximum for A > 0. NaN where x <= 0.
@@ -54,10 +55,10 @@ def eq9(t: ArrayLike, A: ArrayLike, lam: ArrayLike, gamma: ArrayLike, t0: ArrayL
     t, A, lam, gamma, t0, K = _floats(t, A, lam, gamma, t0, K)
     with np.errstate(all="ignore"):
         x = gamma * t + t0
-        return A * np.exp(-lam * x) * np.log(np.where(x > 0, x, np.nan)) + K
+        return np.asarray(A * np.exp(-lam * x) * np.log(np.where(x > 0, x, np.nan)) + K)
 
 
-def eq14(t: ArrayLike, A1: ArrayLike, A2: ArrayLike, beta: ArrayLike, tau0: ArrayLike, K: ArrayLike) -> np.ndarray:
+def eq14(t: Numbers, A1: Numbers, A2: Numbers, beta: Numbers, tau0: Numbers, K: Numbers) -> np.ndarray:
     """f = exp(-beta t) (A1 log(t + tau0) + A2) + K (Eq. 14, arXiv 2508.03616), tau0 in steps, beta per step.
 
     Limits: f -> K for t -> inf if beta > 0; pure log growth at beta = 0; a critically damped step as tau0 -> inf;
@@ -69,10 +70,10 @@ def eq14(t: ArrayLike, A1: ArrayLike, A2: ArrayLike, beta: ArrayLike, tau0: Arra
     t, A1, A2, beta, tau0, K = _floats(t, A1, A2, beta, tau0, K)
     with np.errstate(all="ignore"):
         x = t + tau0
-        return np.exp(-beta * t) * (A1 * np.log(np.where(x > 0, x, np.nan)) + A2) + K
+        return np.asarray(np.exp(-beta * t) * (A1 * np.log(np.where(x > 0, x, np.nan)) + A2) + K)
 
 
-def step1(t: ArrayLike, K: ArrayLike, tau: ArrayLike) -> np.ndarray:
+def step1(t: Numbers, K: Numbers, tau: Numbers) -> np.ndarray:
     """f = K (1 - exp(-t / tau)), the first-order step response; tau in steps.
 
     Limits: f(0) = 0, so no series that starts elsewhere; f -> K for t -> inf; (K / tau) t for t << tau.
@@ -82,10 +83,10 @@ def step1(t: ArrayLike, K: ArrayLike, tau: ArrayLike) -> np.ndarray:
     """
     t, K, tau = _floats(t, K, tau)
     with np.errstate(all="ignore"):
-        return -K * np.expm1(-t / tau)
+        return np.asarray(-K * np.expm1(-t / tau))
 
 
-def step2(t: ArrayLike, K: ArrayLike, zeta: ArrayLike, omega: ArrayLike) -> np.ndarray:
+def step2(t: Numbers, K: Numbers, zeta: Numbers, omega: Numbers) -> np.ndarray:
     """Second-order step response with damping `zeta` and natural frequency `omega` per step, from rest at 0 to K.
 
     f = K (1 - exp(-zeta s) (C + zeta s S)), s = omega t, with C = cos(s r), S = sin(s r) / (s r), r = sqrt(1 - zeta^2)
@@ -98,17 +99,28 @@ def step2(t: ArrayLike, K: ArrayLike, zeta: ArrayLike, omega: ArrayLike) -> np.n
     t, K, zeta, omega = _floats(t, K, zeta, omega)
     with np.errstate(all="ignore"):
         s = omega * t
-        under = np.sqrt(np.maximum(1 - zeta**2, 0.0)) * s
-        ring = np.exp(-zeta * s) * (np.cos(under) + zeta * s * np.sinc(under / np.pi))
-        over = np.sqrt(np.maximum(zeta**2 - 1, 0.0))
-        fast = 2 * over * s
-        slow = np.exp(-s / (zeta + over))
-        spread = np.where(fast > 1e-8, -np.expm1(-fast) / np.where(fast > 1e-8, fast, 1.0), 1 - fast / 2)
-        creep = slow * ((1 + np.exp(-fast)) / 2 + zeta * s * spread)
-        return K * (1 - np.where(zeta < 1, ring, creep))
+        under, over = (step_response(s, zeta, under=side)[0] for side in (True, False))
+        return np.asarray(K * np.where(zeta < 1, under, over))
 
 
-def eq14_from_eq9(A: ArrayLike, lam: ArrayLike, gamma: ArrayLike, t0: ArrayLike, K: ArrayLike) -> Eq14:
+def step_response(s: np.ndarray, zeta: np.ndarray, *, under: bool) -> tuple[np.ndarray, np.ndarray]:
+    """`step2` of K = 1 at s = omega t, and its derivative d f / d log s, for zeta < 1 (`under`) or zeta >= 1.
+
+    d f / ds is the impulse response s exp(-zeta s) S. Meaningless numbers on the other side of zeta = 1.
+    """
+    if under:
+        angle = np.sqrt(np.maximum(1 - zeta**2, 0.0)) * s
+        decay, cosine, sine = np.exp(-zeta * s), np.cos(angle), np.sinc(angle / np.pi)
+        return 1 - decay * (cosine + zeta * s * sine), s**2 * decay * sine
+    root = np.sqrt(np.maximum(zeta**2 - 1, 0.0))
+    fast = 2 * root * s
+    small = fast < 1e-8
+    fallen = np.expm1(-fast)
+    slow, sine = np.exp(-s / (zeta + root)), np.where(small, 1 - fast / 2, -fallen / np.where(small, 1.0, fast))
+    return 1 - slow * (1 + fallen / 2 + zeta * s * sine), s**2 * slow * sine
+
+
+def eq14_from_eq9(A: Numbers, lam: Numbers, gamma: Numbers, t0: Numbers, K: Numbers) -> Eq14:
     """Eq. 14's parameters of the same curve.
 
     beta = lam gamma, tau0 = t0 / gamma, A1 = A e^{-lam t0}, A2 = A1 log gamma.
@@ -120,7 +132,7 @@ def eq14_from_eq9(A: ArrayLike, lam: ArrayLike, gamma: ArrayLike, t0: ArrayLike,
         return Eq14(A1, A1 * np.log(gamma), lam * gamma, t0 / gamma, K)
 
 
-def eq9_from_eq14(A1: ArrayLike, A2: ArrayLike, beta: ArrayLike, tau0: ArrayLike, K: ArrayLike) -> Eq9:
+def eq9_from_eq14(A1: Numbers, A2: Numbers, beta: Numbers, tau0: Numbers, K: Numbers) -> Eq9:
     """Eq. 9's parameters of the same curve.
 
     log gamma = A2 / A1, lam = beta / gamma, t0 = gamma tau0, A = A1 e^{lam t0}.
@@ -179,7 +191,7 @@ def get_form(name: str) -> Form:
     return FORMS[name]
 
 
-def curve_values(form: str, parameters: Mapping[str, Any], t: ArrayLike) -> np.ndarray:
+def curve_values(form: str, parameters: Mapping[str, Any] | pd.Series, t: Numbers) -> np.ndarray:
     """The curve of one row of a table of fits at steps t: an array of t's shape, NaN where the fit failed.
 
     `parameters` may be the whole row: other keys are ignored. A row's parameters always draw the curve whose `sse` the
@@ -194,8 +206,8 @@ def curve_values(form: str, parameters: Mapping[str, Any], t: ArrayLike) -> np.n
     missing = [name for name in chosen.parameters if name not in parameters]
     if missing:
         raise FitError(f"no value for {', '.join(missing)} of form '{form}'", "pass a row of a table of this form")
-    return chosen.function(t, *(float(parameters[name]) for name in chosen.parameters))
+    return chosen.function(t, *(np.asarray(parameters[name], dtype=float) for name in chosen.parameters))
 
 
-def _floats(*values: ArrayLike) -> tuple[np.ndarray, ...]:
+def _floats(*values: Numbers) -> tuple[np.ndarray, ...]:
     return tuple(np.asarray(value, dtype=float) for value in values)

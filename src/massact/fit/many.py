@@ -8,10 +8,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from jaxtyping import Float
-from numpy.typing import ArrayLike
 
 from massact.errors import FitError
-from massact.fit.checks import check_steps, check_values, check_weights
+from massact.fit.checks import Numbers, check_steps, check_values, check_weights
 from massact.fit.forms import get_form
 from massact.fit.group import fit_group
 from massact.fit.table import ARCHITECTURE, fits_schema
@@ -21,11 +20,11 @@ SERIES = ["family", "recipe", "model", "seed", "layer", "quantity"]
 
 
 def fit_many(
-    steps: ArrayLike,
+    steps: Numbers,
     values: Float[np.ndarray, "curve step"],
     *,
     form: str = "eq9",
-    weights: ArrayLike | None = None,
+    weights: Numbers | None = None,
     progress: bool = False,
 ) -> pd.DataFrame:
     """Fit one form to many series by a global search.

@@ -2,8 +2,9 @@
 
 The optimum may be a limit curve (b = 0, tau0 = inf) or, for Eq. 9, need a gamma no double holds. Then the nearest curve
 that the parameters can draw takes its place, with its linear parameters fitted again: b = 1e-4 / T and tau0 = 1e4 T for
-Eq. 14; for Eq. 9 besides |log gamma| <= 600 and beta tau0 <= 600, searched again at that bound. The status says so.
-Eq. 9's nearest curve is worse by less than 1e-3 of the SSE at the noise of checkpoints, by up to 2 % where R2 > .9999.
+Eq. 14; for Eq. 9 besides |log gamma| <= 600 and beta (tau0 + t[0]) <= 600, searched again at that bound. The status
+says so. Eq. 9's nearest curve is worse by less than 1e-3 of the SSE at the noise of checkpoints, by up to 2 % where
+R2 > .9999.
 """
 
 from __future__ import annotations
@@ -39,16 +40,17 @@ def drawable(form: str, optimum: Optimum, t: np.ndarray, y: np.ndarray, w: np.nd
     a, _ = linear_fit(basis, t, y, w, p, q)
     if form == "step1":
         return Drawable(np.stack([a[:, 0] / p, 1 / p], axis=1), status)
-    values = _eq14(a, p, q)
+    values = _eq14(a, p, q, float(t[0]))
     if form == "eq14":
         return Drawable(values, status)
     return _eq9(values, status, t, y, w)
 
 
-def _eq14(a: np.ndarray, p: np.ndarray, q: np.ndarray) -> np.ndarray:
-    """Eq. 14's parameters from coefficients of `LogDecay`'s columns."""
-    A1 = a[:, 2] / q
-    return np.stack([A1, A1 * np.log(q) - a[:, 1] / p, p, 1 / q, a[:, 0] + a[:, 1] / p], axis=1)
+def _eq14(a: np.ndarray, p: np.ndarray, q: np.ndarray, first: float) -> np.ndarray:
+    """Eq. 14's parameters from coefficients of `LogDecay`'s columns, whose time begins at step `first`."""
+    A1, grown = a[:, 2] / q, np.exp(p * first)
+    A2 = A1 * np.log(q) - a[:, 1] / p
+    return np.stack([A1 * grown, A2 * grown, p, 1 / q - first, a[:, 0] + a[:, 1] / p], axis=1)
 
 
 def _eq9(eq14_values: np.ndarray, status: np.ndarray, t: np.ndarray, y: np.ndarray, w: np.ndarray) -> Drawable:
@@ -58,8 +60,8 @@ def _eq9(eq14_values: np.ndarray, status: np.ndarray, t: np.ndarray, y: np.ndarr
     values = np.stack([out.A, out.lam, out.gamma, out.t0, out.K], axis=1)
     if beyond.any():
         capped, sign = search_capped(t, y[beyond], w)
-        A1 = capped.a[:, 1] / LOG_GAMMA_CAP
-        again = eq9_from_eq14(A1, A1 * sign * LOG_GAMMA_CAP, capped.p, 1 / capped.q, capped.a[:, 0])
+        A1 = capped.a[:, 1] / LOG_GAMMA_CAP * np.exp(capped.p * t[0])
+        again = eq9_from_eq14(A1, A1 * sign * LOG_GAMMA_CAP, capped.p, 1 / capped.q - t[0], capped.a[:, 0])
         values[beyond] = np.stack([again.A, again.lam, again.gamma, again.t0, again.K], axis=1)
         status = np.where(beyond & (status == FitStatus.OK), str(FitStatus.AT_EDGE_GAMMA), status)
     return Drawable(values, status)

@@ -13,6 +13,10 @@ DEPENDENT = 1e-12  # a column this much shorter after projection is a combinatio
 MAX_STEP = 2.0  # largest change of a log rate in one iteration
 MAX_ITERATIONS = 60
 TOLERANCE = 1e-11  # relative decrease of the SSE below which a problem is finished
+# After so many iterations a problem stops whose SSE is this many times the best, and worse by `MATTERS` of the total.
+HOPELESS = {5: 2.0, 10: 1.2, 20: 1.02}
+MATTERS = 1e-4
+VANISHING = 1e-100  # squared length of a Jacobian column that counts as 0
 NOTHING = 1e-28  # share of the total sum of squares that counts as an exact fit
 
 
@@ -74,9 +78,18 @@ def evaluate(basis: Basis, t: np.ndarray, w: np.ndarray, y: np.ndarray, p: np.nd
 
 
 def refine(
-    basis: Basis, t: np.ndarray, w: np.ndarray, y: np.ndarray, p: np.ndarray, q: np.ndarray
+    basis: Basis,
+    t: np.ndarray,
+    w: np.ndarray,
+    y: np.ndarray,
+    p: np.ndarray,
+    q: np.ndarray,
+    curve: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Local minima from starts (p, q): rates p, q and SSE, each (problem,). Never worse than the start."""
+    """Local minima from starts (p, q): rates p, q and SSE, each (problem,). Never worse than the start.
+
+    With `curve` (problem,) only the best problem of each curve matters, and those far behind are left: `HOPELESS`.
+    """
     p, q = (rate.astype(float) for rate in basis.clip(t, p, q))
     total = np.vecdot(y, y)
     point = evaluate(basis, t, w, y, p, q)
@@ -84,7 +97,12 @@ def refine(
     damping = np.full(p.size, 1e-3)
     alive = np.flatnonzero(sse > NOTHING * total)
     here = Point(*(part[alive] for part in point))
-    for _ in range(MAX_ITERATIONS):
+    for iteration in range(MAX_ITERATIONS):
+        if curve is not None and iteration in HOPELESS:
+            best = np.full(curve.max() + 1, np.inf)
+            np.minimum.at(best, curve, sse)
+            kept = sse[alive] <= HOPELESS[iteration] * best[curve[alive]] + MATTERS * total[alive]
+            alive, here = alive[kept], Point(*(part[kept] for part in here))
         if not alive.size:
             break
         trial_p, trial_q, promised = _step(basis, t, here, p[alive], q[alive], damping[alive])
@@ -119,9 +137,9 @@ def _step(
     pp, qq = np.vecdot(here.by_p, here.by_p), np.vecdot(here.by_q, here.by_q)
     pq = np.vecdot(here.by_p, here.by_q)
     gp, gq = np.vecdot(here.by_p, here.residual), np.vecdot(here.by_q, here.residual)
-    free_p, free_q = pp > 0, qq > 0
+    free_p, free_q = pp > VANISHING, qq > VANISHING
     hp, hq = np.where(free_p, pp * (1 + damping), 1.0), np.where(free_q, qq * (1 + damping), 1.0)
-    determinant = hp * hq - pq**2
+    determinant = np.maximum(hp * hq - pq**2, 1e-15 * hp * hq)
     dp = (gp * hq - gq * pq) / determinant
     dq = (gq * hp - gp * pq) / determinant
     new_q, held_q = _limited(lambda rate: basis.clip(t, p, rate)[1], q, dq, free_q)

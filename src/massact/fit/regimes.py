@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Self
 
 import numpy as np
 
@@ -23,7 +22,7 @@ class Regime(StrEnum):
 
     text: str
 
-    def __new__(cls, value: str, text: str) -> Self:
+    def __new__(cls, value: str, text: str) -> Regime:
         """A member that is its name and carries its text."""
         member = str.__new__(cls, value)
         member._value_ = value
@@ -57,7 +56,7 @@ class FitStatus(StrEnum):
 
     text: str
 
-    def __new__(cls, value: str, text: str) -> Self:
+    def __new__(cls, value: str, text: str) -> FitStatus:
         """A member that is its name and carries its text."""
         member = str.__new__(cls, value)
         member._value_ = value

@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from massact.errors import FitError
 from massact.fit.bootstrap import sequence_intervals
-from massact.fit.checks import check_steps, check_values, check_weights
+from massact.fit.checks import Numbers, check_steps, check_values, check_weights
 from massact.fit.curve import CurveFit
 from massact.fit.forms import Form, get_form
 from massact.fit.group import Group, describe, fit_group
@@ -21,12 +20,12 @@ POSITIVE = {"lam", "gamma", "t0", "beta", "tau0", "tau", "zeta", "omega"}
 
 
 def fit_series(
-    steps: ArrayLike,
-    values: ArrayLike,
+    steps: Numbers,
+    values: Numbers,
     *,
     form: str = "eq9",
-    sequences: ArrayLike | None = None,
-    weights: ArrayLike | None = None,
+    sequences: Numbers | None = None,
+    weights: Numbers | None = None,
     params: Any | None = None,
     resamples: int = 200,
     seed: int = 0,
@@ -150,9 +149,7 @@ def _parameters(form: Form, group: Group) -> Any:
     return out
 
 
-def _checked(
-    steps: ArrayLike, values: ArrayLike, weights: ArrayLike | None
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _checked(steps: Numbers, values: Numbers, weights: Numbers | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     t = check_steps(steps)
     if np.shape(values) != t.shape:
         raise FitError(f"values have shape {np.shape(values)} and steps {t.shape}", "give one value a step")

@@ -124,24 +124,31 @@ def _delta(jacobian: np.ndarray, rows: np.ndarray) -> np.ndarray:
 def _log_decay(form: str, values: np.ndarray, t: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Jacobian (curve, step, 5) in (a0, a1, a2, log p, log q) of `LogDecay`, and the parameters' rows (curve, 5, 5)."""
     A1, A2, b, tau, K = eq14_from_eq9(*values.T) if form == "eq9" else values.T
+    first = float(t[0])
     with np.errstate(all="ignore"):
-        q, log_q = 1 / tau, -np.log(tau)
-        a1 = -b * (A2 - A1 * log_q)
-        a = np.stack([K - a1 / b, a1, A1 * q], axis=1)
+        grown, shifted = np.exp(b * first), tau + first  # the columns' time begins at the first step
+        B1, B2 = A1 / grown, A2 / grown
+        q, log_q = 1 / shifted, -np.log(shifted)
+        a1 = -b * (B2 - B1 * log_q)
+        a = np.stack([K - a1 / b, a1, B1 * q], axis=1)
         columns = LOG_DECAY.columns(t, b[:, None], q[:, None])
         slopes = LOG_DECAY.slopes(t, b[:, None], q[:, None], columns, a)
         shape = (len(values), t.size)
         jacobian = np.stack([np.broadcast_to(column, shape) for column in (*columns, *slopes)], axis=2)
         zero, one = np.zeros_like(b), np.ones_like(b)
         by_b, by_q = (np.stack([zero] * j + [one] + [zero] * (4 - j), axis=1) for j in (3, 4))
-        row_A1 = np.stack([zero, zero, tau, zero, -A1], axis=1)
-        row_A2 = np.stack([zero, -1 / b, log_q * tau, a1 / b, A1 * (1 - log_q)], axis=1)
+        row_B1 = np.stack([zero, zero, shifted, zero, -B1], axis=1)
+        row_B2 = np.stack([zero, -1 / b, log_q * shifted, a1 / b, B1 * (1 - log_q)], axis=1)
         row_K = np.stack([one, 1 / b, zero, -a1 / b, zero], axis=1)
+        row_tau = -(shifted / tau)[:, None] * by_q
         if form == "eq14":
-            return jacobian, np.stack([row_A1, row_A2, by_b, -by_q, row_K], axis=1)
-        row_c = (row_A2 - (A2 / A1)[:, None] * row_A1) / A1[:, None]
-        row_A = row_A1 / A1[:, None] + (b * tau)[:, None] * (by_b - by_q)
-        return jacobian, np.stack([row_A, by_b - row_c, row_c, row_c - by_q, row_K], axis=1)
+            row_A1, row_A2 = (
+                grown[:, None] * row + (A * b * first)[:, None] * by_b for row, A in ((row_B1, A1), (row_B2, A2))
+            )
+            return jacobian, np.stack([row_A1, row_A2, by_b, row_tau, row_K], axis=1)
+        row_c = (row_B2 - (B2 / B1)[:, None] * row_B1) / B1[:, None]
+        row_A = row_B1 / B1[:, None] + (b * shifted)[:, None] * (by_b - by_q)
+        return jacobian, np.stack([row_A, by_b - row_c, row_c, row_c + row_tau, row_K], axis=1)
 
 
 def _step_response(form: str, values: np.ndarray, t: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
