@@ -1,0 +1,156 @@
+"""The format of the paper's published measurements: nested lists as numpy printed them, some without commas.
+
+One file is one checkpoint: `[sequence, sequence, ...]`, a sequence is `[top1, top2, top3, median]`, each of those a
+list with one magnitude a layer. White space may stand anywhere between tokens, numbers may be in scientific notation,
+and the comma between two SEQUENCES (never that between rows or numbers) may be missing.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator
+from typing import NoReturn
+
+import numpy as np
+from jaxtyping import Float
+from numpy import ndarray
+
+from massact.errors import ParseError
+
+STATISTICS = ("top1", "top2", "top3", "median")
+_LONGEST_NUMBER = 64  # numpy prints at most 24 characters; reading a float of n digits takes n^2
+_REMEDY = "take the file anew from the dataset, or leave this checkpoint out"
+# One token; a word (nan, inf, ...) and any other visible character are tokens so that a message can name them. White
+# space is what no token begins with: a pattern for it would be tried again from each of its characters.
+_TOKEN = re.compile(
+    r"(?P<mark>[\[\],])|(?P<number>[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)"
+    r"|(?P<word>[+-]?[A-Za-z_]+)|(?P<other>[^ \t\r\n])"
+)
+
+
+def parse_stats(text: str) -> Float[ndarray, "sequence statistic layer"]:
+    """Read one published statistics file.
+
+    Parameters
+    ----------
+    text
+        Content of `exp2_pythia_<size>_step<N>`.
+
+    Returns
+    -------
+    ndarray of shape (sequence, statistic, layer)
+        float64, unitless; statistic: top1, top2, top3, median of |block output|.
+
+    Raises
+    ------
+    ParseError
+        Anything else than one or more sequences of exactly four equally long rows of finite numbers with
+        top1 >= top2 >= top3 >= median >= 0; the message names line, sequence, row or layer.
+
+    >>> parse_stats("[[[9., 8],[2,1.5 ],[2,1],[1e-1,0]] [[9,8],[2,1],[2,1],[.1,0]]]").shape
+    (2, 4, 2)
+    """
+    reader = _Reader(text)
+    rows: list[list[float]] = []
+    starts: list[int] = []
+    reader.mark("[", "the list of sequences")
+    reader.mark("[", "sequence 0")
+    while True:
+        _read_sequence(reader, rows, starts)
+        mark = reader.mark(",[]", "a comma, a sequence or the end")
+        if mark == "]":
+            break
+        if mark == ",":
+            reader.mark("[", f"sequence {len(rows) // len(STATISTICS)}")
+    reader.end()
+    values = np.array(rows, dtype=np.float64).reshape(-1, len(STATISTICS), len(rows[0]))
+    _check_order(values, reader, starts)
+    return values
+
+
+def _read_sequence(reader: _Reader, rows: list[list[float]], starts: list[int]) -> None:
+    """Four rows and the closing bracket; the opening one has been taken."""
+    sequence = len(rows) // len(STATISTICS)
+    for index, statistic in enumerate(STATISTICS):
+        where = f"sequence {sequence}, {statistic}"
+        if index and reader.mark(",]", f"a comma before {where}") == "]":
+            reader.fail(f"sequence {sequence} has {index} rows, not {len(STATISTICS)}")
+        reader.mark("[", where)
+        starts.append(reader.at)
+        rows.append(_read_row(reader, where))
+        if len(rows[-1]) != len(rows[0]):
+            reader.fail(f"{where} has {len(rows[-1])} layers, the first row {len(rows[0])}")
+    if reader.mark(",]", f"the end of sequence {sequence}") == ",":
+        reader.fail(f"sequence {sequence} has more than {len(STATISTICS)} rows")
+
+
+def _read_row(reader: _Reader, where: str) -> list[float]:
+    row = [reader.number(where)]
+    while reader.mark(",]", f"a comma or the end of {where}") == ",":
+        row.append(reader.number(where))
+    return row
+
+
+def _check_order(values: Float[ndarray, "sequence statistic layer"], reader: _Reader, starts: list[int]) -> None:
+    """top1 >= top2 >= top3 >= median >= 0 for every sequence and layer."""
+    below = np.concatenate([values[:, 1:], np.zeros_like(values[:, :1])], axis=1)
+    wrong = np.argwhere(values < below)
+    if len(wrong):
+        sequence, statistic, layer = (int(i) for i in wrong[0])
+        names = (*STATISTICS, "0")
+        reader.at = starts[sequence * len(STATISTICS) + statistic]
+        reader.fail(f"sequence {sequence}, layer {layer}: {names[statistic]} < {names[statistic + 1]}")
+
+
+class _Reader:
+    """Tokens of a text, one at a time; `at` is the place of the last one, in characters."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.at = 0
+        self._tokens: Iterator[re.Match[str]] = _TOKEN.finditer(text)
+
+    def mark(self, marks: str, what: str) -> str:
+        """Take one of these marks, or fail saying that `what` is expected."""
+        kind, token = self._next(what)
+        if kind != "mark" or token not in marks:
+            self.fail(f"{what} expected, {_shown(token)} found")
+        return token
+
+    def number(self, where: str) -> float:
+        """Take one finite number."""
+        kind, token = self._next(f"a number of {where}")
+        if kind != "number":
+            self.fail(f"{where}: a finite number expected, {_shown(token)} found")
+        if len(token) > _LONGEST_NUMBER:
+            self.fail(f"{where}: {_shown(token)} has {len(token)} characters")
+        value = float(token)
+        if not math.isfinite(value):
+            self.fail(f"{where}: {_shown(token)} is not finite in float64")
+        return value
+
+    def end(self) -> None:
+        """Nothing but white space may follow."""
+        match = next(self._tokens, None)
+        if match is not None:
+            kind = match.lastgroup or ""
+            self.at = match.start(kind)
+            self.fail(f"{_shown(match[kind])} found after the end of the list")
+
+    def fail(self, what: str) -> NoReturn:
+        """Raise with the line of `at`, counted from 1."""
+        raise ParseError(f"line {self.text.count(chr(10), 0, self.at) + 1}: {what}", _REMEDY)
+
+    def _next(self, what: str) -> tuple[str, str]:
+        match = next(self._tokens, None)
+        if match is None:
+            self.at = len(self.text)
+            self.fail(f"the text ends where {what} is expected" if self.text.strip() else "the text is empty")
+        kind = match.lastgroup or ""
+        self.at = match.start(kind)
+        return kind, match[kind]
+
+
+def _shown(token: str) -> str:
+    return repr(token if len(token) <= 20 else f"{token[:17]}...")

@@ -1,0 +1,185 @@
+"""The published format: facts, round trips, and only ParseError for anything else."""
+
+from __future__ import annotations
+
+import random
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from massact.errors import ParseError
+from massact.trajectories.published import STATISTICS, parse_stats
+
+FOLDER = Path(__file__).parents[1] / "data" / "published_stats"
+LAYERS = {"14m": 6, "160m": 12, "1b": 16}
+WHOLE = sorted(p for p in FOLDER.glob("exp2_*") if "_12b_" not in p.name)
+GOOD = (FOLDER / "exp2_pythia_14m_step2").read_text()
+
+
+@pytest.mark.parametrize("path", WHOLE, ids=lambda p: p.name)
+def test_every_excerpt_reads_with_its_models_layers(path):
+    values = parse_stats(path.read_text())
+    assert values.shape[1:] == (4, LAYERS[path.name.split("_")[2]])
+    assert 1 <= len(values) <= 3
+    assert values.dtype == np.float64
+    assert (values[:, 0] >= values[:, 1]).all()
+
+
+@pytest.mark.parametrize("step", [2000, 36000])
+def test_an_excerpt_of_two_rows_is_refused(step):
+    with pytest.raises(ParseError, match=r"line 2: sequence 0 has 2 rows, not 4"):
+        parse_stats((FOLDER / f"exp2_pythia_12b_step{step}").read_text())
+
+
+@pytest.mark.parametrize(
+    ("name", "index", "value"),
+    [
+        ("14m_step0", (0, "top1", 0), 1.25000238),
+        ("14m_step0", (2, "median", 5), 0.44497871),
+        ("160m_step8000", (0, "top1", 7), 234.77282715),
+        ("160m_step8000", (0, "median", 11), 1.47164464),
+        ("1b_step512", (0, "top3", 15), 3.68595409),
+    ],
+)
+def test_known_values(name, index, value):
+    sequence, statistic, layer = index
+    read = parse_stats((FOLDER / f"exp2_pythia_{name}").read_text())
+    assert read[sequence, STATISTICS.index(statistic), layer] == value
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[[[9,8],[2,2],[2,1],[1,0]],[[9,8],[2,2],[2,1],[1,0]]]",
+        "[[[9,8],[2,2],[2,1],[1,0]]\n[[9,8],[2,2],[2,1],[1,0]]]\n",
+        "[[[9,8],[2,2],[2,1],[1,0]],[[9,8],[2,2],[2,1],[1,0]]]",
+        " [ [ [  9. ,\r\n 8 ] ,\n[2.000e+00,20.E-1], [ 2, 1] ,[.1e1 , 0. ] ]\t[[9,8],[+2,2],[2,1],[1,-0.0]] ] ",
+    ],
+)
+def test_the_quirks(text):
+    assert parse_stats(text).tolist() == [[[9, 8], [2, 2], [2, 1], [1, 0]]] * 2
+
+
+def written(values, *, rng: random.Random, precision: int | None) -> str:
+    """As numpy prints: rows wrapped, numbers padded, commas between sequences dropped now and then."""
+
+    def number(value: float) -> str:
+        shown = repr(float(value)) if precision is None else f"{value:.{precision}e}"
+        return " " * rng.randint(0, 3) + shown + " " * rng.randint(0, 2)
+
+    def row(values) -> str:
+        return "[" + ("," + rng.choice(["", " ", "\n  "])).join(number(v) for v in values) + "]"
+
+    sequences = ["[" + (",\n" if rng.random() < 0.5 else ",").join(map(row, s)) + "]" for s in values]
+    text = sequences[0]
+    for sequence in sequences[1:]:
+        text += rng.choice(["", ",", " ,\n", "\n"]) + sequence
+    return f"[{text}]"
+
+
+magnitudes = st.floats(0, 1e6, allow_nan=False)
+
+
+@given(data=st.data(), n=st.integers(1, 4), layers=st.integers(1, 7), seed=st.integers(0, 2**32))
+@settings(max_examples=80, deadline=None)
+def test_round_trip_is_exact(data, n, layers, seed):
+    flat = data.draw(st.lists(magnitudes, min_size=4 * n * layers, max_size=4 * n * layers))
+    values = -np.sort(-np.array(flat).reshape(n, 4, layers), axis=1)
+    assert np.array_equal(parse_stats(written(values, rng=random.Random(seed), precision=None)), values)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "empty"),
+        (" \n\t", "empty"),
+        ("[]", "sequence 0 expected"),
+        ("[[]]", "sequence 0, top1 expected"),
+        ("[[[]]]", "finite number expected, ']'"),
+        ("[[[1],[1],[1]]]", "3 rows, not 4"),
+        ("[[[1],[1],[1],[1],[1]]]", "more than 4 rows"),
+        ("[[[1,2],[1,1],[1],[1,0]]]", "top3 has 1 layers, the first row 2"),
+        ("[[[1],[1],[1],[1]],[[1,2],[1,2],[1,2],[1,1]]]", "sequence 1, top1 has 2 layers"),
+        ("[[[1],[1],[nan],[1]]]", "'nan' found"),
+        ("[[[inf],[1],[1],[1]]]", "'inf' found"),
+        ("[[[1e999],[1],[1],[1]]]", "not finite"),
+        ("[[[1],[2],[1],[1]]]", "layer 0: top1 < top2"),
+        ("[[[3],[2],[1],\n[2]]]", "line 1: sequence 0, layer 0: top3 < median"),
+        ("[[[3],\n[2],\n[1],\n[-1]]]", "line 4: sequence 0, layer 0: median < 0"),
+        ("[[[1,1],[1 1],[1,1],[1,1]]]", "a comma or the end of sequence 0, top2 expected, '1' found"),
+        ("[[[1,],[1],[1],[1]]]", "number expected, ']'"),
+        ("[[[1],[1],[1],[1]],]", "sequence 1 expected, ']'"),
+        ("[[[1][1],[1],[1]]]", "comma before sequence 0, top2"),
+        ("[[[1],[1],[1],[1]]", "text ends"),
+        ("[[[1],[1],[1],[1]]]]", "after the end"),
+        ("[[[1],[1],[1],[1]]][[[1],[1],[1],[1]]]", "after the end"),
+        ("[[[1.2.3],[1],[1],[1]]]", "'.3' found"),
+        ("[[[1_0],[1],[1],[1]]]", "'_' found"),
+        ("[[[1, ..., 2]]]", "'.' found"),
+        ("[[[\u0661],[1],[1],[1]]]", "found"),
+        ("[[[__import__('os')]]]", "'__import__' found"),
+        ("\x00", "found"),
+    ],
+)
+def test_anything_else_says_where_and_what(text, words):
+    with pytest.raises(ParseError) as caught:
+        parse_stats(text)
+    assert words in caught.value.what
+    assert caught.value.what.startswith("line ")
+    assert caught.value.remedy
+    assert "\n" not in str(caught.value)
+
+
+def test_mutations_raise_parse_errors_only():
+    rng = random.Random(0)
+    alphabet = "[],.0123456789eE+- \n\tnaif\x00\u00e9_"
+    refused = 0
+    for _ in range(500):
+        text = list(GOOD)
+        for _ in range(rng.randint(1, 4)):
+            at = rng.randrange(len(text))
+            match rng.randrange(4):
+                case 0:
+                    del text[at : at + rng.randint(1, 40)]
+                case 1:
+                    text.insert(at, rng.choice(alphabet))
+                case 2:
+                    text[at] = rng.choice(alphabet)
+                case _:
+                    text[at:at] = text[at : at + rng.randint(1, 200)]
+        try:
+            values = parse_stats("".join(text))
+        except ParseError:
+            refused += 1
+        else:
+            assert np.isfinite(values).all()
+            assert (np.diff(values, axis=1) <= 0).all()
+    assert refused > 250
+
+
+@given(st.text(alphabet="[],.019e+-n \n", max_size=60))
+@settings(max_examples=200, deadline=None)
+def test_any_text_is_read_or_refused(text):
+    try:
+        assert parse_stats(text).ndim == 3
+    except ParseError as error:
+        assert error.what
+
+
+@pytest.mark.parametrize("unit", ["[", "1", " ", "1,", "[[[1],[1],[1],[1]]", "1e", "\n"])
+def test_long_input_takes_linear_time(unit):
+    began = time.perf_counter()
+    with pytest.raises(ParseError):
+        parse_stats("[[[" + unit * (1_000_000 // len(unit)))
+    assert time.perf_counter() - began < 20
+
+
+def test_many_sequences_take_linear_time():
+    one = "[[3,3],[2,2],[1,1],\n[0.5,0.25]]"
+    began = time.perf_counter()
+    assert parse_stats("[" + one * 20_000 + "]").shape == (20_000, 4, 2)
+    assert time.perf_counter() - began < 20
