@@ -28,6 +28,7 @@ def load_bridge(folder: Path, *, dtype: str = "float32", device: str = "cpu") ->
         When the weights do not load, or the model is not the one its config.json describes.
     """
     import torch
+    from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM
     from transformers.utils import logging as hf_logging
 
@@ -36,7 +37,7 @@ def load_bridge(folder: Path, *, dtype: str = "float32", device: str = "cpu") ->
         model = AutoModelForCausalLM.from_pretrained(
             folder, dtype=getattr(torch, dtype), attn_implementation="sdpa", local_files_only=True
         )
-    except (OSError, ValueError, RuntimeError, KeyError) as error:
+    except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
         first = str(error).strip().splitlines()[0]
         raise SourceError(CheckpointStatus.LOAD_FAILED, f"{folder} does not load ({first})") from None
     bridge = wrap_model(model, str(folder), dtype=dtype, device=device)
@@ -98,5 +99,5 @@ def _register_native_attention() -> None:
             )
 
     # The aliases it names are those of q, k and v, which native attention does not offer.
-    warnings.filterwarnings("ignore", message=r"\d+ block hook alias", module=r"transformer_lens\.")
+    warnings.filterwarnings("ignore", message=r"(\d+ block h|H)ook alias")
     ArchitectureAdapterFactory.register_adapter("GPTNeoXForCausalLM", NativeNeox)

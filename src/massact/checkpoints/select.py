@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from massact.errors import ConfigError
 
@@ -44,10 +44,10 @@ def select_steps(
     if rule == "log":
         return _evenly(available, count, key=math.log1p)
     early = [step for step in available if step <= 512 and (step == 0 or step & (step - 1) == 0)]
-    late = [step for step in available if step > 512]
-    if count <= len(early) + 1 or not late:
+    late = [step for step in available if step not in early]
+    if count <= len(early) + 1 or available[-1] <= 512:
         return _evenly(available, count, key=math.log1p)
-    return early + _evenly(late, count - len(early), key=float)
+    return sorted(early + _evenly(late, count - len(early), key=float))
 
 
 def nearest(value: int, among: Sequence[int], n: int = 2) -> list[int]:
@@ -69,7 +69,7 @@ def _listed(available: Sequence[int], steps: Sequence[int] | None, model: str) -
     return sorted(set(steps))
 
 
-def _evenly(available: Sequence[int], count: int, key) -> list[int]:
+def _evenly(available: Sequence[int], count: int, key: Callable[[int], float]) -> list[int]:
     """`count` distinct members as even in `key` as the grid allows, both ends included."""
     low, high = key(available[0]), key(available[-1])
     chosen: list[int] = []
