@@ -111,6 +111,8 @@ class CurveFit:
         title = "of the curve (flat: do not quote)" if self.regime is Regime.FLAT else "may be quoted, of the curve"
         lines.append(f"{title}{', 95 % interval over sequences' if self.intervals else ''}:")
         for name, value in self.derived.items():
+            if name == "decay_share" and self.regime is Regime.LOG_RISE:
+                continue  # how much of a decay nobody has seen is over is not known
             shown = "none in range" if math.isnan(value) and name in NONE_IN_RANGE else f"{value:.5g}"
             bounds = self.intervals.get(name, (math.nan, math.nan))
             spread = "" if math.isnan(bounds[0]) else f"   [{bounds[0]:.5g}, {bounds[1]:.5g}]"
