@@ -2,46 +2,96 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from typing import TYPE_CHECKING
+
 import pandas as pd
 
 from massact.checkpoints.hub import HubSource
-from massact.checkpoints.source import CheckpointSource, SourceError
+from massact.checkpoints.pythia import KNOWN_SUSPECTS
+from massact.checkpoints.source import CheckpointSource, CheckpointStatus, Identity, SourceError
 
-# Pythia's step 0 and step 1 are published with the same weights (EleutherAI/pythia issue 83).
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+COLUMNS = ("step", "status", "revision_loaded", "weights_sha256", "duplicate_of", "shared", "note")
+# A first update whose learning rate is zero changes nothing: so in every Pythia (EleutherAI/pythia issue 83).
 ALLOWED_TWINS = {(0, 1)}
 
 
 def audit_table(source: CheckpointSource) -> pd.DataFrame:
-    """One row per step: commit, hash of the weights, the earlier step with the same weights (-1: none), status.
+    """One row a step, compared by hashes; of a Hub repository nothing is downloaded.
 
-    Hub repositories are audited from what the Hub states, without a download.
+    Returns
+    -------
+    DataFrame
+        `step`, `status` (a CheckpointStatus), `revision_loaded`, `weights_sha256`; `duplicate_of`, the first
+        earlier step with one of the same weight files (-1: none), and `shared`, those files' names; `note`, why a
+        step failed or what is known of it.
+
+    Raises
+    ------
+    SourceError
+        When not one step can be had.
     """
-    rows = []
-    first: dict[str, int] = {}
+    known = _known(source)
+    rows: list[tuple[object, ...]] = []
+    first: dict[tuple[str, str], int] = {}
+    last_error: SourceError | None = None
     for step in source.steps():
         try:
-            revision, sha = _identity(source, step)
+            identity = source.identify(step)
         except SourceError as error:
-            rows.append((step, "", "", -1, str(error.status)))
+            if error.fatal:
+                raise
+            last_error = error
+            rows.append(
+                (step, str(error.status), "", "", -1, "", "; ".join(filter(None, (error.what, known.get(step)))))
+            )
             continue
-        twin = first.setdefault(sha, step)
-        rows.append((step, revision, sha, twin if twin != step else -1, "ok"))
-    return pd.DataFrame(rows, columns=["step", "revision_loaded", "weights_sha256", "duplicate_of", "status"])
+        twin, shared = _shared(identity, first)
+        rows.append((step, "ok", identity.revision_loaded, identity.weights_sha256, twin, shared, known.get(step, "")))
+    if last_error is not None and all(row[1] == CheckpointStatus.UNREACHABLE for row in rows):
+        raise last_error
+    return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
 def suspects(table: pd.DataFrame) -> list[str]:
-    """One line per checkpoint that should not be trusted."""
-    lines = [f"step {row.step}: {row.status}" for row in table[table["status"] != "ok"].itertuples()]
-    for row in table[table["duplicate_of"] >= 0].itertuples():
-        if (row.duplicate_of, row.step) not in ALLOWED_TWINS:
-            lines.append(f"step {row.step} has the weights of step {row.duplicate_of}")
+    """One line per checkpoint of an `audit_table` that should not be trusted, in order of step.
+
+    Two steps that share a file tell that one of them is wrong, not which; `note` knows some.
+    """
+    lines = []
+    whole = dict(zip(table["step"], table["weights_sha256"], strict=True))
+    for row in table.to_dict("records"):
+        step, twin = int(row["step"]), int(row["duplicate_of"])
+        said = []
+        if row["status"] != CheckpointStatus.OK:
+            said.append(str(row["status"]))
+        if twin >= 0 and (twin, step) not in ALLOWED_TWINS:
+            same = whole[twin] == row["weights_sha256"]
+            said.append(f"has the weights of step {twin}" if same else f"shares {row['shared']} with step {twin}")
+        if row["note"]:
+            said.append(str(row["note"]))
+        if said:
+            lines.append(f"step {step}: {'; '.join(said)}")
     return lines
 
 
-def _identity(source: CheckpointSource, step: int) -> tuple[str, str]:
-    if isinstance(source, HubSource) and not source.offline:
-        return source.weight_hashes(step)
-    resolved = source.resolve(step)
-    return resolved.revision_loaded, resolved.weights_sha256
+def _shared(identity: Identity, first: dict[tuple[str, str], int]) -> tuple[int, str]:
+    """The first step with a file of this one, and the files in common with it; remembers this one's files."""
+    common: defaultdict[int, list[str]] = defaultdict(list)
+    for name, sha in identity.files.items():
+        earlier = first.setdefault((name, sha), identity.step)
+        if earlier != identity.step:
+            common[earlier].append(name)
+    if not common:
+        return -1, ""
+    twin = min(common)
+    return twin, ", ".join(common[twin])
 
 
+def _known(source: CheckpointSource) -> Mapping[int, str]:
+    if not isinstance(source, HubSource):
+        return {}
+    return {step: what for (repository, step), what in KNOWN_SUSPECTS.items() if repository == source.repo_id}

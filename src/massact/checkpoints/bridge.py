@@ -2,78 +2,126 @@
 
 from __future__ import annotations
 
-import json
+import pickle
 import warnings
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from massact.checkpoints.files import read_config
 from massact.checkpoints.source import CheckpointStatus, SourceError
+from massact.errors import ConfigError
 
 if TYPE_CHECKING:
+    from torch import nn
     from transformer_lens.model_bridge import TransformerBridge
+    from transformers import PreTrainedTokenizerFast
+
+DTYPES = ("float32", "float16", "bfloat16", "float64")
+# Names of one quantity in config.json (GPT-2 has its own) and in the bridge's configuration.
+_CHECKED = ((("num_hidden_layers", "n_layer"), "n_layers"), (("hidden_size", "n_embd"), "d_model"))
 
 
-def load_bridge(folder: Path, *, dtype: str = "float32", device: str = "cpu") -> TransformerBridge:
+def load_bridge(folder: Path, dtype: str = "float32", device: str = "cpu") -> TransformerBridge:
     """Load weights with their own class, then wrap them; nothing is folded, centred or fetched.
+
+    GPT-NeoX keeps its own sdpa attention, so its hook points do not reach inside attention; other architectures
+    get TransformerLens's adapter. The bridge's tokenizer is the folder's, or an empty one where it has none.
 
     Parameters
     ----------
+    folder
+        Holds config.json and the weights.
     dtype
-        Number format of weights and forward pass, e.g. float32; never taken from the file.
+        Number format of weights and forward pass; never taken from the file (float16 overflows in small Pythias).
 
     Raises
     ------
     SourceError
-        When the weights do not load, or the model is not the one its config.json describes.
+        `corrupt` when a file cannot be read; `load_failed` when tensors are missing or of another shape, or the
+        model is not the one its config.json describes.
+    ConfigError
+        An unknown dtype.
     """
     import torch
+    from transformer_lens.model_bridge import TransformerBridge
+
+    if dtype not in DTYPES:
+        raise ConfigError(f"dtype {dtype} is not known", f"choose one of {', '.join(DTYPES)}")
+    number_format: torch.dtype = getattr(torch, dtype)
+    config = read_config(folder)
+    model = _load(folder, number_format).to(device)
+    tokenizer = load_tokenizer(folder) if (folder / "tokenizer.json").is_file() else _stand_in_tokenizer()
+    _register_native_attention()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*hook alias")  # of q, k and v: not offered by native attention
+        bridge = TransformerBridge.boot_transformers(
+            str(folder), hf_model=model, tokenizer=tokenizer, dtype=number_format, device=device
+        )
+    for names, mine in _CHECKED:
+        said = next((config[name] for name in names if name in config), None)
+        found = getattr(bridge.cfg, mine)
+        if said is not None and said != found:
+            raise SourceError(CheckpointStatus.LOAD_FAILED, f"{folder}: config.json says {mine} {said}, loaded {found}")
+    return bridge
+
+
+def load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
+    """The folder's tokenizer.json, with the special tokens its tokenizer_config.json names.
+
+    Raises
+    ------
+    SourceError
+        `load_failed` when there is none or it cannot be read.
+    """
+    from transformers import PreTrainedTokenizerFast
+
+    if not (folder / "tokenizer.json").is_file():
+        raise SourceError(CheckpointStatus.LOAD_FAILED, f"{folder} has no tokenizer.json", "copy one from another step")
+    try:
+        return PreTrainedTokenizerFast.from_pretrained(folder, local_files_only=True)
+    except Exception as error:  # the tokenizers library raises bare Exception
+        first = str(error).strip().splitlines()[0]
+        raise SourceError(
+            CheckpointStatus.LOAD_FAILED, f"{folder / 'tokenizer.json'} is no tokenizer ({first})"
+        ) from None
+
+
+def _load(folder: Path, dtype: Any) -> nn.Module:
+    """The model with every one of its tensors read from the folder."""
     from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM
     from transformers.utils import logging as hf_logging
 
     hf_logging.disable_progress_bar()
     try:
-        model = AutoModelForCausalLM.from_pretrained(
-            folder, dtype=getattr(torch, dtype), attn_implementation="sdpa", local_files_only=True
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
+            folder, dtype=dtype, local_files_only=True, output_loading_info=True
         )
-    except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
-        first = str(error).strip().splitlines()[0]
-        raise SourceError(CheckpointStatus.LOAD_FAILED, f"{folder} does not load ({first})") from None
-    bridge = wrap_model(model, str(folder), dtype=dtype, device=device)
-    _check(bridge, folder)
-    return bridge
+    except (SafetensorError, pickle.UnpicklingError, EOFError) as error:
+        raise SourceError(CheckpointStatus.CORRUPT, f"weights in {folder} cannot be read ({_first(error)})") from None
+    except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
+        raise SourceError(CheckpointStatus.LOAD_FAILED, f"{folder} does not load ({_first(error)})") from None
+    model, found = loaded
+    absent = sorted(map(str, [*found["missing_keys"], *found["mismatched_keys"]]))
+    if absent:
+        raise SourceError(
+            CheckpointStatus.LOAD_FAILED,
+            f"{folder} lacks {len(absent)} tensors of the model its config.json describes, e.g. {absent[0]}",
+        )
+    return model
 
 
-def wrap_model(model: Any, name: str, *, dtype: str, device: str) -> TransformerBridge:
-    """A loaded Hugging Face model as a bridge. The model is rewritten in place: never one in training."""
-    import torch
-    from transformer_lens.model_bridge import TransformerBridge
-
-    _register_native_attention()
-    return TransformerBridge.boot_transformers(
-        name,
-        hf_model=model.to(device),
-        tokenizer=_stand_in_tokenizer(),
-        dtype=getattr(torch, dtype),
-        device=device,
-    )
+def _first(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
-def _stand_in_tokenizer() -> Any:
-    """An empty tokenizer: massact passes ids, and a bridge given none, or a loaded one, reads files or the Hub."""
+def _stand_in_tokenizer() -> PreTrainedTokenizerFast:
+    """An empty tokenizer: a bridge given none looks for one on the Hub."""
     from tokenizers import Tokenizer, models
     from transformers import PreTrainedTokenizerFast
 
     return PreTrainedTokenizerFast(tokenizer_object=Tokenizer(models.BPE()))
-
-
-def _check(bridge: TransformerBridge, folder: Path) -> None:
-    said = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    names = (("num_hidden_layers", "n_layers"), ("hidden_size", "d_model"))
-    wrong = {key: said[key] for key, mine in names if key in said and said[key] != getattr(bridge.cfg, mine)}
-    if wrong:
-        raise SourceError(CheckpointStatus.LOAD_FAILED, f"{folder}: the loaded model has not the {wrong} it should")
 
 
 @cache
@@ -90,7 +138,8 @@ def _register_native_attention() -> None:
         def __init__(self, cfg: Any) -> None:
             super().__init__(cfg)
             self.cfg.attn_implementation = "sdpa"
-            self.component_mapping["blocks"].submodules["attn"] = AttentionBridge(
+            mapping: Any = self.component_mapping
+            mapping["blocks"].submodules["attn"] = AttentionBridge(
                 name="attention",
                 config=self.cfg,
                 submodules={"o": LinearBridge(name="dense")},
@@ -98,6 +147,4 @@ def _register_native_attention() -> None:
                 requires_attention_mask=True,
             )
 
-    # The aliases it names are those of q, k and v, which native attention does not offer.
-    warnings.filterwarnings("ignore", message=r"(\d+ block h|H)ook alias")
     ArchitectureAdapterFactory.register_adapter("GPTNeoXForCausalLM", NativeNeox)

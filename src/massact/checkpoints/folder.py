@@ -6,12 +6,14 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from massact.checkpoints.source import CheckpointStatus, Resolved, SourceError, combined_sha256, file_sha256, weight_files
+from massact.checkpoints.files import combined_sha256, file_sha256, folder_weights
+from massact.checkpoints.source import LOCAL, CheckpointStatus, Identity, Resolved, SourceError
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
+    from transformers import PreTrainedTokenizerFast
 
-_STEP = re.compile(r"^step(\d+)$")
+_STEP = re.compile(r"step(0|[1-9][0-9]*)")
 
 
 class FolderSource:
@@ -21,29 +23,53 @@ class FolderSource:
         self.root = root
 
     def steps(self) -> list[int]:
-        """Steps found, ascending."""
-        found = (_STEP.match(path.name) for path in self.root.iterdir())
-        return sorted(int(match.group(1)) for match in found if match)
-
-    def resolve(self, step: int) -> Resolved:
-        """Hash the weights of one step.
+        """Steps found, ascending.
 
         Raises
         ------
         SourceError
-            No such folder, or none of its files holds weights.
+            When `root` is not a folder.
         """
-        folder = self.root / f"step{step}"
-        if not folder.is_dir():
-            raise SourceError(CheckpointStatus.REVISION_MISSING, f"{folder} is not there")
-        files = weight_files(folder)
-        if not files or not (folder / "config.json").is_file():
-            raise SourceError(CheckpointStatus.WEIGHTS_MISSING, f"{folder} lacks config.json or weights")
-        sha = combined_sha256({path.name: file_sha256(path) for path in files})
-        return Resolved(step, folder.name, "local", folder, sha)
+        if not self.root.is_dir():
+            raise SourceError(CheckpointStatus.UNREACHABLE, f"{self.root} is not there", "name the family's folder")
+        found = (_STEP.fullmatch(path.name) for path in self.root.iterdir() if path.is_dir())
+        return sorted(int(match[1]) for match in found if match)
+
+    def identify(self, step: int) -> Identity:
+        """Hash the weights of one step."""
+        resolved, hashes = self._hashed(step)
+        return Identity(step, resolved.revision_asked, LOCAL, resolved.weights_sha256, hashes)
+
+    def resolve(self, step: int) -> Resolved:
+        """Find and hash the weights of one step.
+
+        Raises
+        ------
+        SourceError
+            `revision_missing`: no such folder; `weights_missing`: no config.json or no whole set of weights in it.
+        """
+        return self._hashed(step)[0]
 
     def load(self, resolved: Resolved, dtype: str = "float32", device: str = "cpu") -> TransformerBridge:
         """The model as a bridge."""
         from massact.checkpoints.bridge import load_bridge
 
-        return load_bridge(resolved.folder, dtype=dtype, device=device)
+        return load_bridge(resolved.folder, dtype, device)
+
+    def tokenizer(self, step: int) -> PreTrainedTokenizerFast:
+        """The tokenizer saved with a step."""
+        from massact.checkpoints.bridge import load_tokenizer
+
+        return load_tokenizer(self._folder(step))
+
+    def _folder(self, step: int) -> Path:
+        folder = self.root / f"step{step}"
+        if not folder.is_dir():
+            raise SourceError(CheckpointStatus.REVISION_MISSING, f"{folder} is not there")
+        return folder
+
+    def _hashed(self, step: int) -> tuple[Resolved, dict[str, str]]:
+        folder = self._folder(step)
+        weights = folder_weights(folder)
+        hashes = {name: file_sha256(folder / name) for name in weights}
+        return Resolved(step, folder.name, LOCAL, folder, combined_sha256(hashes), weights), hashes

@@ -2,25 +2,42 @@
 
 from __future__ import annotations
 
+import errno
+import logging
 import os
-import urllib.error
-import urllib.request
-from concurrent.futures import ThreadPoolExecutor
-from concurrent.futures import TimeoutError as FutureTimeout
-from functools import cache
+import re
+import sys
+import time
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NoReturn
 
-from massact.checkpoints.source import CheckpointStatus, Resolved, SourceError, combined_sha256, file_sha256, weight_files
+from massact.checkpoints.files import (
+    SMALL_FILES,
+    choose_weights,
+    combined_sha256,
+    companions,
+    file_sha256,
+    folder_weights,
+    read_config,
+)
+from massact.checkpoints.reach import reachable
+from massact.checkpoints.source import CheckpointStatus, Identity, Resolved, SourceError
 
 if TYPE_CHECKING:
+    from huggingface_hub.hf_api import ModelInfo
     from transformer_lens.model_bridge import TransformerBridge
+    from transformers import PreTrainedTokenizerFast
 
+log = logging.getLogger("massact")
 PUBLIC_ENDPOINT = "https://huggingface.co"
-REACH_TIMEOUT_S = 3.0
-INFO_TIMEOUT_S = 20.0
-_SMALL_FILES = ("config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
+TIMEOUT_S = 10.0
+# Waits before the second and third try of a server that is busy (429) or broken (5xx).
+RETRY_WAITS_S = (1.0, 2.0)
+_BUSY = (429, 500, 502, 503, 504)
+_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)
 _TRUE = ("1", "true", "yes", "on")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 class HubSource:
@@ -28,27 +45,57 @@ class HubSource:
 
     Parameters
     ----------
-    repository
+    repo_id
         e.g. EleutherAI/pythia-70m.
     steps
-        The revisions it should have.
-    endpoint
-        The server; None reads HF_ENDPOINT, else the public Hub.
+        The steps whose revisions it should have.
     offline
         Use the local cache alone; None reads HF_HUB_OFFLINE.
+    endpoint
+        The server; None reads HF_ENDPOINT, else the public Hub.
+    cache
+        The cache folder; None is huggingface_hub's own (HF_HOME).
+
+    A server that does not answer does not matter where the cache holds what is asked for.
     """
 
     def __init__(
-        self, repository: str, *, steps: list[int], endpoint: str | None = None, offline: bool | None = None
+        self,
+        repo_id: str,
+        *,
+        steps: Sequence[int],
+        offline: bool | None = None,
+        endpoint: str | None = None,
+        cache: Path | None = None,
     ) -> None:
-        self.repository = repository
-        self.endpoint = endpoint or os.environ.get("HF_ENDPOINT") or PUBLIC_ENDPOINT
+        self.repo_id = repo_id
+        self.endpoint = (endpoint or os.environ.get("HF_ENDPOINT") or PUBLIC_ENDPOINT).rstrip("/")
         self.offline = os.environ.get("HF_HUB_OFFLINE", "").lower() in _TRUE if offline is None else offline
+        self.cache = cache
         self._steps = sorted(steps)
 
     def steps(self) -> list[int]:
         """Steps it should have, ascending."""
         return list(self._steps)
+
+    def identify(self, step: int) -> Identity:
+        """Commit and hashes of a step's weights as the Hub states them; from the cache where it cannot be asked.
+
+        Weight files without a stated hash (not stored by LFS) are downloaded and hashed.
+        """
+        revision = f"step{step}"
+        if not self.offline:
+            try:
+                info = self._info(revision)
+                stated = self._stated(info, revision)
+                if all(stated.values()):
+                    hashes = {name: sha or "" for name, sha in stated.items()}
+                    return Identity(step, revision, info.sha or "", combined_sha256(hashes), hashes)
+            except SourceError as error:
+                self._raise_unless_cached(error, revision)
+        resolved = self.resolve(step)
+        hashes = {name: file_sha256(resolved.folder / name) for name in resolved.files}
+        return Identity(step, revision, resolved.revision_loaded, resolved.weights_sha256, hashes)
 
     def resolve(self, step: int) -> Resolved:
         """Bring one revision into the cache and verify its weights.
@@ -56,127 +103,191 @@ class HubSource:
         Raises
         ------
         SourceError
-            unreachable (fatal: the model's other steps are not tried), revision_missing, weights_missing, or corrupt.
+            Every status but `load_failed` as the Hub or the cache tells it; `load_failed` when the cache cannot be
+            written. `fatal` when the repository itself does not exist.
         """
         revision = f"step{step}"
-        if self.offline:
-            return self._from_cache(step, revision)
-        if not reachable(self.endpoint):
-            raise SourceError(
-                CheckpointStatus.UNREACHABLE, f"{self.repository}: no answer from {self.endpoint}", fatal=True
-            )
-        commit, stated = self._stated(revision)
-        folder = self._fetch(revision, commit, [*_SMALL_FILES, *stated])
-        if folder.name != commit:
-            raise SourceError(
-                CheckpointStatus.CORRUPT, f"{self.repository} {revision}: asked for {commit}, got {folder.name}"
-            )
-        found = {name: file_sha256(folder / name) for name in stated}
-        for name, sha in stated.items():
-            if sha is not None and found[name] != sha:
-                (folder / name).resolve().unlink()
-                raise SourceError(
-                    CheckpointStatus.CORRUPT,
-                    f"{self.repository} {revision}: {name} has another sha256 than the Hub states (removed)",
-                    "run it again to fetch it anew",
-                )
-        return Resolved(step, revision, commit, folder, combined_sha256(found))
+        if not self.offline:
+            try:
+                return self._downloaded(step, revision)
+            except SourceError as error:
+                self._raise_unless_cached(error, revision)
+        return self._from_cache(step, revision)
 
     def load(self, resolved: Resolved, dtype: str = "float32", device: str = "cpu") -> TransformerBridge:
         """The model as a bridge."""
         from massact.checkpoints.bridge import load_bridge
 
-        return load_bridge(resolved.folder, dtype=dtype, device=device)
+        return load_bridge(resolved.folder, dtype, device)
 
-    def weight_hashes(self, step: int) -> tuple[str, str]:
-        """Commit and combined hash of a step's weights as the Hub states them, without a download."""
-        commit, stated = self._stated(f"step{step}")
-        return commit, combined_sha256({name: sha or "" for name, sha in stated.items()})
+    def tokenizer(self, step: int) -> PreTrainedTokenizerFast:
+        """The tokenizer saved with a step; its weights are not fetched."""
+        from massact.checkpoints.bridge import load_tokenizer
+
+        revision = f"step{step}"
+        folder = self._cached_folder(revision)
+        if not self.offline and (folder is None or not (folder / "tokenizer.json").is_file()):
+            folder = self._fetch(revision, SMALL_FILES)
+        if folder is None:
+            raise self._not_cached(revision)
+        return load_tokenizer(folder)
+
+    def _downloaded(self, step: int, revision: str) -> Resolved:
+        info = self._info(revision)
+        stated = self._stated(info, revision)
+        folder = self._fetch(revision, (*stated, *companions(stated)))
+        if folder.name != info.sha:
+            raise SourceError(
+                CheckpointStatus.CORRUPT,
+                f"{self.repo_id} {revision} is commit {info.sha} and came as {folder.name}",
+                "run it again: the revision moved meanwhile",
+            )
+        absent = [name for name in stated if not (folder / name).is_file()]
+        if absent:
+            raise SourceError(CheckpointStatus.UNREACHABLE, f"{self.repo_id} {revision} came without {absent[0]}")
+        read_config(folder)
+        found = {name: file_sha256(folder / name) for name in stated}
+        for name in [name for name, sha in stated.items() if sha is not None and found[name] != sha]:
+            self._fetch(revision, (name,), again=True)
+            found[name] = file_sha256(folder / name)
+            if found[name] != stated[name]:
+                raise self._corrupt(folder / name, revision, "than the Hub states")
+        return Resolved(step, revision, folder.name, folder, combined_sha256(found), tuple(stated))
 
     def _from_cache(self, step: int, revision: str) -> Resolved:
+        folder = self._cached_folder(revision)
+        if folder is None:
+            raise self._not_cached(revision)
+        weights = folder_weights(folder)
+        hashes = {name: file_sha256(folder / name) for name in weights}
+        for name, sha in hashes.items():
+            stored_as = (folder / name).resolve().name  # the cache names an LFS file after its hash
+            if _SHA256.fullmatch(stored_as) and stored_as != sha:
+                raise self._corrupt(folder / name, revision, "than its name in the cache says")
+        return Resolved(step, revision, folder.name, folder, combined_sha256(hashes), weights)
+
+    def _cached_folder(self, revision: str) -> Path | None:
         from huggingface_hub import snapshot_download
         from huggingface_hub.errors import LocalEntryNotFoundError
 
         try:
-            folder = Path(snapshot_download(self.repository, revision=revision, local_files_only=True))
-        except LocalEntryNotFoundError:
-            raise SourceError(
-                CheckpointStatus.UNREACHABLE,
-                f"{self.repository} {revision} is not in the local cache, and HF_HUB_OFFLINE forbids fetching it",
-                "unset HF_HUB_OFFLINE, or set HF_HOME to a filled cache",
-            ) from None
-        files = weight_files(folder)
-        if not files:
-            raise SourceError(CheckpointStatus.WEIGHTS_MISSING, f"{self.repository} {revision}: no weights in the cache")
-        sha = combined_sha256({path.name: file_sha256(path) for path in files})
-        return Resolved(step, revision, folder.name, folder, sha)
-
-    def _stated(self, revision: str) -> tuple[str, dict[str, str | None]]:
-        """Commit of a revision, and its weight files with the sha256 the Hub states (None where it states none)."""
-        from huggingface_hub import HfApi
-        from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError, RevisionNotFoundError
-
-        try:
-            info = HfApi(endpoint=self.endpoint).model_info(
-                self.repository, revision=revision, files_metadata=True, timeout=INFO_TIMEOUT_S
+            return Path(
+                snapshot_download(
+                    self.repo_id,
+                    revision=revision,
+                    cache_dir=self.cache,
+                    local_files_only=True,
+                    allow_patterns=["config.json"],
+                )
             )
-        except (RevisionNotFoundError, RepositoryNotFoundError):
-            raise SourceError(
-                CheckpointStatus.REVISION_MISSING, f"{self.repository} has no revision {revision}"
-            ) from None
-        except (HfHubHTTPError, OSError) as error:
-            raise self._unreachable(revision, error) from None
-        except Exception as error:
-            if type(error).__module__.partition(".")[0] not in ("httpx", "httpcore"):
-                raise
-            raise self._unreachable(revision, error) from None
-        files = {s.rfilename: s.lfs.sha256 if s.lfs else None for s in info.siblings or []}
-        weights = {n: sha for n, sha in files.items() if n.endswith(".safetensors")}
-        weights = weights or {n: s for n, s in files.items() if n.startswith("pytorch_model") and n.endswith(".bin")}
-        if not weights or info.sha is None:
-            raise SourceError(CheckpointStatus.WEIGHTS_MISSING, f"{self.repository} {revision} has no weights")
-        return info.sha, weights
+        except LocalEntryNotFoundError:
+            return None
 
-    def _fetch(self, revision: str, commit: str, names: list[str]) -> Path:
+    def _raise_unless_cached(self, error: SourceError, revision: str) -> None:
+        """Pass over an error that does not matter, since the cache has what was asked for."""
+        folder = self._cached_folder(revision) if error.status is CheckpointStatus.UNREACHABLE else None
+        if folder is None or not choose_weights(path.name for path in folder.iterdir() if path.is_file()):
+            raise error
+        log.warning("%s %s is read from the cache: %s", self.repo_id, revision, error.what)
+
+    def _info(self, revision: str) -> ModelInfo:
+        """What the Hub says of a revision."""
+        from huggingface_hub import HfApi
+
+        if not reachable(self.endpoint):
+            raise SourceError(CheckpointStatus.UNREACHABLE, f"{self.repo_id}: no answer from {self.endpoint}")
+        api = HfApi(endpoint=self.endpoint)
+        waits = iter(RETRY_WAITS_S)
+        while True:
+            try:
+                return api.model_info(self.repo_id, revision=revision, files_metadata=True, timeout=TIMEOUT_S)
+            except (
+                HfHubHTTPError.__bases__
+            ) as error:  # the HTTP library's own error (its name has changed), and OSError
+                wait = next(waits, None) if _code(error) in _BUSY else None
+                if wait is None:
+                    self._raise(error, revision)
+                time.sleep(wait)
+
+    def _stated(self, info: ModelInfo, revision: str) -> dict[str, str | None]:
+        """Weight files of a revision with the sha256 the Hub states, None where it states none."""
+        files = {s.rfilename: s.lfs.sha256 if s.lfs else None for s in info.siblings or []}
+        weights = choose_weights(files)
+        if not weights or "config.json" not in files:
+            raise SourceError(
+                CheckpointStatus.WEIGHTS_MISSING,
+                f"{self.repo_id} {revision} has no config.json or no whole set of weights",
+            )
+        return {name: files[name] for name in weights}
+
+    def _fetch(self, revision: str, names: Iterable[str], *, again: bool = False) -> Path:
         from huggingface_hub import snapshot_download
-        from huggingface_hub.errors import HfHubHTTPError
         from huggingface_hub.utils import disable_progress_bars
 
-        disable_progress_bars()
-        patterns = [*names, "*.index.json"]
+        if not sys.stderr.isatty():
+            disable_progress_bars()
         try:
             return Path(
-                snapshot_download(self.repository, revision=commit, allow_patterns=patterns, endpoint=self.endpoint)
+                snapshot_download(
+                    self.repo_id,
+                    revision=revision,
+                    cache_dir=self.cache,
+                    endpoint=self.endpoint,
+                    allow_patterns=list(names),
+                    etag_timeout=TIMEOUT_S,
+                    force_download=again,
+                )
             )
-        except (HfHubHTTPError, OSError) as error:
-            raise self._unreachable(revision, error) from None
-        except Exception as error:
-            if type(error).__module__.partition(".")[0] not in ("httpx", "httpcore"):
-                raise
-            raise self._unreachable(revision, error) from None
+        except _http_errors() as error:
+            self._raise(error, revision)
 
-    def _unreachable(self, revision: str, error: Any) -> SourceError:
+    def _raise(self, error: BaseException, revision: str) -> NoReturn:
+        """One of this room's errors for one of huggingface_hub's."""
+        from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
+
+        where = f"{self.repo_id} {revision}"
         first = (str(error).strip() or type(error).__name__).splitlines()[0]
-        return SourceError(CheckpointStatus.UNREACHABLE, f"{self.repository} {revision}: {first}")
+        if isinstance(error, RevisionNotFoundError):
+            raise SourceError(CheckpointStatus.REVISION_MISSING, f"{self.repo_id} has no revision {revision}") from None
+        if isinstance(error, RepositoryNotFoundError):
+            raise SourceError(
+                CheckpointStatus.UNREACHABLE,
+                f"{self.endpoint} shows no repository {self.repo_id}",
+                "check its name; a gated or private one needs: hf auth login",
+                fatal=True,
+            ) from None
+        if isinstance(error, OSError) and error.errno in _DISK:
+            raise SourceError(
+                CheckpointStatus.LOAD_FAILED, f"{where} cannot be stored ({first})", "set HF_HOME to a disk with room"
+            ) from None
+        if "onsistency check" in str(error):
+            raise SourceError(
+                CheckpointStatus.CORRUPT, f"{where} came incomplete ({first})", "run it again to fetch it anew"
+            ) from None
+        raise SourceError(CheckpointStatus.UNREACHABLE, f"{where}: {first}") from None
+
+    def _corrupt(self, path: Path, revision: str, than: str) -> SourceError:
+        return SourceError(
+            CheckpointStatus.CORRUPT,
+            f"{self.repo_id} {revision}: {path.name} has another sha256 {than}",
+            f"delete {path.resolve()} and run it again",
+        )
+
+    def _not_cached(self, revision: str) -> SourceError:
+        return SourceError(
+            CheckpointStatus.UNREACHABLE,
+            f"{self.repo_id} {revision} is not in the local cache, and HF_HUB_OFFLINE forbids fetching it",
+            "unset HF_HUB_OFFLINE, or set HF_HOME to a filled cache",
+        )
 
 
-@cache
-def reachable(endpoint: str, timeout: float = REACH_TIMEOUT_S) -> bool:
-    """Whether a server answers within `timeout` seconds, name lookup included; asked once a process."""
-    pool = ThreadPoolExecutor(1)
-    try:
-        return pool.submit(_answers, endpoint, timeout).result(timeout + 0.5)
-    except FutureTimeout:
-        return False
-    finally:
-        pool.shutdown(wait=False)
+def _http_errors() -> tuple[type[Exception], ...]:
+    """OSError, and the base of the HTTP library's errors: huggingface_hub has changed libraries."""
+    from huggingface_hub.errors import HfHubHTTPError
+
+    return tuple(base for base in HfHubHTTPError.__bases__ if issubclass(base, Exception))
 
 
-def _answers(endpoint: str, timeout: float) -> bool:
-    try:
-        with urllib.request.urlopen(urllib.request.Request(endpoint, method="HEAD"), timeout=timeout):
-            return True
-    except urllib.error.HTTPError:
-        return True
-    except (OSError, ValueError):
-        return False
+def _code(error: BaseException) -> int | None:
+    """Status of the HTTP answer that an error reports, None where there was no answer."""
+    return getattr(getattr(error, "response", None), "status_code", None)

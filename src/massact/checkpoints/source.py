@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -12,8 +12,9 @@ from massact.errors import CheckpointError
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
+    from transformers import PreTrainedTokenizerFast
 
-_CHUNK = 1 << 20
+LOCAL = "local"
 
 
 class CheckpointStatus(StrEnum):
@@ -52,15 +53,31 @@ class SourceError(CheckpointError):
 
 
 @dataclass(frozen=True)
-class Resolved:
-    """A checkpoint whose files are on disk.
+class Identity:
+    """What a source says a checkpoint is, without its weights having been read.
 
     Attributes
     ----------
     revision_asked, revision_loaded
-        What was asked for (`step512`) and the commit that came; `local` for a folder.
+        `step512` and the commit it names; `local` for a folder.
     weights_sha256
-        Hash over the weight files, by name and content.
+        Hash over the weight files, by name and content; the file's own where there is one file.
+    files
+        Name of each weight file -> sha256 of its content.
+    """
+
+    step: int
+    revision_asked: str
+    revision_loaded: str
+    weights_sha256: str
+    files: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """A checkpoint whose files are on this disk, in `folder`; the other fields are those of `Identity`.
+
+    `weights_sha256` is computed from the files read, never copied from what a server states.
     """
 
     step: int
@@ -68,45 +85,28 @@ class Resolved:
     revision_loaded: str
     folder: Path
     weights_sha256: str
+    files: tuple[str, ...] = ()
 
 
 class CheckpointSource(Protocol):
-    """Where the checkpoints of one model are."""
+    """Where the checkpoints of one model are. Every method raises SourceError for a step that cannot be had."""
 
     def steps(self) -> list[int]:
         """Steps it should have, ascending."""
         ...
 
+    def identify(self, step: int) -> Identity:
+        """Commit and hashes of a step, with as little traffic as it takes."""
+        ...
+
     def resolve(self, step: int) -> Resolved:
-        """Bring the files of a step onto this disk. Raises SourceError."""
+        """Bring the files of a step onto this disk and check them."""
         ...
 
     def load(self, resolved: Resolved, dtype: str = "float32", device: str = "cpu") -> TransformerBridge:
-        """The model as a bridge. Raises SourceError."""
+        """The model as a bridge."""
         ...
 
-
-def weight_files(folder: Path) -> list[Path]:
-    """Weight files of a Hugging Face folder: safetensors, else PyTorch's."""
-    for pattern in ("*.safetensors", "pytorch_model*.bin"):
-        files = sorted(folder.glob(pattern))
-        if files:
-            return files
-    return []
-
-
-def file_sha256(path: Path) -> str:
-    """Hash of a file's content."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(_CHUNK):
-            digest.update(block)
-    return digest.hexdigest()
-
-
-def combined_sha256(hashes: dict[str, str]) -> str:
-    """One hash for all weight files: that of the only file, or of all names and hashes in order."""
-    if len(hashes) == 1:
-        return next(iter(hashes.values()))
-    lines = "".join(f"{name} {sha}\n" for name, sha in sorted(hashes.items()))
-    return hashlib.sha256(lines.encode()).hexdigest()
+    def tokenizer(self, step: int) -> PreTrainedTokenizerFast:
+        """The tokenizer saved with a step."""
+        ...
