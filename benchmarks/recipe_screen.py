@@ -1,4 +1,4 @@
-"""What makes the spike larger at pocket size: train variants of one recipe, one thread each, and measure them as they train.
+"""What makes the spike larger at pocket size: train variants of one recipe, one thread each, measured as they train.
 
     python benchmarks/recipe_screen.py                 # all variants not yet in docs/recipe_screen.csv
     python benchmarks/recipe_screen.py base lr10       # these
@@ -118,7 +118,9 @@ def screen(name: str, works: list[str], held_out: list[str]) -> dict[str, Any]:
         final_fraction=0.1,
         beta1=0.9,
         clip=1.0,
-        **{k: v[k] for k in ("steps", "batch", "window", "learning_rate", "warmup", "weight_decay", "epsilon", "beta2")},
+        **{
+            k: v[k] for k in ("steps", "batch", "window", "learning_rate", "warmup", "weight_decay", "epsilon", "beta2")
+        },
     )
     ratios: list[Any] = []
     with tempfile.TemporaryDirectory() as scratch:
@@ -156,7 +158,7 @@ def screen(name: str, works: list[str], held_out: list[str]) -> dict[str, Any]:
 def main(arguments: list[str]) -> None:
     done = pd.read_csv(OUT) if OUT.is_file() else pd.DataFrame({"variant": []})
     if "--table" in arguments:
-        columns = [c for c in done.columns if done[c].nunique() > 1]
+        columns = [c for c in done.columns if len(set(done[c])) > 1]
         print("| " + " | ".join(columns) + " |\n|" + "---|" * len(columns))
         for row in done[columns].itertuples(index=False):
             print("| " + " | ".join(str(value) for value in row) + " |")

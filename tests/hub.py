@@ -1,184 +1,257 @@
-"""A loopback Hub: serves revisions of repositories from folders, as much of the protocol as huggingface_hub uses."""
+"""Stand-ins for the Hub: a loopback server, a cache folder, and checkpoints of Pythia's true shapes.
+
+Repositories are given as {repository: {revision: folder}}. A commit is the hash of its folder's content.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import re
+import shutil
 import threading
-from collections import Counter
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
+from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 
 from massact import Architecture
-from massact.train import build_model, train_tokenizer
 
-_INFO = re.compile(r"^/api/(models|datasets)/([^/]+/[^/]+)(?:/revision/([^/?]+))?$")
-_TREE = re.compile(r"^/api/(?:models|datasets)/([^/]+/[^/]+)/tree/([^/?]+)(?:/.*)?$")
-_FILE = re.compile(r"^/([^/]+/[^/]+)/resolve/([^/]+)/(.+)$")
+# The shapes of pythia-14m.
+PYTHIA_14M = Architecture(n_layers=6, d_model=128, n_heads=4, d_mlp=512, vocab_size=50304, context=2048)
+LARGE_FILES = (".safetensors", ".bin")  # stored by LFS
 
-
-@dataclass
-class Hub:
-    """What is served: {repository: {revision: folder}}; and what is to go wrong."""
-
-    repositories: dict[str, dict[str, Path]]
-    url: str = ""
-    requests: Counter[str] = field(default_factory=Counter)
-    status: dict[str, int] = field(default_factory=dict)  # revision -> HTTP status to answer with
-    flipped: set[str] = field(default_factory=set)  # file names served with one bit changed
-
-    def commit(self, repository: str, revision: str) -> str:
-        """Commit of a revision: forty hex digits."""
-        return hashlib.sha1(f"{repository}@{revision}".encode()).hexdigest()
-
-    def folder(self, repository: str, revision: str) -> tuple[Path, str] | None:
-        """Folder and commit, asked for by revision or by commit."""
-        for name, folder in self.repositories.get(repository, {}).items():
-            commit = self.commit(repository, name)
-            if revision in (name, commit):
-                return folder, commit
-        return None
+Revisions = Mapping[str, Mapping[str, Path]]
 
 
-def write_checkpoint(folder: Path, architecture: Architecture, seed: int) -> Path:
-    """Random weights of an architecture, float16, with a small byte-level tokenizer."""
-    build_model(architecture, seed).half().save_pretrained(folder)
-    text = "When in the course of human events it becomes necessary for one people to dissolve the bands. " * 30
-    train_tokenizer([text], min(300, architecture.vocab_size)).save_pretrained(folder)
+@cache
+def small_tokenizer() -> Any:
+    from massact.train import train_tokenizer
+
+    return train_tokenizer(["the quality of mercy is not strained"], 300)
+
+
+def write_checkpoint(folder: Path, architecture: Architecture, seed: int, tokenizer: Any = None) -> Path:
+    """A random-init GPT-NeoX with Pythia's initialisation, in Hugging Face format; ids up to 299 have tokens."""
+    from massact.train import build_model
+
+    build_model(architecture, seed).save_pretrained(folder)
+    (small_tokenizer() if tokenizer is None else tokenizer).save_pretrained(folder)
     return folder
 
 
-def write_cache(home: Path, repository: str, revision: str, folder: Path) -> Path:
-    """A hub cache with one revision, as huggingface_hub lays it out; returns HF_HOME."""
-    commit = hashlib.sha1(f"{repository}@{revision}".encode()).hexdigest()
-    root = home / "hub" / f"models--{repository.replace('/', '--')}"
-    (root / "refs").mkdir(parents=True, exist_ok=True)
-    (root / "refs" / revision).write_text(commit)
-    snapshot = root / "snapshots" / commit
-    snapshot.mkdir(parents=True)
-    for path in folder.iterdir():
-        (snapshot / path.name).symlink_to(path)
-    return home
+def commit_of(folder: Path) -> str:
+    """40 hex digits from a folder's content."""
+    digest = hashlib.sha1(usedforsecurity=False)
+    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+        digest.update(path.relative_to(folder).as_posix().encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()
+
+
+def write_cache(cache: Path, revisions: Revisions) -> Path:
+    """The same as huggingface_hub leaves it: blobs named by hash, links to them in snapshots, refs."""
+    for repository, folders in revisions.items():
+        root = cache / f"models--{repository.replace('/', '--')}"
+        for revision, folder in folders.items():
+            commit = commit_of(folder)
+            snapshot = root / "snapshots" / commit
+            snapshot.mkdir(parents=True, exist_ok=True)
+            (root / "blobs").mkdir(exist_ok=True)
+            (root / "refs").mkdir(exist_ok=True)
+            (root / "refs" / revision).write_text(commit)
+            for path in (p for p in folder.iterdir() if p.is_file()):
+                blob = root / "blobs" / _etag(path)
+                if not blob.is_file():
+                    shutil.copyfile(path, blob)
+                if not (snapshot / path.name).is_symlink():
+                    (snapshot / path.name).symlink_to(Path("../../blobs") / blob.name)
+    return cache
+
+
+@dataclass
+class LoopbackHub:
+    """What the server serves, how it is to fail, and what it was asked.
+
+    `fail` maps a part of a path to a status (`/api/` to 500), for `failures` requests (None: all). `truncate` cuts
+    files whose name it holds to this many bytes, `flip` inverts the first bit of their middle byte, `delay_s` waits
+    before every answer. `spoil` limits how often files are truncated or flipped.
+    """
+
+    revisions: Revisions
+    endpoint: str = ""
+    fail: dict[str, int] = field(default_factory=dict)
+    failures: int | None = None
+    truncate: dict[str, int] = field(default_factory=dict)
+    flip: set[str] = field(default_factory=set)
+    spoil: int | None = None
+    delay_s: float = 0.0
+    requests: list[tuple[str, str]] = field(default_factory=list)
+
+    def count(self, method: str, part: str = "") -> int:
+        """Requests of a method whose path holds `part`."""
+        return sum(m == method and part in path for m, path in self.requests)
+
+    def fetched(self) -> list[str]:
+        """Names of the files that were downloaded, each as often as it was."""
+        return sorted(path.rsplit("/", 1)[1] for m, path in self.requests if m == "GET" and "/resolve/" in path)
+
+    def find(self, repository: str, revision: str) -> Path | None:
+        """Folder of a revision, by name or by commit."""
+        folders = self.revisions.get(repository, {})
+        by_commit = {commit_of(folder): folder for folder in folders.values()}
+        return folders.get(revision) or by_commit.get(revision)
+
+    def status_for(self, path: str) -> int | None:
+        """The failure this path is to meet, if any is left."""
+        for part, status in self.fail.items():
+            if part in path and self.failures != 0:
+                if self.failures is not None:
+                    self.failures -= 1
+                return status
+        return None
+
+    def body(self, path: Path) -> bytes:
+        """A file's content as it is sent."""
+        body = path.read_bytes()
+        if (path.name in self.truncate or path.name in self.flip) and self.spoil != 0:
+            if self.spoil is not None:
+                self.spoil -= 1
+            if path.name in self.flip:
+                middle = len(body) // 2
+                body = body[:middle] + bytes([body[middle] ^ 1]) + body[middle + 1 :]
+            body = body[: self.truncate.get(path.name, len(body))]
+        return body
 
 
 @contextmanager
-def serving(repositories: dict[str, dict[str, Path]]) -> Iterator[Hub]:
-    """Serve on an ephemeral loopback port while the context is open."""
-    hub = Hub(repositories)
-    hashes: dict[Path, str] = {}
+def serving(revisions: Revisions, **faults: Any) -> Iterator[LoopbackHub]:
+    """A LoopbackHub that answers on an ephemeral port of the loopback interface while the context is open."""
+    hub = LoopbackHub(revisions, **faults)
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def log_message(self, format: str, *args: Any) -> None:
-            """Silence."""
-
-        def do_HEAD(self) -> None:
-            self._answer(body=False)
-
-        def do_GET(self) -> None:
-            self._answer(body=True)
-
-        def _answer(self, body: bool) -> None:
-            path = unquote(self.path.split("?")[0])
-            if match := _INFO.match(path):
-                hub.requests["info"] += 1
-                self._info(match.group(2), match.group(3) or "main")
-            elif match := _TREE.match(path):
-                hub.requests["tree"] += 1
-                self._tree(match.group(1), match.group(2))
-            elif match := _FILE.match(path):
-                hub.requests["file" if body else "head"] += 1
-                self._file(*match.groups(), body=body)
-            else:
-                self._send(404 if path != "/" else 200, b"{}")
-
-        def _found(self, repository: str, revision: str) -> tuple[Path, str] | None:
-            for name, status in hub.status.items():
-                if revision in (name, hub.commit(repository, name)):
-                    self._send(status, b"{}")
-                    return None
-            found = hub.folder(repository, revision)
-            if found is None:
-                known = repository in hub.repositories
-                self._send(404, b"{}", {"X-Error-Code": "RevisionNotFound" if known else "RepoNotFound"})
-            return found
-
-        def _entries(self, folder: Path) -> list[dict[str, Any]]:
-            entries = []
-            for file in sorted(p for p in folder.iterdir() if p.is_file()):
-                entry: dict[str, Any] = {"type": "file", "path": file.name, "size": file.stat().st_size, "oid": "0" * 40}
-                if file.suffix in (".safetensors", ".bin"):
-                    entry["lfs"] = {"oid": self._sha(file), "size": entry["size"], "pointerSize": 130}
-                entries.append(entry)
-            return entries
-
-        def _sha(self, file: Path) -> str:
-            if file not in hashes:
-                hashes[file] = hashlib.sha256(file.read_bytes()).hexdigest()
-            return hashes[file]
-
-        def _info(self, repository: str, revision: str) -> None:
-            found = self._found(repository, revision)
-            if found is None:
-                return
-            folder, commit = found
-            siblings = [
-                {
-                    "rfilename": e["path"],
-                    "size": e["size"],
-                    "blobId": e["oid"],
-                    **({"lfs": {"sha256": e["lfs"]["oid"], "size": e["size"], "pointerSize": 130}} if "lfs" in e else {}),
-                }
-                for e in self._entries(folder)
-            ]
-            info = {"id": repository, "modelId": repository, "sha": commit, "siblings": siblings, "private": False,
-                    "tags": [], "downloads": 0, "likes": 0}  # fmt: skip
-            self._send(200, json.dumps(info).encode(), {"Content-Type": "application/json"})
-
-        def _tree(self, repository: str, revision: str) -> None:
-            found = self._found(repository, revision)
-            if found is not None:
-                self._send(200, json.dumps(self._entries(found[0])).encode(), {"Content-Type": "application/json"})
-
-        def _file(self, repository: str, revision: str, name: str, *, body: bool) -> None:
-            found = self._found(repository, revision)
-            if found is None:
-                return
-            folder, commit = found
-            file = folder / name
-            if not file.is_file():
-                self._send(404, b"", {"X-Error-Code": "EntryNotFound", "X-Repo-Commit": commit})
-                return
-            content = file.read_bytes()
-            if name in hub.flipped:
-                content = content[:-1] + bytes([content[-1] ^ 1])
-            lfs = {"X-Linked-Size": str(len(content)), "X-Linked-Etag": f'"{self._sha(file)}"'}
-            headers = {"ETag": f'"{self._sha(file)}"', "X-Repo-Commit": commit, "Accept-Ranges": "bytes", **lfs}
-            self._send(200, content, headers, body=body)
-
-        def _send(self, status: int, content: bytes, headers: dict[str, str] | None = None, body: bool = True) -> None:
-            self.send_response(status)
-            for key, value in {**(headers or {}), "Content-Length": str(len(content))}.items():
-                self.send_header(key, value)
-            self.end_headers()
-            if body and self.command != "HEAD":
-                self.wfile.write(content)
+    class Handler(_Handler):
+        served = hub
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    hub.endpoint = f"http://127.0.0.1:{server.server_address[1]}"
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
-    hub.url = f"http://127.0.0.1:{server.server_address[1]}"
     try:
         yield hub
     finally:
         server.shutdown()
         server.server_close()
-        thread.join(5)
+        thread.join()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    served: LoopbackHub
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, *args: Any, **named: Any) -> None:
+        """Say nothing."""
+
+    def do_HEAD(self) -> None:
+        self._answer()
+
+    def do_GET(self) -> None:
+        self._answer()
+
+    def _answer(self) -> None:
+        path = unquote(urlsplit(self.path).path)
+        self.served.requests.append((self.command, path))
+        time.sleep(self.served.delay_s)
+        status = self.served.status_for(path)
+        if status is not None:
+            self._send(status, b"{}", {"Retry-After": "0"})
+        elif path.startswith("/api/models/"):
+            self._api(path.removeprefix("/api/models/").split("/"))
+        elif "/resolve/" in path:
+            repository, _, rest = path.strip("/").partition("/resolve/")
+            revision, _, name = rest.partition("/")
+            self._file(repository, revision, name)
+        else:
+            self._send(200, b"a hub")
+
+    def _api(self, parts: list[str]) -> None:
+        repository, kind, revision = "/".join(parts[:2]), *(parts[2:4] or ["revision", "main"])
+        if repository not in self.served.revisions:
+            self._missing("RepoNotFound")
+            return
+        folder = self.served.find(repository, revision)
+        if folder is None:
+            self._missing("RevisionNotFound")
+            return
+        files = sorted(p for p in folder.rglob("*") if p.is_file())
+        if kind == "tree":
+            content: Any = [_entry(path, folder) for path in files]
+        else:
+            siblings = [_sibling(path, folder) for path in files]
+            content = {"_id": "0", "id": repository, "modelId": repository, "sha": commit_of(folder)}
+            content |= {"siblings": siblings, "private": False, "gated": False, "tags": [], "downloads": 0, "likes": 0}
+        self._send(200, json.dumps(content).encode(), {"Content-Type": "application/json"})
+
+    def _file(self, repository: str, revision: str, name: str) -> None:
+        folder = self.served.find(repository, revision)
+        if folder is None:
+            self._missing("RevisionNotFound")
+            return
+        path = folder / name
+        if not path.is_file():
+            self._missing("EntryNotFound", {"X-Repo-Commit": commit_of(folder)})
+            return
+        headers = {"X-Repo-Commit": commit_of(folder), "ETag": f'"{_etag(path)}"', "Accept-Ranges": "bytes"}
+        if path.name.endswith(LARGE_FILES):
+            headers |= {"X-Linked-Size": str(path.stat().st_size), "X-Linked-Etag": f'"{_etag(path)}"'}
+        body = path.read_bytes() if self.command == "HEAD" else self.served.body(path)
+        asked = self.headers.get("Range", "")
+        if asked.startswith("bytes="):
+            begin, _, end = asked.removeprefix("bytes=").partition("-")
+            first, last = int(begin or 0), min(int(end or len(body) - 1), len(body) - 1)
+            headers["Content-Range"] = f"bytes {first}-{last}/{len(body)}"
+            self._send(206, body[first : last + 1], headers)
+            return
+        self._send(200, body, headers)
+
+    def _missing(self, code: str, headers: Mapping[str, str] | None = None) -> None:
+        self._send(404, b'{"error": "not found"}', {"X-Error-Code": code, **(headers or {})})
+
+    def _send(self, status: int, body: bytes, headers: Mapping[str, str] | None = None) -> None:
+        self.send_response(HTTPStatus(status))
+        for name, value in {"Content-Length": str(len(body)), **(headers or {})}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+
+def _etag(path: Path) -> str:
+    """sha256 of a large file, git's blob hash of a small one, as the Hub has it."""
+    content = path.read_bytes()
+    if path.name.endswith(LARGE_FILES):
+        return hashlib.sha256(content).hexdigest()
+    return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
+
+
+def _lfs(path: Path) -> dict[str, Any]:
+    return {"size": path.stat().st_size, "pointerSize": 134}
+
+
+def _sibling(path: Path, folder: Path) -> dict[str, Any]:
+    found = {"rfilename": path.relative_to(folder).as_posix(), "size": path.stat().st_size, "blobId": "0" * 40}
+    if path.name.endswith(LARGE_FILES):
+        found["lfs"] = {**_lfs(path), "sha256": _etag(path)}
+    return found
+
+
+def _entry(path: Path, folder: Path) -> dict[str, Any]:
+    size = path.stat().st_size
+    entry = {"type": "file", "path": path.relative_to(folder).as_posix(), "size": size, "oid": _etag(path)[:40]}
+    if path.name.endswith(LARGE_FILES):
+        entry["lfs"] = {**_lfs(path), "oid": _etag(path)}
+    return entry

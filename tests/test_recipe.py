@@ -1,4 +1,5 @@
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -38,7 +39,7 @@ def test_checkpoints_begin_at_zero_end_at_the_end_and_ascend(steps, count):
     chosen = checkpoint_steps(steps, count)
     assert chosen[0] == 0
     assert chosen[-1] == steps
-    assert all(a < b for a, b in zip(chosen, chosen[1:], strict=False))
+    assert all(a < b for a, b in pairwise(chosen))
 
 
 @pytest.mark.parametrize("change", [{"steps": 0}, {"window": 1}, {"vocab_size": 256}])

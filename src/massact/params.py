@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from omegaconf import ListConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from massact.errors import ConfigError, MissingInputError
 from massact.fit.table import DERIVED, FORM_PARAMETERS
@@ -34,6 +34,8 @@ def load_params(path: Path) -> Params:
     if not path.is_file():
         raise MissingInputError(f"{path} is not there", "run from the project's folder")
     content = OmegaConf.load(path)
+    if not isinstance(content, DictConfig):
+        raise ConfigError(f"{path} is not a mapping", "write models: [...] and so on")
     names = {field.name for field in fields(Params)}
     if set(content) != names:
         raise ConfigError(f"{path} has keys {sorted(map(str, content))}", f"it needs exactly {sorted(names)}")

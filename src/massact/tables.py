@@ -20,7 +20,10 @@ METADATA_KEY = b"massact"
 
 @dataclass(frozen=True)
 class Column:
-    """One column: its type (string, bool, int32, int64, float32 or float64), what it means with its unit, and whether NaN is a value it can have."""
+    """One column: type, meaning with unit, and whether NaN is a value it can have.
+
+    Types are string, bool, int32, int64, float32 and float64.
+    """
 
     dtype: str
     meaning: str
@@ -119,7 +122,7 @@ def read_metadata(path: Path) -> dict[str, Any]:
     return json.loads(raw)
 
 
-def _cast(values: pd.Series, column: Column, where: str) -> Any:
+def _cast(values: Any, column: Column, where: str) -> Any:
     import numpy as np
 
     if column.dtype == "string":

@@ -1,39 +1,95 @@
+from __future__ import annotations
+
+import shutil
+
 import pytest
 
-from massact.checkpoints import CheckpointStatus, FolderSource, SourceError, audit_table, suspects
-from tests.models import tiny_model
+from massact.checkpoints import CheckpointStatus, FolderSource, SourceError
+from massact.checkpoints.files import choose_weights, combined_sha256, file_sha256
 
 
 @pytest.fixture
-def family(tmp_path):
-    for step, seed in [(0, 0), (1, 0), (16, 1), (32, 1)]:
-        tiny_model(seed=seed).save_pretrained(tmp_path / f"step{step}")
-    (tmp_path / "notes").mkdir()
-    return tmp_path
+def family(weights, tmp_path):
+    root = tmp_path / "family"
+    for name, folder in weights.items():
+        shutil.copytree(folder, root / name)
+    return root
 
 
-def test_steps_ascend_and_resolve_to_hashes(family):
+def status(call, *arguments) -> CheckpointStatus:
+    with pytest.raises(SourceError) as caught:
+        call(*arguments)
+    assert caught.value.remedy
+    return caught.value.status
+
+
+def test_steps_are_the_step_folders_ascending(family):
+    for name in ("step16.partial", "step", "step-1", "step007", "other"):
+        (family / name).mkdir()
+    (family / "step8").write_text("a file")
+    assert FolderSource(family).steps() == [0, 1, 2, 4]
+
+
+def test_a_step_resolves_to_its_files_and_their_hash(family):
+    resolved = FolderSource(family).resolve(2)
+    assert (resolved.revision_asked, resolved.revision_loaded) == ("step2", "local")
+    assert resolved.files == ("model.safetensors",)
+    assert resolved.weights_sha256 == file_sha256(family / "step2" / "model.safetensors")
+    assert FolderSource(family).resolve(0).weights_sha256 == FolderSource(family).resolve(1).weights_sha256
+
+
+def test_a_source_loads_what_it_resolves(family):
     source = FolderSource(family)
-    assert source.steps() == [0, 1, 16, 32]
-    hashes = [source.resolve(step).weights_sha256 for step in source.steps()]
-    assert hashes[0] == hashes[1] != hashes[2]
+    bridge = source.load(source.resolve(2))
+    assert (bridge.cfg.n_layers, bridge.cfg.d_model) == (2, 16)
+    assert source.tokenizer(2).decode([0]) == "<|endoftext|>"
 
 
-def test_duplicates_are_suspect_but_step_0_and_1_may_be_twins(family):
-    assert suspects(audit_table(FolderSource(family))) == ["step 32 has the weights of step 16"]
+def test_what_is_not_there_is_named(family):
+    assert status(FolderSource(family).resolve, 8) is CheckpointStatus.REVISION_MISSING
+    (family / "step2" / "model.safetensors").unlink()
+    assert status(FolderSource(family).resolve, 2) is CheckpointStatus.WEIGHTS_MISSING
+    (family / "step4" / "config.json").unlink()
+    assert status(FolderSource(family).resolve, 4) is CheckpointStatus.WEIGHTS_MISSING
+    assert status(FolderSource(family / "nowhere").steps) is CheckpointStatus.UNREACHABLE
 
 
-def test_missing_folders_and_weights_have_their_status(family):
-    (family / "step16" / "model.safetensors").unlink()
-    for step, status in [(7, CheckpointStatus.REVISION_MISSING), (16, CheckpointStatus.WEIGHTS_MISSING)]:
-        with pytest.raises(SourceError) as caught:
-            FolderSource(family).resolve(step)
-        assert caught.value.status is status
+def test_shards_have_one_hash_that_each_of_them_changes(family, weights):
+    from transformers import AutoModelForCausalLM
 
-
-def test_a_torn_weight_file_fails_to_load_by_name(family):
-    file = family / "step0" / "model.safetensors"
-    file.write_bytes(file.read_bytes()[:200])
+    model = AutoModelForCausalLM.from_pretrained(weights["step2"], local_files_only=True)
+    folder = family / "step2"
+    (folder / "model.safetensors").unlink()
+    model.save_pretrained(folder, max_shard_size="20KB")
     source = FolderSource(family)
-    with pytest.raises(SourceError, match="step0 does not load"):
-        source.load(source.resolve(0))
+    resolved = source.resolve(2)
+    assert len(resolved.files) > 1
+    hashes = {name: file_sha256(folder / name) for name in resolved.files}
+    assert resolved.weights_sha256 == combined_sha256(hashes)
+    assert combined_sha256({**hashes, resolved.files[0]: "0" * 64}) != resolved.weights_sha256
+    assert source.load(resolved).cfg.n_layers == 2
+    (folder / resolved.files[-1]).unlink()
+    assert status(source.resolve, 2) is CheckpointStatus.WEIGHTS_MISSING
+
+
+@pytest.mark.parametrize(
+    ("names", "chosen"),
+    [
+        (["pytorch_model.bin"], ("pytorch_model.bin",)),
+        (["pytorch_model.bin", "model.safetensors"], ("model.safetensors",)),
+        (["model-00001-of-00001.safetensors", "model.safetensors.index.json"], ("model-00001-of-00001.safetensors",)),
+        (
+            ["model-00001-of-00002.safetensors", "model.safetensors.index.json", "pytorch_model.bin"],
+            ("pytorch_model.bin",),
+        ),
+        (["model-00001-of-00001.safetensors"], ()),
+        (["model-00000-of-00000.safetensors", "model.safetensors.index.json"], ()),
+        (["tf_model.h5", "optimizer/model.safetensors", "training_args.bin"], ()),
+    ],
+)
+def test_one_whole_copy_of_the_weights_is_chosen(names, chosen):
+    assert choose_weights(names) == chosen
+
+
+def test_every_status_but_ok_has_a_remedy():
+    assert [s for s in CheckpointStatus if not s.remedy] == [CheckpointStatus.OK]

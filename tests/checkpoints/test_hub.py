@@ -1,117 +1,218 @@
-import hashlib
+"""The Hub path, against a loopback server: what is fetched, what is recorded, and how each failure ends."""
 
-import numpy as np
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
 import pytest
-import torch
 
 from massact.checkpoints import CheckpointStatus, HubSource, SourceError
-from massact.checkpoints.hub import reachable
-from massact.extract import measure
-from tests.hub import serving, write_cache, write_checkpoint
-from tests.models import tiny
+from massact.checkpoints.files import file_sha256
+from tests.checkpoints.conftest import REPOSITORY
+from tests.hub import LoopbackHub, commit_of, serving, write_cache
 
-REPO = "EleutherAI/pythia-tiny"
-
-
-@pytest.fixture(scope="module")
-def folders(tmp_path_factory):
-    root = tmp_path_factory.mktemp("weights")
-    return {f"step{s}": write_checkpoint(root / f"step{s}", tiny(), seed=s) for s in (0, 1, 2)}
+STEPS = [0, 1, 2, 4]
 
 
-@pytest.fixture
-def hub(folders, tmp_path, monkeypatch):
-    import huggingface_hub.constants as constants
-
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
-    with serving({REPO: dict(folders)}) as served:
-        yield served
+def source(hub: LoopbackHub, cache: Path, **settings) -> HubSource:
+    return HubSource(REPOSITORY, steps=STEPS, offline=False, endpoint=hub.endpoint, cache=cache, **settings)
 
 
-def source(hub, steps=(0, 1, 2)):
-    return HubSource(REPO, steps=list(steps), endpoint=hub.url, offline=False)
-
-
-def test_the_revision_asked_for_is_the_one_loaded(hub, folders):
-    resolved = source(hub).resolve(1)
-    assert resolved.revision_asked == "step1"
-    assert resolved.revision_loaded == hub.commit(REPO, "step1") == resolved.folder.name
-    weights = (folders["step1"] / "model.safetensors").read_bytes()
-    assert resolved.weights_sha256 == hashlib.sha256(weights).hexdigest()
-    from transformers import GPTNeoXForCausalLM
-
-    tokens = torch.randint(0, 300, (2, 8), generator=torch.Generator().manual_seed(0))
-    bridge = source(hub).load(resolved)
-    plain = GPTNeoXForCausalLM.from_pretrained(folders["step1"], dtype=torch.float32)
-    assert np.array_equal(measure(bridge, tokens).top, measure(plain, tokens).top)
-
-
-def test_what_is_in_the_cache_is_not_fetched_again(hub):
-    source(hub).resolve(0)
-    fetched = hub.requests["file"]
-    source(hub).resolve(0)
-    assert hub.requests["file"] == fetched
-
-
-def test_a_flipped_bit_is_found_removed_and_fetched_anew(hub):
-    hub.flipped.add("model.safetensors")
-    with pytest.raises(SourceError, match="another sha256") as caught:
-        source(hub).resolve(2)
-    assert caught.value.status is CheckpointStatus.CORRUPT
-    hub.flipped.clear()
-    assert source(hub).resolve(2).revision_asked == "step2"
-
-
-@pytest.mark.parametrize(
-    ("status", "expected"),
-    [(404, CheckpointStatus.REVISION_MISSING), (500, CheckpointStatus.UNREACHABLE), (403, CheckpointStatus.UNREACHABLE)],
-)
-def test_what_the_server_refuses_has_a_status(hub, status, expected):
-    hub.status["step1"] = status
-    if status == 404:
-        hub.repositories[REPO] = {k: v for k, v in hub.repositories[REPO].items() if k != "step1"}
-        hub.status.clear()
+def refused(call, *arguments) -> SourceError:
     with pytest.raises(SourceError) as caught:
-        source(hub).resolve(1)
-    assert caught.value.status is expected
-    assert caught.value.exit_code == 3
-    assert source(hub).resolve(0).step == 0
+        call(*arguments)
+    assert "\n" not in str(caught.value)
+    assert caught.value.remedy
+    return caught.value
 
 
-def test_a_revision_without_weights(hub, folders, tmp_path):
-    bare = tmp_path / "bare"
-    bare.mkdir()
-    (bare / "config.json").write_text((folders["step0"] / "config.json").read_text())
-    hub.repositories[REPO]["step2"] = bare
-    with pytest.raises(SourceError) as caught:
-        source(hub).resolve(2)
-    assert caught.value.status is CheckpointStatus.WEIGHTS_MISSING
+@pytest.mark.usefixtures("online")
+def test_the_revision_asked_and_the_commit_loaded_are_recorded(weights, tmp_path):
+    with serving({REPOSITORY: weights}) as hub:
+        resolved = source(hub, tmp_path).resolve(2)
+    assert resolved.revision_asked == "step2"
+    assert resolved.revision_loaded == resolved.folder.name == commit_of(weights["step2"])
+    assert resolved.weights_sha256 == file_sha256(weights["step2"] / "model.safetensors")
+    assert resolved.files == ("model.safetensors",)
+    assert (resolved.folder / "tokenizer.json").is_file()
 
 
-def test_audit_reads_hashes_without_a_download(hub, folders):
-    from massact.checkpoints import audit_table, suspects
-
-    hub.repositories[REPO]["step2"] = folders["step1"]
-    table = audit_table(source(hub))
-    assert table["duplicate_of"].tolist() == [-1, -1, 1]
-    assert suspects(table) == ["step 2 has the weights of step 1"]
-    assert hub.requests["file"] == 0
-
-
-def test_no_server_is_told_in_seconds():
-    assert not reachable("http://127.0.0.1:9")
-    with pytest.raises(SourceError, match="no answer") as caught:
-        HubSource(REPO, steps=[0], endpoint="http://127.0.0.1:9", offline=False).resolve(0)
-    assert caught.value.fatal
+@pytest.mark.usefixtures("online")
+def test_what_is_cached_is_not_fetched_again_and_serves_offline(weights, tmp_path):
+    with serving({REPOSITORY: weights}) as hub:
+        first = source(hub, tmp_path).resolve(2)
+        fetched = hub.fetched()
+        assert source(hub, tmp_path).resolve(2) == first
+        assert hub.fetched() == fetched
+    assert HubSource(REPOSITORY, steps=STEPS, offline=True, cache=tmp_path).resolve(2) == first
+    # The server is gone: the cache serves without being asked to.
+    assert source(hub, tmp_path).resolve(2) == first
 
 
-def test_offline_the_cache_alone_serves(folders, tmp_path, monkeypatch):
-    import huggingface_hub.constants as constants
+@pytest.mark.usefixtures("online")
+def test_safetensors_are_chosen_and_the_other_copy_is_not_fetched(weights, tmp_path):
+    both = shutil.copytree(weights["step2"], tmp_path / "both")
+    (both / "pytorch_model.bin").write_bytes(b"another copy")
+    (both / "optimizer").mkdir()
+    (both / "optimizer" / "model.safetensors").write_bytes(b"optimiser state")
+    with serving({REPOSITORY: {"step2": both}}) as hub:
+        resolved = source(hub, tmp_path / "cache").resolve(2)
+        assert hub.fetched().count("model.safetensors") == 1
+        assert "pytorch_model.bin" not in hub.fetched()
+    assert resolved.files == ("model.safetensors",)
 
-    write_cache(tmp_path, REPO, "step1", folders["step1"])
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
-    offline = HubSource(REPO, steps=[0, 1], offline=True)
-    assert offline.resolve(1).step == 1
-    with pytest.raises(SourceError, match="HF_HUB_OFFLINE"):
-        offline.resolve(0)
+
+@pytest.mark.usefixtures("online")
+def test_the_tokenizer_comes_without_the_weights(weights, tmp_path):
+    with serving({REPOSITORY: weights}) as hub:
+        tokenizer = source(hub, tmp_path).tokenizer(2)
+        assert "model.safetensors" not in hub.fetched()
+        assert source(hub, tmp_path).resolve(2).files
+    assert tokenizer.decode(tokenizer("mercy")["input_ids"]) == "mercy"
+
+
+@pytest.mark.usefixtures("online")
+def test_a_missing_revision_and_a_missing_repository(weights, tmp_path):
+    with serving({REPOSITORY: weights}) as hub:
+        error = refused(source(hub, tmp_path).resolve, 8)
+        assert error.status is CheckpointStatus.REVISION_MISSING
+        assert "step8" in error.what
+        assert not error.fatal
+        other = HubSource("EleutherAI/pythia-15m", steps=STEPS, offline=False, endpoint=hub.endpoint, cache=tmp_path)
+        error = refused(other.resolve, 0)
+        assert error.fatal
+        assert "pythia-15m" in error.what
+
+
+@pytest.mark.usefixtures("online")
+@pytest.mark.parametrize("absent", ["model.safetensors", "config.json"])
+def test_a_revision_without_weights(weights, tmp_path, absent):
+    bare = shutil.copytree(weights["step2"], tmp_path / "bare")
+    (bare / absent).unlink()
+    with serving({REPOSITORY: {"step2": bare}}) as hub:
+        error = refused(source(hub, tmp_path / "cache").resolve, 2)
+        assert not hub.fetched()
+    assert error.status is CheckpointStatus.WEIGHTS_MISSING
+
+
+@pytest.mark.usefixtures("online")
+@pytest.mark.parametrize("status", [429, 500, 503])
+def test_a_busy_server_is_asked_again_and_not_for_long(weights, tmp_path, status):
+    with serving({REPOSITORY: weights}, fail={"/api/": status}, failures=2) as hub:
+        assert source(hub, tmp_path).resolve(2).step == 2
+    with serving({REPOSITORY: weights}, fail={"/api/": status}) as hub:
+        error = refused(source(hub, tmp_path / "empty").resolve, 2)
+        assert hub.count("GET", "/api/") == 3
+    assert error.status is CheckpointStatus.UNREACHABLE
+    with serving({REPOSITORY: weights}, fail={"/api/": status}) as hub:
+        assert source(hub, tmp_path).resolve(2).step == 2  # from the cache
+
+
+@pytest.mark.usefixtures("online")
+def test_a_flipped_bit_is_fetched_anew_once(weights, tmp_path):
+    with serving({REPOSITORY: weights}, flip={"model.safetensors"}, spoil=1) as hub:
+        resolved = source(hub, tmp_path).resolve(2)
+        assert hub.fetched().count("model.safetensors") == 2
+    assert resolved.weights_sha256 == file_sha256(weights["step2"] / "model.safetensors")
+
+
+@pytest.mark.usefixtures("online")
+def test_a_file_that_stays_flipped_is_corrupt_online_and_offline(weights, tmp_path):
+    with serving({REPOSITORY: weights}, flip={"model.safetensors"}) as hub:
+        error = refused(source(hub, tmp_path).resolve, 2)
+    assert error.status is CheckpointStatus.CORRUPT
+    assert "sha256" in error.what
+    assert str(tmp_path) in error.remedy
+    offline = HubSource(REPOSITORY, steps=STEPS, offline=True, cache=tmp_path)
+    assert refused(offline.resolve, 2).status is CheckpointStatus.CORRUPT
+
+
+@pytest.mark.usefixtures("online")
+def test_a_truncated_file_is_corrupt(weights, tmp_path):
+    with serving({REPOSITORY: weights}, truncate={"model.safetensors": 1000}) as hub:
+        error = refused(source(hub, tmp_path).resolve, 2)
+    assert error.status is CheckpointStatus.CORRUPT
+
+
+@pytest.mark.usefixtures("online")
+def test_nobody_there_is_said_within_seconds(tmp_path):
+    with serving({}) as hub:
+        pass
+    began = time.perf_counter()
+    for step in STEPS:
+        error = refused(source(hub, tmp_path).resolve, step)
+        assert error.status is CheckpointStatus.UNREACHABLE
+        assert hub.endpoint in error.what
+    assert time.perf_counter() - began < 8
+
+
+@pytest.mark.usefixtures("online")
+def test_a_server_that_does_not_answer_in_time_is_unreachable(weights, tmp_path, monkeypatch):
+    monkeypatch.setattr("massact.checkpoints.hub.TIMEOUT_S", 0.3)
+    with serving({REPOSITORY: weights}, delay_s=0.6) as hub:
+        error = refused(source(hub, tmp_path).resolve, 2)
+    assert error.status is CheckpointStatus.UNREACHABLE
+
+
+def test_offline_reads_a_cache_and_names_what_is_not_in_it(weights, tmp_path):
+    write_cache(tmp_path, {REPOSITORY: {"step2": weights["step2"]}})
+    offline = HubSource(REPOSITORY, steps=STEPS, cache=tmp_path)
+    assert offline.offline  # the tests set HF_HUB_OFFLINE=1
+    assert offline.resolve(2).revision_loaded == commit_of(weights["step2"])
+    assert offline.identify(2).files == {"model.safetensors": offline.resolve(2).weights_sha256}
+    error = refused(offline.resolve, 4)
+    assert error.status is CheckpointStatus.UNREACHABLE
+    assert "HF_HUB_OFFLINE" in error.remedy
+    assert refused(offline.tokenizer, 4).status is CheckpointStatus.UNREACHABLE
+
+
+@pytest.mark.usefixtures("online")
+def test_identity_costs_one_request_and_no_file(weights, tmp_path):
+    with serving({REPOSITORY: weights}) as hub:
+        identity = source(hub, tmp_path).identify(2)
+        assert [path for method, path in hub.requests if method == "GET"] == [
+            f"/api/models/{REPOSITORY}/revision/step2"
+        ]
+        resolved = source(hub, tmp_path).resolve(2)
+    assert identity.weights_sha256 == resolved.weights_sha256
+    assert identity.revision_loaded == resolved.revision_loaded
+
+
+@pytest.mark.usefixtures("online")
+def test_a_full_disk_is_not_called_a_network_error(weights, tmp_path, monkeypatch):
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    with serving({REPOSITORY: weights}) as hub:
+        here = source(hub, tmp_path)
+        monkeypatch.setattr("huggingface_hub.snapshot_download", full)
+        error = refused(here.resolve, 2)
+    assert error.status is CheckpointStatus.LOAD_FAILED
+    assert "HF_HOME" in error.remedy
+
+
+def test_hf_endpoint_is_read_from_the_environment(weights, tmp_path):
+    code = f"""
+import json, sys
+from massact.checkpoints import HubSource
+resolved = HubSource({REPOSITORY!r}, steps=[2]).resolve(2)
+heavy = [name for name in ("torch", "transformers", "transformer_lens") if name in sys.modules]
+sys.stdout.write(json.dumps([resolved.revision_loaded, str(resolved.folder), heavy]))
+"""
+    with serving({REPOSITORY: weights}) as hub:
+        environment = {k: v for k, v in os.environ.items() if "proxy" not in k.lower()}
+        environment |= {"HF_HUB_OFFLINE": "0", "HF_ENDPOINT": hub.endpoint, "HF_HOME": str(tmp_path)}
+        done = subprocess.run(
+            [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False, timeout=60
+        )
+    assert done.returncode == 0, done.stderr
+    commit, folder, heavy = json.loads(done.stdout)
+    assert commit == commit_of(weights["step2"])
+    assert folder.startswith(str(tmp_path))
+    assert heavy == []

@@ -19,7 +19,7 @@ def test_chunks_are_consecutive_and_begin_with_the_first_token():
 
 
 def test_a_text_too_short_says_how_much_it_holds():
-    with pytest.raises(MeasureError, match="probe.sequences to 2"):
+    with pytest.raises(MeasureError, match=r"probe\.sequences to 2"):
         chunk(np.arange(20), sequences=3, length=8, first_token=None, text="t")
 
 

@@ -1,4 +1,4 @@
-"""Real massive activations: SmolLM2-135M has one where Sun et al.'s rule says so; an untrained pocket model has none."""
+"""Real massive activations: Sun et al.'s rule fires on SmolLM2-135M, and not on an untrained pocket model."""
 
 from __future__ import annotations
 

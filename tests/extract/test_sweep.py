@@ -89,9 +89,7 @@ def test_overflowing_weights_are_a_failure_that_names_the_layer(family, tmp_path
 def test_records_and_provenance_say_what_was_measured(family, tmp_path):
     result, probe = sweep(family, tmp_path)
     frame = RECORDS.validate(
-        records_frame(
-            result.measured, probe, family="f", recipe="r", model="tiny", seed=0, tokens_per_step=100
-        )
+        records_frame(result.measured, probe, family="f", recipe="r", model="tiny", seed=0, tokens_per_step=100)
     )
     assert len(frame) == len(STEPS) * 2 * 3
     row = frame[(frame["step"] == 1) & (frame["layer"] == 1) & (frame["sequence"] == 2)].iloc[0]
@@ -115,7 +113,14 @@ def test_an_unreadable_probe_is_not_a_crash(family, tmp_path):
         raise MeasureError("the text is too short")
 
     result, probe = measure_checkpoints(
-        FolderSource(family), [0], broken, RecordStore(tmp_path), dtype="float32", device="cpu", label="t", progress=False
+        FolderSource(family),
+        [0],
+        broken,
+        RecordStore(tmp_path),
+        dtype="float32",
+        device="cpu",
+        label="t",
+        progress=False,
     )
     assert probe is None
     assert result.failed == {0: "the text is too short"}

@@ -67,5 +67,5 @@ def test_two_processes_at_once_lose_and_repeat_nothing(tmp_path):
 
 
 def test_a_store_that_cannot_be_is_named():
-    with pytest.raises(ConfigError, match="tracking.uri"):
+    with pytest.raises(ConfigError, match=r"tracking\.uri"):
         log_fits(fits(), form="eq9", tracking_uri="nonsense://x", experiment="e")

@@ -27,11 +27,12 @@ def run(folder: Path, records: Path, *arguments: str) -> subprocess.CompletedPro
         [
             sys.executable,
             "run.py",
+            *(["-m"] if "-m" in arguments else []),
             f"hydra.run.dir={folder}/job",
             f"hydra.sweep.dir={folder}/sweep",
             f"paths.records={records}",
             f"tracking.uri=sqlite:///{folder}/mlflow.db",
-            *arguments,
+            *(a for a in arguments if a != "-m"),
         ],
         cwd=ROOT,
         capture_output=True,

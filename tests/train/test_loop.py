@@ -15,7 +15,7 @@ SMALL = replace(RECIPE, steps=12, warmup=3, learning_rate=1e-2, checkpoints=6, w
 ARCHITECTURE = tiny(context=8)
 
 
-class Killed(Exception):
+class KilledError(Exception):
     pass
 
 
@@ -38,9 +38,7 @@ def weights(folder):
 
 
 def same(a, b):
-    return a.keys() == b.keys() and all(
-        torch.equal(a[step][name], b[step][name]) for step in a for name in a[step]
-    )
+    return a.keys() == b.keys() and all(torch.equal(a[step][name], b[step][name]) for step in a for name in a[step])
 
 
 def test_a_killed_run_continues_to_the_same_bits(tmp_path):
@@ -49,9 +47,9 @@ def test_a_killed_run_continues_to_the_same_bits(tmp_path):
 
     def kill(step, model):
         if step == 8:
-            raise Killed
+            raise KilledError
 
-    with pytest.raises(Killed):
+    with pytest.raises(KilledError):
         run(tmp_path / "cut", on_checkpoint=kill)
     summary = run(tmp_path / "cut")
     assert 0 < summary.steps_done < 12

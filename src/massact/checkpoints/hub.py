@@ -25,6 +25,7 @@ from massact.checkpoints.reach import reachable
 from massact.checkpoints.source import CheckpointStatus, Identity, Resolved, SourceError
 
 if TYPE_CHECKING:
+    from huggingface_hub.errors import HfHubHTTPError
     from huggingface_hub.hf_api import ModelInfo
     from transformer_lens.model_bridge import TransformerBridge
     from transformers import PreTrainedTokenizerFast
@@ -201,9 +202,7 @@ class HubSource:
         while True:
             try:
                 return api.model_info(self.repo_id, revision=revision, files_metadata=True, timeout=TIMEOUT_S)
-            except (
-                HfHubHTTPError.__bases__
-            ) as error:  # the HTTP library's own error (its name has changed), and OSError
+            except _http_errors() as error:
                 wait = next(waits, None) if _code(error) in _BUSY else None
                 if wait is None:
                     self._raise(error, revision)

@@ -50,7 +50,7 @@ class Probe:
         return hashlib.sha256(header + self.tokens.astype("<i8").tobytes()).hexdigest()
 
 
-def encode(tokenizer_file: Path, text: str) -> Int[ndarray, token]:
+def encode(tokenizer_file: Path, text: str) -> Int[ndarray, " token"]:
     """Token ids of a text, without special tokens, by a saved `tokenizer.json`."""
     from tokenizers import Tokenizer
 
@@ -62,7 +62,7 @@ def encode(tokenizer_file: Path, text: str) -> Int[ndarray, token]:
     return np.asarray(tokenizer.encode(text, add_special_tokens=False).ids, dtype=np.int64)
 
 
-def chunk(ids: Int[ndarray, token], *, sequences: int, length: int, first_token: int | None, text: str) -> Probe:
+def chunk(ids: Int[ndarray, " token"], *, sequences: int, length: int, first_token: int | None, text: str) -> Probe:
     """Consecutive chunks of one stream of ids, as in the reference code of Sun et al. 2024.
 
     With a `first_token` each sequence is that token and `length - 1` tokens of text.

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 class LayerReduction:
     """Top-k magnitudes of one sequence at one layer, where they are, and the lower median."""
 
-    top: Float[ndarray, k]
-    token: Int[ndarray, k]
-    dimension: Int[ndarray, k]
+    top: Float[ndarray, " k"]
+    token: Int[ndarray, " k"]
+    dimension: Int[ndarray, " k"]
     median: float
 
 
@@ -66,7 +66,7 @@ def reduce_layer(hidden: Float[Tensor, "position width"], top_k: int, *, layer: 
     )
 
 
-def _lowest_index_first(flat: Float[Tensor, n], values: Float[Tensor, k]) -> Int[Tensor, k]:
+def _lowest_index_first(flat: Float[Tensor, " n"], values: Float[Tensor, " k"]) -> Int[Tensor, " k"]:
     """Indices of the k largest entries; `topk` leaves open which of several equal ones it returns."""
     candidates = (flat >= values[-1]).nonzero().squeeze(-1)
     by_value = flat[candidates].argsort(descending=True, stable=True)

@@ -65,7 +65,7 @@ class RecordStore:
             When the disk refuses; nothing half-written is left.
         """
         buffer = io.BytesIO()
-        np.savez(buffer, **measurement.arrays())
+        np.savez(buffer, allow_pickle=False, **measurement.arrays())
         payload = buffer.getvalue()
         path = self.path(key)
         partial = path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}.partial")

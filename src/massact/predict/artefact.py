@@ -36,7 +36,7 @@ def build_artefact(
     tokens_per_step
         By recipe.
     """
-    ratio = trajectories[trajectories["quantity"] == "ratio"]
+    ratio: Any = trajectories[trajectories["quantity"] == "ratio"]
     recipes = {
         str(recipe): _learn(rows, architectures, int(tokens_per_step[str(recipe)]))
         for recipe, rows in ratio.groupby("recipe")
@@ -45,10 +45,11 @@ def build_artefact(
 
 
 def _learn(rows: pd.DataFrame, architectures: Mapping[str, Architecture], tokens_per_step: int) -> dict[str, Any]:
-    last = int(rows.groupby(["model", "seed"])["step"].max().min())
+    table: Any = rows  # pandas' stubs know no column types
+    last = int(table.groupby(["model", "seed"])["step"].max().min())
     anchors = np.unique(np.round(np.expm1(np.linspace(0, np.log1p(last), ANCHORS)))).astype(int)
     curves, x, groups = [], [], []
-    for (model, _, layer), curve in rows.groupby(["model", "seed", "layer"]):
+    for (model, _, layer), curve in table.groupby(["model", "seed", "layer"]):
         ordered = curve.sort_values("step")
         at = np.log1p(ordered["step"].to_numpy(dtype=np.float64))
         curves.append(np.interp(np.log1p(anchors), at, np.log(ordered["value"].to_numpy(dtype=np.float64))))

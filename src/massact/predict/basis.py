@@ -11,7 +11,7 @@ from massact.architecture import Architecture
 FEATURES = ("log d", "log L", "log d/H", "log d_mlp/d", "l/L", "(l/L)^2")
 
 
-def basis(architecture: Architecture, layers: Int[ndarray, layer]) -> Float[ndarray, "layer feature"]:
+def basis(architecture: Architecture, layers: Int[ndarray, " layer"]) -> Float[ndarray, "layer feature"]:
     """One row a layer (0-based); l = layer + 1."""
     a = architecture
     depth = (layers + 1) / a.n_layers

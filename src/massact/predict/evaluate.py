@@ -30,8 +30,8 @@ class Task:
     names: dict[str, str]
     rows: pd.DataFrame
     x: Float[ndarray, "row feature"]
-    y: Float[ndarray, row]
-    groups: Int[ndarray, row]
+    y: Float[ndarray, " row"]
+    groups: Int[ndarray, " row"]
 
 
 def score_all(
@@ -102,14 +102,14 @@ def _tasks(
         for recipe, quantity, target in itertools.product(sorted(table["recipe"].unique()), quantities, targets):
             if target not in table.columns:
                 continue
-            rows = table[(table["recipe"] == recipe) & (table["quantity"] == quantity)]
+            rows: Any = table[(table["recipe"] == recipe) & (table["quantity"] == quantity)]
             rows = rows[_usable(rows, target, include_undetermined)].reset_index(drop=True)
             names = {"recipe": str(recipe), "form": form, "quantity": quantity, "target": target}
             x, _ = feature_matrix(rows, features)
             yield Task(names, rows, x, rows[target].to_numpy(dtype=np.float64), architecture_groups(rows))
 
 
-def _usable(rows: pd.DataFrame, target: str, include_undetermined: bool) -> Bool[ndarray, row]:
+def _usable(rows: pd.DataFrame, target: str, include_undetermined: bool) -> Bool[ndarray, " row"]:
     usable = np.isfinite(rows[target].to_numpy(dtype=np.float64)) & (rows["regime"] != "failed").to_numpy()
     flag = f"{target}_determined"
     if flag in rows.columns and not include_undetermined:
@@ -117,7 +117,7 @@ def _usable(rows: pd.DataFrame, target: str, include_undetermined: bool) -> Bool
     return usable
 
 
-def _folds(task: Task, split: str, folds: int, seed: int) -> list[tuple[ndarray, ndarray]]:
+def _folds(task: Task, split: str, folds: int, seed: int) -> list[tuple[ndarray, " ndarray"]]:
     """Pairs of training and test row numbers; none when the data are too few."""
     if len(task.y) < MIN_ROWS:
         return []
@@ -174,7 +174,7 @@ def _predict(
         return scale.inverse(z_predicted), scale.forward(task.y[test]), z_predicted
 
 
-def _r2(actual: Float[ndarray, row], predicted: Float[ndarray, row]) -> float:
+def _r2(actual: Float[ndarray, " row"], predicted: Float[ndarray, " row"]) -> float:
     """1 - SSE / total sum of squares about the mean of all rows; NaN when the rows do not vary."""
     scale = float(np.max(np.abs(actual))) or 1.0
     a, p = actual / scale, predicted / scale

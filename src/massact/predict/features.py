@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Float
@@ -14,7 +14,7 @@ from massact.errors import ConfigError
 if TYPE_CHECKING:
     import pandas as pd
 
-Column = Callable[["pd.DataFrame"], "pd.Series"]
+Column = Callable[[Any], Any]
 
 # l is the paper's 1-based layer; arXiv 2508.03616, section on predicting the parameters.
 PAPER: dict[str, Column] = {

@@ -21,12 +21,12 @@ def write_outputs(scores: pd.DataFrame, predictions: pd.DataFrame, folder: Path)
 def metrics(scores: pd.DataFrame) -> dict[str, Any]:
     """R2 nested by recipe, form, quantity, target, split and regressor, to four digits; None where there is none."""
     nested: dict[str, Any] = {}
-    for row in scores.itertuples(index=False):
+    for row in scores.to_dict("records"):
         level = nested
-        for name in (row.recipe, row.form, row.quantity, row.target, row.split):
-            level = level.setdefault(str(name), {})
-        r2 = float(str(row.r2))
-        level[str(row.regressor)] = None if math.isnan(r2) else round(r2, 4)
+        for name in ("recipe", "form", "quantity", "target", "split"):
+            level = level.setdefault(str(row[name]), {})
+        r2 = float(row["r2"])
+        level[str(row["regressor"])] = None if math.isnan(r2) else round(r2, 4)
     return nested
 
 

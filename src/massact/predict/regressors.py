@@ -27,13 +27,13 @@ class NearestArchitecture:
     def __init__(self, depth: int) -> None:
         self.depth = depth
 
-    def fit(self, x: Float[ndarray, "row feature"], y: Float[ndarray, row]) -> NearestArchitecture:
+    def fit(self, x: Float[ndarray, "row feature"], y: Float[ndarray, " row"]) -> NearestArchitecture:
         """Keep the training rows."""
         self._spread = np.where(x.std(axis=0) > 0, x.std(axis=0), 1.0)
         self._x, self._y = x / self._spread, y
         return self
 
-    def predict(self, x: Float[ndarray, "row feature"]) -> Float[ndarray, row]:
+    def predict(self, x: Float[ndarray, "row feature"]) -> Float[ndarray, " row"]:
         """One training value a row."""
         scaled = x / self._spread
         others = [column for column in range(x.shape[1]) if column != self.depth]

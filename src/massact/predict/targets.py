@@ -15,15 +15,15 @@ _LARGEST_LOG = 690.0  # exp of it is still finite
 class Scale(Protocol):
     """A one-dimensional, invertible change of scale."""
 
-    def fit(self, y: Float[ndarray, row]) -> None:
+    def fit(self, y: Float[ndarray, " row"]) -> None:
         """Learn from training rows."""
         ...
 
-    def forward(self, y: Float[ndarray, row]) -> Float[ndarray, row]:
+    def forward(self, y: Float[ndarray, " row"]) -> Float[ndarray, " row"]:
         """To the scale the regressor works on."""
         ...
 
-    def inverse(self, z: Float[ndarray, row]) -> Float[ndarray, row]:
+    def inverse(self, z: Float[ndarray, " row"]) -> Float[ndarray, " row"]:
         """Back to the target's own scale; always finite."""
         ...
 
@@ -31,14 +31,14 @@ class Scale(Protocol):
 class SignedLog:
     """sign(y) log(1 + |y|): the paper's log1p for positive values, and defined for the rest."""
 
-    def fit(self, y: Float[ndarray, row]) -> None:
+    def fit(self, y: Float[ndarray, " row"]) -> None:
         """Nothing to learn."""
 
-    def forward(self, y: Float[ndarray, row]) -> Float[ndarray, row]:
+    def forward(self, y: Float[ndarray, " row"]) -> Float[ndarray, " row"]:
         """sign(y) log(1 + |y|)."""
         return np.sign(y) * np.log1p(np.abs(y))
 
-    def inverse(self, z: Float[ndarray, row]) -> Float[ndarray, row]:
+    def inverse(self, z: Float[ndarray, " row"]) -> Float[ndarray, " row"]:
         """sign(z) (exp|z| - 1)."""
         return np.sign(z) * np.expm1(np.minimum(np.abs(z), _LARGEST_LOG))
 
@@ -46,14 +46,14 @@ class SignedLog:
 class Identity:
     """No change."""
 
-    def fit(self, y: Float[ndarray, row]) -> None:
+    def fit(self, y: Float[ndarray, " row"]) -> None:
         """Nothing to learn."""
 
-    def forward(self, y: Float[ndarray, row]) -> Float[ndarray, row]:
+    def forward(self, y: Float[ndarray, " row"]) -> Float[ndarray, " row"]:
         """Y itself."""
         return y
 
-    def inverse(self, z: Float[ndarray, row]) -> Float[ndarray, row]:
+    def inverse(self, z: Float[ndarray, " row"]) -> Float[ndarray, " row"]:
         """Z itself."""
         return z
 
@@ -65,20 +65,20 @@ class YeoJohnson:
     more than that range is drawn back to it, where the inverse has no value.
     """
 
-    def fit(self, y: Float[ndarray, row]) -> None:
+    def fit(self, y: Float[ndarray, " row"]) -> None:
         """Learn the power."""
         from sklearn.preprocessing import PowerTransformer
 
         self._unit = float(np.max(np.abs(y))) or 1.0
         self._power = PowerTransformer(method="yeo-johnson", standardize=True).fit(y[:, None] / self._unit)
-        z = self._power.transform(y[:, None] / self._unit)[:, 0]
+        z = np.asarray(self._power.transform(y[:, None] / self._unit))[:, 0]
         self._low, self._high, self._centre = float(z.min()), float(z.max()), float(np.median(y))
 
-    def forward(self, y: Float[ndarray, row]) -> Float[ndarray, row]:
+    def forward(self, y: Float[ndarray, " row"]) -> Float[ndarray, " row"]:
         """Transformed and standardised."""
         return np.asarray(self._power.transform(y[:, None] / self._unit))[:, 0]
 
-    def inverse(self, z: Float[ndarray, row]) -> Float[ndarray, row]:
+    def inverse(self, z: Float[ndarray, " row"]) -> Float[ndarray, " row"]:
         """Back; the training median where the power has no inverse."""
         span = self._high - self._low
         held = np.clip(z, self._low - span, self._high + span)

@@ -64,15 +64,16 @@ def log_scores(scores: pd.DataFrame, predictions: pd.DataFrame, *, tracking_uri:
 def log_fits(fits: pd.DataFrame, *, form: str, tracking_uri: str, experiment: str) -> int:
     """One run per (family, recipe, model, seed) of a fits table: median R2 per quantity, the table as its file."""
     runs = []
-    for (family, recipe, model, seed), rows in fits.groupby(["family", "recipe", "model", "seed"], sort=False):
+    table: Any = fits  # pandas' stubs know no column types
+    for (family, recipe, model, seed), rows in table.groupby(["family", "recipe", "model", "seed"], sort=False):
         identity = {"kind": "fit", "family": family, "recipe": recipe, "model": model, "seed": str(seed), "form": form}
         quantities = rows.groupby("quantity")
         metrics = {f"r2_{name}": float(group["r2"].median()) for name, group in quantities}
         metrics |= {f"end_{name}_largest": float(group["f_end"].max()) for name, group in quantities}
         first = rows.iloc[0]
         shape = {name: str(first[name]) for name in ("n_layers", "d_model", "n_heads", "d_mlp", "n_points")}
-        table = rows.to_csv(index=False, float_format="%.8g")
-        runs.append(Run(identity, metrics, shape, {f"{form}.csv": table}))
+        text = rows.to_csv(index=False, float_format="%.8g")
+        runs.append(Run(identity, metrics, shape, {f"{form}.csv": text}))
     return log_runs(runs, tracking_uri=tracking_uri, experiment=experiment)
 
 

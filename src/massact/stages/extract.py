@@ -44,7 +44,7 @@ class Extraction:
     records: pd.DataFrame
     metadata: dict[str, Any]
     runtime: dict[str, Any]
-    failed: dict[int, str]
+    failure: tuple[str, str] | None
 
 
 def run(config: Config, output: Path) -> list[str]:
@@ -52,8 +52,8 @@ def run(config: Config, output: Path) -> list[str]:
     extraction = extract(config)
     path = Path(config.paths.extracted) / f"{table_stem(config.model)}.parquet"
     save(extraction, path)
-    if extraction.failed:
-        raise CheckpointError(*failure(config, extraction.failed))
+    if extraction.failure:
+        raise CheckpointError(*extraction.failure)
     return [f"{path}: {extraction.records['step'].nunique()} checkpoints, {len(extraction.records)} records"]
 
 
@@ -84,7 +84,7 @@ def extract(config: Config) -> Extraction:
         progress=sys.stderr.isatty() or config.stage != "run",
     )
     if probe is None or not result.measured:
-        raise CheckpointError(*failure(config, result.failed))
+        raise CheckpointError(*failure(config, result))
     for step, reason in result.failed.items():
         log.warning("%s step %d: %s", model_name(config.model), step, reason)
     return _extraction(config, result, probe, device)
@@ -117,13 +117,15 @@ def probe_of(config: Config, resolved: Resolved) -> Probe:
     )
 
 
-def failure(config: Config, failed: dict[int, str]) -> tuple[str, str]:
+def failure(config: Config, result: SweepResult) -> tuple[str, str]:
     """What happened and the remedy, in one line for all failed steps."""
-    reasons = list(dict.fromkeys(failed.values()))
+    reasons = list(dict.fromkeys(result.failed.values()))
     what, _, remedy = reasons[0].partition("; ")
+    remedy = remedy or "run it again: finished ones are kept"
+    if not result.measured and len(reasons) == 1:
+        return what, remedy
     more = f" (and {len(reasons) - 1} other reasons)" if len(reasons) > 1 else ""
-    n, asked = len(failed), len(steps_of(config))
-    return f"{n} of {asked} checkpoints not measured: {what}{more}", remedy or "run it again: finished ones are kept"
+    return f"{len(result.failed)} of {len(steps_of(config))} checkpoints not measured: {what}{more}", remedy
 
 
 def _text(config: Config) -> tuple[str, str]:
@@ -172,4 +174,9 @@ def _extraction(config: Config, result: SweepResult, probe: Probe, device: str) 
         "from_store": len(result.measured) - len(result.seconds),
     }
     metadata = provenance(result, probe, dtype=config.protocol.dtype, fixed=fixed)
-    return Extraction(RECORDS.validate(records, model_name(config.model)), metadata, runtime, result.failed)
+    return Extraction(
+        RECORDS.validate(records, model_name(config.model)),
+        metadata,
+        runtime,
+        failure(config, result) if result.failed else None,
+    )

@@ -1,4 +1,4 @@
-"""stage=predict: score regressors on all fits of the pipeline, and build the artefact `massact forecast` answers from."""
+"""stage=predict: score regressors on the pipeline's fits, and build what `massact forecast` answers from."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from massact.config import Config
 from massact.errors import CheckpointError
 from massact.fit.table import fits_schema
 from massact.settings import table_stem
-from massact.stages.extract import extract, failure, save
+from massact.stages.extract import extract, save
 from massact.stages.fit import fit_records
 from massact.tables import write_table
 
@@ -27,8 +27,8 @@ def run(config: Config, output: Path) -> list[str]:
 
         log_fits(fits, form=form, tracking_uri=config.tracking.uri, experiment=config.tracking.experiment)
         lines.append(f"logged to MLflow: {config.tracking.uri}")
-    if extraction.failed:
-        raise CheckpointError(*failure(config, extraction.failed))
+    if extraction.failure:
+        raise CheckpointError(*extraction.failure)
     return [*lines, f"tables: {output}"]
 
 

@@ -16,14 +16,14 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 
-def encode_works(tokenizer: PreTrainedTokenizerBase, works: list[str]) -> Int[ndarray, token]:
+def encode_works(tokenizer: PreTrainedTokenizerBase, works: list[str]) -> Int[ndarray, " token"]:
     """All works as one stream of ids, without special tokens between them."""
     ids = [np.asarray(tokenizer(work, add_special_tokens=False)["input_ids"], dtype=np.int64) for work in works]
     return np.concatenate(ids)
 
 
 def windows_at(
-    stream: Int[ndarray, token], *, seed: int, step: int, batch: int, window: int, first_token: int | None
+    stream: Int[ndarray, " token"], *, seed: int, step: int, batch: int, window: int, first_token: int | None
 ) -> Int[Tensor, "batch window"]:
     """The batch of one step: windows cut anywhere in the stream, each beginning with `first_token` unless None."""
     text = window if first_token is None else window - 1

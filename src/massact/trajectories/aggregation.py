@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from jaxtyping import Float
@@ -32,7 +34,8 @@ def aggregate(records: pd.DataFrame, aggregation: str = "ratio_of_means") -> pd.
     axes = list(AXES)
     ordered = records.sort_values([*axes, "sequence"], kind="stable")
     groups = ordered.groupby(axes, sort=True)
-    index = groups.size().reset_index(name="n_sequences")
+    sizes: Any = groups.size()
+    index = sizes.reset_index(name="n_sequences")
     counts = index["n_sequences"].to_numpy()
     if len(set(counts)) != 1:
         raise ConfigError("records hold different numbers of sequences", "extract the model again")
@@ -47,7 +50,7 @@ def aggregate(records: pd.DataFrame, aggregation: str = "ratio_of_means") -> pd.
     return TRAJECTORIES.validate(pd.concat(frames, ignore_index=True), "aggregated")
 
 
-def _mean(x: Float[ndarray, "row sequence"]) -> tuple[Float[ndarray, row], Float[ndarray, row]]:
+def _mean(x: Float[ndarray, "row sequence"]) -> tuple[Float[ndarray, " row"], Float[ndarray, " row"]]:
     n = x.shape[1]
     se = x.std(axis=1, ddof=1) / np.sqrt(n) if n > 1 else np.full(len(x), np.nan)
     return x.mean(axis=1), se
@@ -55,7 +58,7 @@ def _mean(x: Float[ndarray, "row sequence"]) -> tuple[Float[ndarray, row], Float
 
 def _ratio_of_means(
     top1: Float[ndarray, "row sequence"], median: Float[ndarray, "row sequence"]
-) -> tuple[Float[ndarray, row], Float[ndarray, row]]:
+) -> tuple[Float[ndarray, " row"], Float[ndarray, " row"]]:
     ratio = top1.mean(axis=1) / median.mean(axis=1)
     residual = (top1 - ratio[:, None] * median) / median.mean(axis=1, keepdims=True)
     return ratio, _mean(residual)[1]

@@ -1,0 +1,71 @@
+"""The user's own sweep over Pythia: against a loopback hub with random weights of the true shapes, and without any."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from massact import Architecture
+from massact.checkpoints.pythia import PYTHIA_STEPS
+from tests.hub import serving, write_checkpoint
+
+ROOT = Path(__file__).parents[2]
+SHAPES = {"14m": (6, 128, 4), "70m": (6, 512, 8), "1b": (16, 2048, 8)}
+
+
+def sweep(folder: Path, endpoint: str, sizes: list[str], *more: str) -> tuple[subprocess.CompletedProcess[str], float]:
+    env = {**os.environ, "HF_ENDPOINT": endpoint, "HF_HOME": str(folder / "hf"), "HF_HUB_OFFLINE": "0"}
+    began = time.monotonic()
+    done = subprocess.run(
+        [
+            sys.executable, "run.py", "-m", f"model={','.join(f'pythia-{s}' for s in sizes)}", "checkpoints=quick,log",
+            "fit=eq9,eq14", f"hydra.sweep.dir={folder}/sweep", f"paths.records={folder}/records",
+            f"tracking.uri=sqlite:///{folder}/mlflow.db", *more,
+        ],
+        cwd=ROOT, env=env, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    return done, time.monotonic() - began
+
+
+def complete(folder: Path, sizes: list[str]) -> None:
+    """Serve the sizes at every step and sweep over them."""
+    repositories = {}
+    for size in sizes:
+        layers, width, heads = SHAPES[size]
+        shape = Architecture(n_layers=layers, d_model=width, n_heads=heads, d_mlp=4 * width)
+        first, later = (write_checkpoint(folder / f"{size}-{seed}", shape, seed) for seed in (0, 1))
+        repositories[f"EleutherAI/pythia-{size}"] = {f"step{s}": later if s else first for s in PYTHIA_STEPS}
+    with serving(repositories) as hub:
+        done, _ = sweep(folder, hub.url, sizes, "probe.length=16", "probe.sequences=2")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"{4 * len(sizes)} of {4 * len(sizes)} jobs done" in done.stdout
+    assert hub.requests["file"] <= 5 * 24 * len(sizes)
+    runtimes = [json.loads(path.read_text()) for path in (folder / "sweep").glob("*/*.runtime.json")]
+    assert sum(len(r["seconds"]) for r in runtimes) == 2 * len(sizes)
+    tables = list((folder / "sweep").glob("*/pythia-*-eq14.parquet"))
+    assert len(tables) == 2 * len(sizes)
+
+
+def test_the_sweep_completes(tmp_path):
+    complete(tmp_path, ["14m", "70m"])
+
+
+@pytest.mark.slow
+def test_the_sweep_completes_with_1b(tmp_path):
+    complete(tmp_path, ["70m", "1b"])
+
+
+def test_without_a_hub_it_ends_in_seconds_with_one_line_a_model(tmp_path):
+    done, seconds = sweep(tmp_path, "http://127.0.0.1:9", ["70m", "1b"])
+    assert done.returncode == 3
+    said = [line for line in (done.stdout + done.stderr).splitlines() if line.startswith("massact:")]
+    assert len(said) == 2
+    assert all(f"pythia-{size}" in line and "HF_HOME" in line for size, line in zip(["70m", "1b"], said, strict=True))
+    assert "Traceback" not in done.stderr
+    assert seconds < 10
