@@ -1,6 +1,6 @@
 """Stand-ins for the Hub: a loopback server, a cache folder, and checkpoints of Pythia's true shapes.
 
-Repositories are given as {repository: {revision: folder}}. A commit is the hash of its folder's content.
+Repositories are given as {repository: {revision: folder}}; a revision's commit is a hash of both names.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import json
 import shutil
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -37,20 +38,17 @@ def small_tokenizer() -> Any:
 
 
 def write_checkpoint(folder: Path, architecture: Architecture, seed: int, tokenizer: Any = None) -> Path:
-    """A random-init GPT-NeoX with Pythia's initialisation, in Hugging Face format; ids up to 299 have tokens."""
+    """A random-init GPT-NeoX with Pythia's initialisation, in float16 as published; ids up to 299 have tokens."""
     from massact.train import build_model
 
-    build_model(architecture, seed).save_pretrained(folder)
+    build_model(architecture, seed).half().save_pretrained(folder)
     (small_tokenizer() if tokenizer is None else tokenizer).save_pretrained(folder)
     return folder
 
 
-def commit_of(folder: Path) -> str:
-    """40 hex digits from a folder's content."""
-    digest = hashlib.sha1(usedforsecurity=False)
-    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
-        digest.update(path.relative_to(folder).as_posix().encode() + b"\0" + path.read_bytes())
-    return digest.hexdigest()
+def commit_of(repository: str, revision: str) -> str:
+    """Forty hex digits."""
+    return hashlib.sha1(f"{repository}@{revision}".encode(), usedforsecurity=False).hexdigest()
 
 
 def write_cache(cache: Path, revisions: Revisions) -> Path:
@@ -58,7 +56,7 @@ def write_cache(cache: Path, revisions: Revisions) -> Path:
     for repository, folders in revisions.items():
         root = cache / f"models--{repository.replace('/', '--')}"
         for revision, folder in folders.items():
-            commit = commit_of(folder)
+            commit = commit_of(repository, revision)
             snapshot = root / "snapshots" / commit
             snapshot.mkdir(parents=True, exist_ok=True)
             (root / "blobs").mkdir(exist_ok=True)
@@ -83,28 +81,35 @@ class LoopbackHub:
     """
 
     revisions: Revisions
-    endpoint: str = ""
+    url: str = ""
     fail: dict[str, int] = field(default_factory=dict)
     failures: int | None = None
     truncate: dict[str, int] = field(default_factory=dict)
     flip: set[str] = field(default_factory=set)
     spoil: int | None = None
     delay_s: float = 0.0
-    requests: list[tuple[str, str]] = field(default_factory=list)
+    asked: list[tuple[str, str]] = field(default_factory=list)
+
+    @property
+    def requests(self) -> Counter[str]:
+        """How many requests of each kind came: info, tree, head, file (downloads), other."""
+        return Counter(_kind(method, path) for method, path in self.asked)
 
     def count(self, method: str, part: str = "") -> int:
         """Requests of a method whose path holds `part`."""
-        return sum(m == method and part in path for m, path in self.requests)
+        return sum(m == method and part in path for m, path in self.asked)
 
     def fetched(self) -> list[str]:
         """Names of the files that were downloaded, each as often as it was."""
-        return sorted(path.rsplit("/", 1)[1] for m, path in self.requests if m == "GET" and "/resolve/" in path)
+        return sorted(path.rsplit("/", 1)[1] for m, path in self.asked if m == "GET" and "/resolve/" in path)
 
-    def find(self, repository: str, revision: str) -> Path | None:
-        """Folder of a revision, by name or by commit."""
-        folders = self.revisions.get(repository, {})
-        by_commit = {commit_of(folder): folder for folder in folders.values()}
-        return folders.get(revision) or by_commit.get(revision)
+    def find(self, repository: str, revision: str) -> tuple[Path, str] | None:
+        """Folder and commit of a revision, asked for by name or by commit."""
+        for name, folder in self.revisions.get(repository, {}).items():
+            commit = commit_of(repository, name)
+            if revision in (name, commit):
+                return folder, commit
+        return None
 
     def status_for(self, path: str) -> int | None:
         """The failure this path is to meet, if any is left."""
@@ -138,7 +143,7 @@ def serving(revisions: Revisions, **faults: Any) -> Iterator[LoopbackHub]:
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
-    hub.endpoint = f"http://127.0.0.1:{server.server_address[1]}"
+    hub.url = f"http://127.0.0.1:{server.server_address[1]}"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
     try:
@@ -164,7 +169,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self) -> None:
         path = unquote(urlsplit(self.path).path)
-        self.served.requests.append((self.command, path))
+        self.served.asked.append((self.command, path))
         time.sleep(self.served.delay_s)
         status = self.served.status_for(path)
         if status is not None:
@@ -183,32 +188,37 @@ class _Handler(BaseHTTPRequestHandler):
         if repository not in self.served.revisions:
             self._missing("RepoNotFound")
             return
-        folder = self.served.find(repository, revision)
-        if folder is None:
+        found = self.served.find(repository, revision)
+        if found is None:
             self._missing("RevisionNotFound")
             return
+        folder, commit = found
         files = sorted(p for p in folder.rglob("*") if p.is_file())
         if kind == "tree":
             content: Any = [_entry(path, folder) for path in files]
         else:
             siblings = [_sibling(path, folder) for path in files]
-            content = {"_id": "0", "id": repository, "modelId": repository, "sha": commit_of(folder)}
+            content = {"_id": "0", "id": repository, "modelId": repository, "sha": commit}
             content |= {"siblings": siblings, "private": False, "gated": False, "tags": [], "downloads": 0, "likes": 0}
         self._send(200, json.dumps(content).encode(), {"Content-Type": "application/json"})
 
     def _file(self, repository: str, revision: str, name: str) -> None:
-        folder = self.served.find(repository, revision)
-        if folder is None:
+        found = self.served.find(repository, revision)
+        if found is None:
             self._missing("RevisionNotFound")
             return
+        folder, commit = found
         path = folder / name
         if not path.is_file():
-            self._missing("EntryNotFound", {"X-Repo-Commit": commit_of(folder)})
+            self._missing("EntryNotFound", {"X-Repo-Commit": commit})
             return
-        headers = {"X-Repo-Commit": commit_of(folder), "ETag": f'"{_etag(path)}"', "Accept-Ranges": "bytes"}
+        headers = {"X-Repo-Commit": commit, "ETag": f'"{_etag(path)}"', "Accept-Ranges": "bytes"}
         if path.name.endswith(LARGE_FILES):
             headers |= {"X-Linked-Size": str(path.stat().st_size), "X-Linked-Etag": f'"{_etag(path)}"'}
-        body = path.read_bytes() if self.command == "HEAD" else self.served.body(path)
+        if self.command == "HEAD":
+            self._send(200, b"", {**headers, "Content-Length": str(path.stat().st_size)})
+            return
+        body = self.served.body(path)
         asked = self.headers.get("Range", "")
         if asked.startswith("bytes="):
             begin, _, end = asked.removeprefix("bytes=").partition("-")
@@ -230,12 +240,24 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(body)
 
 
+def _kind(method: str, path: str) -> str:
+    if path.startswith("/api/"):
+        return "tree" if "/tree/" in path else "info"
+    return {"HEAD": "head", "GET": "file"}[method] if "/resolve/" in path else "other"
+
+
 def _etag(path: Path) -> str:
+    status = path.stat()
+    return _hashed(path, status.st_size, status.st_mtime_ns)
+
+
+@cache
+def _hashed(path: Path, size: int, mtime_ns: int) -> str:
     """sha256 of a large file, git's blob hash of a small one, as the Hub has it."""
     content = path.read_bytes()
     if path.name.endswith(LARGE_FILES):
         return hashlib.sha256(content).hexdigest()
-    return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
+    return hashlib.sha1(b"blob %d\0" % size + content, usedforsecurity=False).hexdigest()
 
 
 def _lfs(path: Path) -> dict[str, Any]:

@@ -60,7 +60,7 @@ def test_one_shard_of_another_step_is_found_on_the_hub_without_a_download(tmp_pa
             repository,
             steps=[49000, 50000, 51000, 143000],
             offline=False,
-            endpoint=hub.endpoint,
+            endpoint=hub.url,
             cache=tmp_path / "hub",
         )
         table = audit_table(source)
@@ -77,7 +77,7 @@ def test_one_shard_of_another_step_is_found_on_the_hub_without_a_download(tmp_pa
 @pytest.mark.usefixtures("online")
 def test_a_hub_that_cannot_be_had_at_all_is_an_error(weights, tmp_path):
     with serving({REPOSITORY: weights}) as hub:
-        other = HubSource("EleutherAI/pythia-15m", steps=[0, 1], offline=False, endpoint=hub.endpoint, cache=tmp_path)
+        other = HubSource("EleutherAI/pythia-15m", steps=[0, 1], offline=False, endpoint=hub.url, cache=tmp_path)
         with pytest.raises(SourceError, match="pythia-15m"):
             audit_table(other)
     gone = HubSource(REPOSITORY, steps=[0, 1], offline=True, cache=tmp_path)

@@ -13,8 +13,8 @@ pytestmark = pytest.mark.usefixtures("online")
 
 def test_any_answer_will_do_and_is_believed():
     with serving({}, fail={"/": 500}) as hub:
-        assert reachable(hub.endpoint)
-        assert reachable(hub.endpoint)
+        assert reachable(hub.url)
+        assert reachable(hub.url)
         assert hub.count("HEAD") == 1
 
 

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import torch
 
-from massact.checkpoints.bridge import wrap_model
 from massact.extract import measure
 
 ROOT = Path(__file__).parents[2]
@@ -42,9 +41,17 @@ def test_the_spike_is_where_it_is_known_to_be(model):
 
 
 def test_the_bridge_finds_the_same(model):
+    from tokenizers import Tokenizer, models
+    from transformer_lens.model_bridge import TransformerBridge
+    from transformers import PreTrainedTokenizerFast
+
     tokens = torch.tensor([[1, 504, 3575, 282, 4649, 314]])
     plain = measure(model, tokens)
-    bridged = measure(wrap_model(copy.deepcopy(model), "smollm2", dtype="float32", device="cpu"), tokens)
+    empty = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(models.BPE()))
+    bridge = TransformerBridge.boot_transformers(
+        "smollm2", hf_model=copy.deepcopy(model), tokenizer=empty, dtype=torch.float32, device="cpu"
+    )
+    bridged = measure(bridge, tokens)
     assert bridged.dimension[0, 11, 0] == 507
     assert bridged.token[0, 11, 0] == 0
     assert np.allclose(bridged.top, plain.top, rtol=1e-3)

@@ -69,7 +69,7 @@ def test_table_has_its_columns_and_widens_with_level_and_distance(artefact):
         ({"recipe": "giga"}, "known: nano"),
         ({"steps": [5000]}, "0 to 4096"),
         ({"level": 1.0}, "share"),
-        ({"level": 90}, "share"),
+        ({"level": 90.0}, "share"),
     ],
 )
 def test_what_cannot_be_answered_is_refused(artefact, options, words):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pickle
-import warnings
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -44,26 +43,36 @@ def load_bridge(folder: Path, dtype: str = "float32", device: str = "cpu") -> Tr
         An unknown dtype.
     """
     import torch
-    from transformer_lens.model_bridge import TransformerBridge
 
     if dtype not in DTYPES:
         raise ConfigError(f"dtype {dtype} is not known", f"choose one of {', '.join(DTYPES)}")
-    number_format: torch.dtype = getattr(torch, dtype)
     config = read_config(folder)
-    model = _load(folder, number_format).to(device)
-    tokenizer = load_tokenizer(folder) if (folder / "tokenizer.json").is_file() else _stand_in_tokenizer()
-    _register_native_attention()
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*hook alias")  # of q, k and v: not offered by native attention
-        bridge = TransformerBridge.boot_transformers(
-            str(folder), hf_model=model, tokenizer=tokenizer, dtype=number_format, device=device
-        )
+    model = _load(folder, getattr(torch, dtype))
+    tokenizer = load_tokenizer(folder) if (folder / "tokenizer.json").is_file() else None
+    bridge = wrap_model(model, str(folder), dtype=dtype, device=device, tokenizer=tokenizer)
     for names, mine in _CHECKED:
         said = next((config[name] for name in names if name in config), None)
         found = getattr(bridge.cfg, mine)
         if said is not None and said != found:
             raise SourceError(CheckpointStatus.LOAD_FAILED, f"{folder}: config.json says {mine} {said}, loaded {found}")
     return bridge
+
+
+def wrap_model(
+    model: Any, name: str, *, dtype: str, device: str, tokenizer: PreTrainedTokenizerFast | None = None
+) -> TransformerBridge:
+    """A loaded Hugging Face model as a bridge. The model is rewritten in place: never one in training."""
+    import torch
+    from transformer_lens.model_bridge import TransformerBridge
+
+    _register_native_attention()
+    return TransformerBridge.boot_transformers(
+        name,
+        hf_model=model.to(device),
+        tokenizer=tokenizer if tokenizer is not None else _stand_in_tokenizer(),
+        dtype=getattr(torch, dtype),
+        device=device,
+    )
 
 
 def load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
@@ -134,12 +143,16 @@ def _register_native_attention() -> None:
     from transformer_lens.model_bridge.generalized_components import AttentionBridge, LinearBridge
     from transformer_lens.model_bridge.supported_architectures.neox import NeoxArchitectureAdapter
 
+    class NativeAttention(AttentionBridge):
+        # Native attention offers no q, k and v of its own: without their aliases there is nothing to warn of.
+        hook_aliases = {"hook_z": "o.hook_in"}  # noqa: RUF012
+
     class NativeNeox(NeoxArchitectureAdapter):
         def __init__(self, cfg: Any) -> None:
             super().__init__(cfg)
             self.cfg.attn_implementation = "sdpa"
             mapping: Any = self.component_mapping
-            mapping["blocks"].submodules["attn"] = AttentionBridge(
+            mapping["blocks"].submodules["attn"] = NativeAttention(
                 name="attention",
                 config=self.cfg,
                 submodules={"o": LinearBridge(name="dense")},

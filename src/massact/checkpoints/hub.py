@@ -25,7 +25,6 @@ from massact.checkpoints.reach import reachable
 from massact.checkpoints.source import CheckpointStatus, Identity, Resolved, SourceError
 
 if TYPE_CHECKING:
-    from huggingface_hub.errors import HfHubHTTPError
     from huggingface_hub.hf_api import ModelInfo
     from transformer_lens.model_bridge import TransformerBridge
     from transformers import PreTrainedTokenizerFast

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from massact.errors import CheckpointError
 
@@ -88,6 +88,7 @@ class Resolved:
     files: tuple[str, ...] = ()
 
 
+@runtime_checkable
 class CheckpointSource(Protocol):
     """Where the checkpoints of one model are. Every method raises SourceError for a step that cannot be had."""
 

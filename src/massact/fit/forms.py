@@ -98,7 +98,7 @@ def step2(t: Numbers, K: Numbers, zeta: Numbers, omega: Numbers) -> np.ndarray:
     """
     t, K, zeta, omega = _floats(t, K, zeta, omega)
     with np.errstate(all="ignore"):
-        s = omega * t
+        s = np.asarray(omega * t)
         under, over = (step_response(s, zeta, under=side)[0] for side in (True, False))
         return np.asarray(K * np.where(zeta < 1, under, over))
 

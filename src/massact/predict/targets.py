@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float
@@ -12,6 +12,7 @@ from numpy import ndarray
 _LARGEST_LOG = 690.0  # exp of it is still finite
 
 
+@runtime_checkable
 class Scale(Protocol):
     """A one-dimensional, invertible change of scale."""
 

@@ -44,7 +44,7 @@ class _State:
     model: GPTNeoXForCausalLM
     optimiser: torch.optim.AdamW
     step: int
-    log: list[dict[str, float]]
+    log: list[dict[str, int | float]]
 
 
 def train(
