@@ -143,21 +143,18 @@ def _register_native_attention() -> None:
     from transformer_lens.model_bridge.generalized_components import AttentionBridge, LinearBridge
     from transformer_lens.model_bridge.supported_architectures.neox import NeoxArchitectureAdapter
 
-    class NativeAttention(AttentionBridge):
-        # Native attention offers no q, k and v of its own: without their aliases there is nothing to warn of.
-        hook_aliases = {"hook_z": "o.hook_in"}  # noqa: RUF012
-
     class NativeNeox(NeoxArchitectureAdapter):
         def __init__(self, cfg: Any) -> None:
             super().__init__(cfg)
             self.cfg.attn_implementation = "sdpa"
             mapping: Any = self.component_mapping
-            mapping["blocks"].submodules["attn"] = NativeAttention(
+            mapping["blocks"].submodules["attn"] = AttentionBridge(
                 name="attention",
                 config=self.cfg,
                 submodules={"o": LinearBridge(name="dense")},
                 maintain_native_attention=True,
                 requires_attention_mask=True,
+                fused_qkv=True,  # so that no hook point is promised for q, k and v
             )
 
     ArchitectureAdapterFactory.register_adapter("GPTNeoXForCausalLM", NativeNeox)
