@@ -93,12 +93,12 @@ def step2(t: Numbers, K: Numbers, zeta: Numbers, omega: Numbers) -> np.ndarray:
     for zeta < 1, their hyperbolic twins for zeta > 1, and C = S = 1 at zeta = 1: continuous in zeta, and without
     overflow because for zeta > 1 the growing exponential is merged with the decaying one.
 
-    >>> round(float(step2(1.0, K=1.0, zeta=1.0, omega=1.0)), 6)
-    0.264241
+    >>> step2(np.ones(1), K=1.0, zeta=1.0, omega=1.0).round(6)
+    array([0.264241])
     """
     t, K, zeta, omega = _floats(t, K, zeta, omega)
     with np.errstate(all="ignore"):
-        s = np.asarray(omega * t)
+        s = omega * t
         under, over = (step_response(s, zeta, under=side)[0] for side in (True, False))
         return np.asarray(K * np.where(zeta < 1, under, over))
 
