@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -10,6 +11,7 @@ import sys
 import time
 from pathlib import Path
 
+import huggingface_hub
 import pytest
 
 from massact.checkpoints import CheckpointStatus, HubSource, SourceError
@@ -115,6 +117,36 @@ def test_a_busy_server_is_asked_again_and_not_for_long(weights, tmp_path, status
 
 
 @pytest.mark.usefixtures("online")
+@pytest.mark.parametrize("status", [429, 403, 502])
+def test_files_that_are_not_served_are_not_waited_for(weights, tmp_path, status):
+    began = time.perf_counter()
+    with serving({REPOSITORY: weights}, fail={"/resolve/": status}) as hub:
+        error = refused(source(hub, tmp_path).resolve, 2)
+        assert not hub.fetched()
+    assert error.status is CheckpointStatus.UNREACHABLE
+    assert str(status) in error.what
+    assert time.perf_counter() - began < 3
+
+
+@pytest.mark.usefixtures("online")
+def test_shards_are_fetched_with_their_index(weights, tmp_path):
+    from transformers import AutoModelForCausalLM
+
+    folder = shutil.copytree(weights["step2"], tmp_path / "sharded", ignore=shutil.ignore_patterns("*.safetensors"))
+    AutoModelForCausalLM.from_pretrained(weights["step2"], local_files_only=True).save_pretrained(
+        folder, max_shard_size="10KB"
+    )
+    (folder / "pytorch_model.bin").write_bytes(b"another copy")
+    with serving({REPOSITORY: {"step2": folder}}) as hub:
+        here = source(hub, tmp_path / "cache")
+        resolved = here.resolve(2)
+        assert here.identify(2).weights_sha256 == resolved.weights_sha256
+        assert "pytorch_model.bin" not in hub.fetched()
+    assert len(resolved.files) > 1
+    assert here.load(resolved).cfg.n_layers == 2
+
+
+@pytest.mark.usefixtures("online")
 def test_a_flipped_bit_is_fetched_anew_once(weights, tmp_path):
     with serving({REPOSITORY: weights}, flip={"model.safetensors"}, spoil=1) as hub:
         resolved = source(hub, tmp_path).resolve(2)
@@ -184,8 +216,12 @@ def test_identity_costs_one_request_and_no_file(weights, tmp_path):
 
 @pytest.mark.usefixtures("online")
 def test_a_full_disk_is_not_called_a_network_error(weights, tmp_path, monkeypatch):
-    def full(*_, **__):
-        raise OSError(28, "No space left on device")
+    real = huggingface_hub.snapshot_download
+
+    def full(*arguments, local_files_only=False, **rest):
+        if local_files_only:
+            return real(*arguments, local_files_only=True, **rest)
+        raise OSError(errno.ENOSPC, "No space left on device")
 
     with serving({REPOSITORY: weights}) as hub:
         here = source(hub, tmp_path)

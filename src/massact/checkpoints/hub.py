@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import errno
 import logging
 import os
 import re
 import sys
-import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 from massact.checkpoints.files import (
     SMALL_FILES,
@@ -21,6 +19,7 @@ from massact.checkpoints.files import (
     folder_weights,
     read_config,
 )
+from massact.checkpoints.hub_errors import ask, http_errors, translated
 from massact.checkpoints.reach import reachable
 from massact.checkpoints.source import CheckpointStatus, Identity, Resolved, SourceError
 
@@ -32,10 +31,6 @@ if TYPE_CHECKING:
 log = logging.getLogger("massact")
 PUBLIC_ENDPOINT = "https://huggingface.co"
 TIMEOUT_S = 10.0
-# Waits before the second and third try of a server that is busy (429) or broken (5xx).
-RETRY_WAITS_S = (1.0, 2.0)
-_BUSY = (429, 500, 502, 503, 504)
-_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)
 _TRUE = ("1", "true", "yes", "on")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -135,6 +130,10 @@ class HubSource:
     def _downloaded(self, step: int, revision: str) -> Resolved:
         info = self._info(revision)
         stated = self._stated(info, revision)
+        cached = self._cached_folder(info.sha or revision)
+        absent = [name for name in stated if cached is None or not (cached / name).is_file()]
+        if absent:
+            self._ask_for_file(info.sha or revision, absent[0], revision)
         folder = self._fetch(revision, (*stated, *companions(stated)))
         if folder.name != info.sha:
             raise SourceError(
@@ -197,15 +196,23 @@ class HubSource:
         if not reachable(self.endpoint):
             raise SourceError(CheckpointStatus.UNREACHABLE, f"{self.repo_id}: no answer from {self.endpoint}")
         api = HfApi(endpoint=self.endpoint)
-        waits = iter(RETRY_WAITS_S)
-        while True:
-            try:
-                return api.model_info(self.repo_id, revision=revision, files_metadata=True, timeout=TIMEOUT_S)
-            except _http_errors() as error:
-                wait = next(waits, None) if _code(error) in _BUSY else None
-                if wait is None:
-                    self._raise(error, revision)
-                time.sleep(wait)
+
+        def info() -> ModelInfo:
+            return api.model_info(self.repo_id, revision=revision, files_metadata=True, timeout=TIMEOUT_S)
+
+        return ask(info, self.repo_id, revision, self.endpoint)
+
+    def _ask_for_file(self, commit: str, name: str, revision: str) -> None:
+        """Ask whether a file is served now: huggingface_hub's own retries take from half a minute to half an hour."""
+        from huggingface_hub import get_hf_file_metadata, hf_hub_url
+
+        url = hf_hub_url(self.repo_id, name, revision=commit, endpoint=self.endpoint)
+        ask(
+            lambda: get_hf_file_metadata(url, timeout=TIMEOUT_S, endpoint=self.endpoint),
+            self.repo_id,
+            revision,
+            self.endpoint,
+        )
 
     def _stated(self, info: ModelInfo, revision: str) -> dict[str, str | None]:
         """Weight files of a revision with the sha256 the Hub states, None where it states none."""
@@ -236,33 +243,8 @@ class HubSource:
                     force_download=again,
                 )
             )
-        except _http_errors() as error:
-            self._raise(error, revision)
-
-    def _raise(self, error: BaseException, revision: str) -> NoReturn:
-        """One of this room's errors for one of huggingface_hub's."""
-        from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
-
-        where = f"{self.repo_id} {revision}"
-        first = (str(error).strip() or type(error).__name__).splitlines()[0]
-        if isinstance(error, RevisionNotFoundError):
-            raise SourceError(CheckpointStatus.REVISION_MISSING, f"{self.repo_id} has no revision {revision}") from None
-        if isinstance(error, RepositoryNotFoundError):
-            raise SourceError(
-                CheckpointStatus.UNREACHABLE,
-                f"{self.endpoint} shows no repository {self.repo_id}",
-                "check its name; a gated or private one needs: hf auth login",
-                fatal=True,
-            ) from None
-        if isinstance(error, OSError) and error.errno in _DISK:
-            raise SourceError(
-                CheckpointStatus.LOAD_FAILED, f"{where} cannot be stored ({first})", "set HF_HOME to a disk with room"
-            ) from None
-        if "onsistency check" in str(error):
-            raise SourceError(
-                CheckpointStatus.CORRUPT, f"{where} came incomplete ({first})", "run it again to fetch it anew"
-            ) from None
-        raise SourceError(CheckpointStatus.UNREACHABLE, f"{where}: {first}") from None
+        except http_errors() as error:
+            raise translated(error, self.repo_id, revision, self.endpoint) from None
 
     def _corrupt(self, path: Path, revision: str, than: str) -> SourceError:
         return SourceError(
@@ -277,15 +259,3 @@ class HubSource:
             f"{self.repo_id} {revision} is not in the local cache, and HF_HUB_OFFLINE forbids fetching it",
             "unset HF_HUB_OFFLINE, or set HF_HOME to a filled cache",
         )
-
-
-def _http_errors() -> tuple[type[Exception], ...]:
-    """OSError, and the base of the HTTP library's errors: huggingface_hub has changed libraries."""
-    from huggingface_hub.errors import HfHubHTTPError
-
-    return tuple(base for base in HfHubHTTPError.__bases__ if issubclass(base, Exception))
-
-
-def _code(error: BaseException) -> int | None:
-    """Status of the HTTP answer that an error reports, None where there was no answer."""
-    return getattr(getattr(error, "response", None), "status_code", None)

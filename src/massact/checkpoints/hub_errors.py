@@ -1,0 +1,88 @@
+"""What went wrong on the Hub, in this room's words."""
+
+from __future__ import annotations
+
+import errno
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from massact.checkpoints.source import CheckpointStatus, SourceError
+
+Answer = TypeVar("Answer")
+
+# Waits before the second and third try of a server that is busy (429) or broken (5xx).
+RETRY_WAITS_S = (1.0, 2.0)
+_BUSY = (429, 500, 502, 503, 504)
+_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)
+
+
+def ask(call: Callable[[], Answer], repo_id: str, revision: str, endpoint: str) -> Answer:
+    """Call the Hub, a few seconds longer when it is busy.
+
+    Raises
+    ------
+    SourceError
+        What `translated` makes of the last error.
+    """
+    waits = iter(RETRY_WAITS_S)
+    while True:
+        try:
+            return call()
+        except http_errors() as error:
+            wait = next(waits, None) if _code(error) in _BUSY else None
+            if wait is None:
+                raise translated(error, repo_id, revision, endpoint) from None
+            time.sleep(wait)
+
+
+def http_errors() -> tuple[type[Exception], ...]:
+    """OSError, and the base of the HTTP library's errors: huggingface_hub has changed libraries."""
+    from huggingface_hub.errors import HfHubHTTPError
+
+    return tuple(base for base in HfHubHTTPError.__bases__ if issubclass(base, Exception))
+
+
+def translated(error: BaseException, repo_id: str, revision: str, endpoint: str) -> SourceError:
+    """The error of this room for one of huggingface_hub's or the operating system's."""
+    from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
+
+    where = f"{repo_id} {revision}"
+    if isinstance(error, RevisionNotFoundError):
+        return SourceError(CheckpointStatus.REVISION_MISSING, f"{repo_id} has no revision {revision}")
+    if isinstance(error, RepositoryNotFoundError):
+        return SourceError(
+            CheckpointStatus.UNREACHABLE,
+            f"{endpoint} shows no repository {repo_id}",
+            "check its name; a gated or private one needs: hf auth login",
+            fatal=True,
+        )
+    if isinstance(error, OSError) and error.errno in _DISK:
+        return SourceError(
+            CheckpointStatus.LOAD_FAILED,
+            f"{where} cannot be stored ({_first(error)})",
+            "set HF_HOME to a disk with room",
+        )
+    if "onsistency check" in str(error):
+        return SourceError(
+            CheckpointStatus.CORRUPT, f"{where} came incomplete ({_first(error)})", "run it again to fetch it anew"
+        )
+    code = _code(error)
+    if code == 429:
+        return SourceError(
+            CheckpointStatus.UNREACHABLE,
+            f"{where}: {endpoint} allows no more requests for now (429)",
+            "wait five minutes and run it again: what has been fetched is kept",
+        )
+    said = f"{endpoint} answered {code}" if code else _first(error.__cause__ or error)
+    return SourceError(CheckpointStatus.UNREACHABLE, f"{where}: {said}")
+
+
+def _code(error: BaseException) -> int | None:
+    """Status of the HTTP answer that an error, or what caused it, reports; None where there was no answer."""
+    own = getattr(getattr(error, "response", None), "status_code", None)
+    return own if own is not None or error.__cause__ is None else _code(error.__cause__)
+
+
+def _first(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
