@@ -11,22 +11,35 @@ import pandas as pd
 
 
 def write_outputs(scores: pd.DataFrame, predictions: pd.DataFrame, folder: Path) -> None:
-    """Write `metrics.json`, `scores.csv` and `predictions.csv`; each is whole or absent."""
+    """Write `metrics.json`, `scores.csv`, `predictions.csv`, and two small tables that DVC plots; each whole or absent.
+
+    `end_ratio.csv`: the fitted ratio at the end of training, as measured and as predicted by ridge with the layer's
+    architecture held out. `regressors.csv`: median R2 of each regressor over all quantities and targets, held out.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     _write(folder / "metrics.json", json.dumps(metrics(scores), indent=1, sort_keys=True) + "\n")
     _write(folder / "scores.csv", scores.to_csv(index=False, float_format="%.6g"))
     _write(folder / "predictions.csv", predictions.to_csv(index=False, float_format="%.8g"))
+    held_out: Any = predictions[predictions["split"] == "architecture"]
+    end = held_out.query("quantity == 'ratio' and target == 'f_end' and regressor == 'ridge'")
+    columns = ["recipe", "model", "seed", "layer", "actual", "predicted"]
+    _write(folder / "end_ratio.csv", end[columns].to_csv(index=False, float_format="%.6g"))
+    table: Any = scores[scores["split"] == "architecture"]
+    medians = table.groupby("regressor", sort=False)["r2"].median().reset_index()
+    _write(folder / "regressors.csv", medians.to_csv(index=False, float_format="%.4f"))
 
 
 def metrics(scores: pd.DataFrame) -> dict[str, Any]:
-    """R2 nested by recipe, form, quantity, target, split and regressor, to four digits; None where there is none."""
+    """Median R2 over all quantities and targets, by recipe, form, split and regressor; None where there is none.
+
+    A few numbers, so that `dvc metrics show` and `dvc metrics diff` can be read; scores.csv has each of them.
+    """
     nested: dict[str, Any] = {}
-    for row in scores.to_dict("records"):
-        level = nested
-        for name in ("recipe", "form", "quantity", "target", "split"):
-            level = level.setdefault(str(row[name]), {})
-        r2 = float(row["r2"])
-        level[str(row["regressor"])] = None if math.isnan(r2) else round(r2, 4)
+    table: Any = scores  # pandas' stubs know no column types
+    for (recipe, form, split, regressor), rows in table.groupby(["recipe", "form", "split", "regressor"]):
+        r2 = float(rows["r2"].median())
+        level = nested.setdefault(recipe, {}).setdefault(form, {}).setdefault(split, {})
+        level[regressor] = None if math.isnan(r2) else round(r2, 4)
     return nested
 
 
