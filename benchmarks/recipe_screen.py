@@ -90,6 +90,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "L8d64H4s4096": {**SHORT, "learning_rate": 1e-2, "width": 64, "layers": 8, "steps": 4096},
     "L3d96wd100": {**SHORT, "learning_rate": 7e-3, "width": 96, "layers": 3, "steps": 2048, "weight_decay": 1.0},
     "L3d96wd300": {**SHORT, "learning_rate": 7e-3, "width": 96, "layers": 3, "steps": 2048, "weight_decay": 3.0},
+    "L4d128wd100s4096": {**SHORT, "learning_rate": 7e-3, "steps": 4096, "weight_decay": 1.0},
     "L4d128wd100": {**SHORT, "learning_rate": 7e-3, "steps": 2048, "weight_decay": 1.0},
     "L6d64wd100": {
         **SHORT, "learning_rate": 1e-2, "width": 64, "layers": 6, "steps": 3072, "weight_decay": 1.0,

@@ -46,6 +46,17 @@ def test_numbers_take_their_kind():
         architecture_from(["n_layers=4.5", *NUMBERS[1:]])
 
 
+def test_summary_names_the_headline_the_report_and_what_is_missing(tmp_path, capsys, monkeypatch):
+    assert main(["summary", "--results", str(tmp_path)]) == 2
+    assert "dvc repro" in capsys.readouterr().err
+    (tmp_path / "headline.txt").write_text("measured: 5 models\n")
+    monkeypatch.chdir(tmp_path)
+    assert main(["summary", "--results", str(tmp_path)]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("measured: 5 models")
+    assert out.rstrip().endswith("report.html")
+
+
 def test_forecast_needs_none_of_the_heavy_libraries():
     code = (
         "import sys\nfrom massact.cli import main\n"

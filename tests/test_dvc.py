@@ -72,7 +72,7 @@ EDITS = [
     ("conf/model/pocket-d.yaml", "  length: ${..recipe.window}", "  length: 20", None),
     ("conf/protocol/default.yaml", "ratio_of_means ", "mean_of_ratios ", FIT | END),
     ("conf/fit/step1.yaml", "form: step1", "form: step1  # the same", set()),
-    ("params.yaml", "targets: [K, f_end]", "targets: [K]", END),
+    ("params.yaml", "targets: [K, f_end]", "targets: [f_end]", END),
     ("conf/predictor/default.yaml", "folds: 5", "folds: 4", END),
     ("conf/predictor/default.yaml", "lasso: {}", "lasso: {alpha: 0.5}", END),
     ("conf/tracking/mlflow.yaml", "experiment: massact", "experiment: other", {"track"}),
@@ -87,20 +87,14 @@ EDITS = [
 
 @pytest.mark.parametrize(("path", "old", "new", "expected"), EDITS, ids=[f"{e[0]}:{e[2]}" for e in EDITS])
 def test_an_edited_value_reruns_exactly_the_stages_that_use_it(small, path, old, new, expected):
+    """The edits pile up in one clone; each is measured against the pipeline as the edits before it left it."""
     if expected is None:
         expected = {"extract@pocket-d-0", "fit@pocket-d-0-eq9", "fit@pocket-d-0-step1"} | END
-    before = (small / path).read_text(encoding="utf-8")
     edit(small / path, old, new)
-    try:
-        assert ran(shell(small, "dvc", "repro")) == expected
-        assert ran(shell(small, "dvc", "repro")) == set()
-    finally:
-        (small / path).write_text(before, encoding="utf-8")
-        shell(small, "dvc", "repro")
+    assert ran(shell(small, "dvc", "repro")) == expected
 
 
 def test_repro_twice_runs_nothing_the_second_time(small):
-    shell(small, "dvc", "repro")
     output = shell(small, "dvc", "repro")
     assert ran(output) == set()
     assert "up to date" in output

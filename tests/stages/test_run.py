@@ -63,6 +63,7 @@ def test_one_composition_is_measured_fitted_and_logged(tmp_path, records):
     assert runtime["libraries"]["torch"]
     read_table(tmp_path / "job/pocket-d-seed0-eq9.parquet", fits_schema("eq9"))
     assert "layer  0" in done.stdout
+    assert (tmp_path / "job/figures/fits.png").stat().st_size > 5_000
     assert logged(tmp_path) == 1
     assert run(tmp_path, records, "model=pocket-d", "checkpoints=quick").returncode == 0
     assert logged(tmp_path) == 1
