@@ -18,6 +18,7 @@ from massact.extract.store import RecordStore
 
 if TYPE_CHECKING:
     from massact.checkpoints import CheckpointSource, Resolved
+    from massact.checkpoints.source import Identity
 
 LIBRARIES = ("torch", "transformers", "transformer-lens")
 
@@ -27,7 +28,7 @@ class SweepResult:
     """Measurements by step, where their weights came from, failures by step, and seconds spent measuring."""
 
     measured: dict[int, Measurement] = field(default_factory=dict)
-    resolved: dict[int, Resolved] = field(default_factory=dict)
+    identified: dict[int, Identity] = field(default_factory=dict)
     failed: dict[int, str] = field(default_factory=dict)
     seconds: dict[int, float] = field(default_factory=dict)
 
@@ -62,11 +63,11 @@ def measure_checkpoints(
     bar = tqdm(steps, desc=label, unit="checkpoint", disable=not progress)
     for step in bar:
         try:
-            resolved = source.resolve(step)
-            probe = probe or probe_of(resolved)
+            identity = source.identify(step)
+            probe = probe or probe_of(source.resolve(step))
             bar.set_postfix_str(f"step {step}", refresh=False)
-            result.measured[step] = _measured(source, resolved, probe, store, dtype, device, result.seconds)
-            result.resolved[step] = resolved
+            result.measured[step] = _measured(source, identity, probe, store, dtype, device, result.seconds)
+            result.identified[step] = identity
         except (CheckpointError, MeasureError) as error:
             result.failed[step] = str(error)
             if getattr(error, "fatal", False):
@@ -109,7 +110,7 @@ def provenance(result: SweepResult, probe: Probe, *, dtype: str, fixed: Mapping[
                 "revision_loaded": r.revision_loaded,
                 "weights_sha256": r.weights_sha256,
             }
-            for step, r in sorted(result.resolved.items())
+            for step, r in sorted(result.identified.items())
         },
         "failed": {str(step): reason for step, reason in sorted(result.failed.items())},
     }
@@ -117,14 +118,14 @@ def provenance(result: SweepResult, probe: Probe, *, dtype: str, fixed: Mapping[
 
 def _measured(
     source: CheckpointSource,
-    resolved: Resolved,
+    identity: Identity,
     probe: Probe,
     store: RecordStore,
     dtype: str,
     device: str,
     seconds: dict[int, float],
 ) -> Measurement:
-    key = record_key(resolved.weights_sha256, probe, dtype, device)
+    key = record_key(identity.weights_sha256, probe, dtype, device)
     known = store.read(key)
     if known is not None:
         return known
@@ -139,6 +140,9 @@ def _measured(
         from massact.extract.hooks import measure
 
         began = time.perf_counter()
+        resolved = source.resolve(identity.step)
+        if resolved.weights_sha256 != identity.weights_sha256:
+            raise MeasureError(f"the weights of step {identity.step} changed while they were read", "run it again")
         bridge = source.load(resolved, dtype=dtype, device=device)
         measured = measure(bridge, torch.from_numpy(probe.tokens))
         store.write(key, measured)
