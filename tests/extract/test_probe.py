@@ -1,8 +1,10 @@
+import json
+
 import numpy as np
 import pytest
 
 from massact.errors import MeasureError
-from massact.extract.probe import chunk, encode
+from massact.extract.probe import chunk, encode, sampled_documents
 from massact.train import train_tokenizer
 
 
@@ -29,3 +31,15 @@ def test_encoding_adds_no_special_tokens(tmp_path):
     ids = encode(tmp_path / "tokenizer.json", "to be or not")
     assert 0 not in ids
     assert tokenizer.decode(ids.tolist()) == "to be or not"
+
+
+def test_documents_are_drawn_as_the_reference_code_draws_them(tmp_path):
+    texts = [f"document {number}\u2028of many" for number in range(30)]
+    paths = [tmp_path / "a.jsonl", tmp_path / "b.jsonl"]
+    for path, part in zip(paths, (texts[:11], texts[11:]), strict=True):
+        path.write_text("".join(json.dumps({"text": t}, ensure_ascii=False) + "\n" for t in part), encoding="utf-8")
+    np.random.seed(1)  # noqa: NPY002
+    order = np.random.choice(30, 7, replace=False)  # noqa: NPY002
+    assert sampled_documents(paths, documents=7, seed=1) == "\n\n".join(texts[number] for number in order)
+    with pytest.raises(MeasureError, match="30 documents"):
+        sampled_documents(paths, documents=31, seed=1)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import json
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -89,13 +91,39 @@ def redpajama_text(dataset: str, revision: str, *, documents: int, seed: int, en
 
     The order of documents follows the dataset's files; numpy's legacy generator draws them, as the reference does.
     """
-    import json
-
     from huggingface_hub import hf_hub_download
 
-    lines: list[str] = []
-    for name in REDPAJAMA_FILES:
-        path = hf_hub_download(dataset, name, repo_type="dataset", revision=revision, endpoint=endpoint)
-        lines.extend(Path(path).read_text(encoding="utf-8").splitlines())
-    chosen = np.random.RandomState(seed).choice(len(lines), documents, replace=False)
-    return "\n\n".join(json.loads(lines[index])["text"] for index in chosen)
+    paths = [
+        Path(hf_hub_download(dataset, name, repo_type="dataset", revision=revision, endpoint=endpoint))
+        for name in REDPAJAMA_FILES
+    ]
+    return sampled_documents(paths, documents=documents, seed=seed)
+
+
+def sampled_documents(paths: Sequence[Path], *, documents: int, seed: int) -> str:
+    """Random documents of JSON-lines files, in the order drawn, joined by blank lines; the files are read twice.
+
+    Raises
+    ------
+    MeasureError
+        When the files hold fewer documents.
+    """
+    counts = [sum(1 for _ in _lines(path)) for path in paths]
+    if sum(counts) < documents:
+        raise MeasureError(
+            f"{len(paths)} files hold {sum(counts)} documents", f"lower probe.documents from {documents}"
+        )
+    chosen = np.random.RandomState(seed).choice(sum(counts), documents, replace=False)
+    wanted, texts, first = set(chosen.tolist()), {}, 0
+    for path, count in zip(paths, counts, strict=True):
+        for number, line in enumerate(_lines(path), start=first):
+            if number in wanted:
+                texts[number] = json.loads(line)["text"]
+        first += count
+    return "\n\n".join(texts[number] for number in chosen.tolist())
+
+
+def _lines(path: Path) -> Iterator[bytes]:
+    """Lines ended by a line feed alone: JSON strings may hold other separators."""
+    with path.open("rb") as file:
+        yield from file

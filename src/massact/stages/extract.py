@@ -129,6 +129,8 @@ def failure(config: Config, result: SweepResult) -> tuple[str, str]:
 
 
 def _text(config: Config) -> tuple[str, str]:
+    from massact.checkpoints.hub_errors import http_errors
+
     probe = config.probe
     if probe.text == "redpajama" or (probe.text == "auto" and config.model.source == "hub"):
         try:
@@ -136,7 +138,7 @@ def _text(config: Config) -> tuple[str, str]:
                 probe.dataset, probe.dataset_revision, documents=probe.documents, seed=probe.document_seed
             )
             return REDPAJAMA, text
-        except (OSError, ValueError) as error:
+        except (*http_errors(), ValueError) as error:
             first = str(error).splitlines()[0] if str(error) else type(error).__name__
             if probe.text == "redpajama":
                 raise ConfigError(

@@ -34,11 +34,13 @@ def run(config: Config, output: Path) -> list[str]:
 def _fetch(size: str) -> Path:
     from huggingface_hub import snapshot_download
 
+    from massact.checkpoints.hub_errors import http_errors
+
     try:
         root = snapshot_download(
             DATASET, repo_type="dataset", revision=COMMIT, allow_patterns=[f"pythia_{size}/stats/*"]
         )
-    except OSError as error:
+    except http_errors() as error:
         raise CheckpointError(
             f"dataset {DATASET} cannot be reached ({str(error).splitlines()[0]})", "connect to the Hub and run it again"
         ) from None
