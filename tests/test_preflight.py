@@ -62,6 +62,13 @@ def test_a_sweep_is_checked_member_by_member():
         check("model=pythia-70m,pythia-3b", multirun=True)
 
 
+def test_globs_choices_and_ranges_are_sweeps_too():
+    assert len(check("model=glob(pocket-*)", multirun=True)) == len(list(CONF.glob("model/pocket-*.yaml")))
+    assert len(check("protocol.dtype=choice(float32,float16)", "probe.sequences=range(1,4)", multirun=True)) == 6
+    with pytest.raises(ConfigError, match="matches nothing"):
+        check("model=glob(llama-*)", multirun=True)
+
+
 @pytest.mark.parametrize("path", sorted(CONF.glob("experiment/*.yaml")), ids=lambda p: p.stem)
 def test_every_experiment_composes(path):
     assert check(f"experiment={path.stem}")

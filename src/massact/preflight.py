@@ -11,7 +11,7 @@ from typing import Any, get_args, get_type_hints
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import Glob, Override
 from hydra.errors import HydraException, OverrideParseException
 from hydra.types import RunMode
 from omegaconf import DictConfig
@@ -78,7 +78,7 @@ def _check_choice(override: Override, groups: dict[str, list[str]]) -> None:
     group = override.key_or_group
     if group not in groups or override.is_delete():
         return
-    for value in _values(override):
+    for value in _values(override, groups):
         if value not in groups[group]:
             raise ConfigError(
                 f"{group} = {value} is not known", f"nearest: {', '.join(nearest_names(value, groups[group], 5))}"
@@ -96,10 +96,14 @@ def _keys(node: Any, prefix: str = "") -> Iterator[str]:
                 yield from _keys(kind, f"{name}.")
 
 
-def _values(override: Override) -> list[str]:
+def _values(override: Override, groups: dict[str, list[str]]) -> list[str]:
+    """What an override stands for, one string a value; a glob over a group's choices is spelt out."""
+    value = override.value()
+    if isinstance(value, Glob):
+        return value.filter(groups.get(override.key_or_group, []))
     if override.is_sweep_override():
-        return [str(value) for value in override.sweep_string_iterator()]
-    return [str(override.value())]
+        return list(override.sweep_string_iterator())
+    return [str(value)]
 
 
 def _sweeps_itself(parsed: Sequence[Override], conf: Path) -> bool:
@@ -114,22 +118,30 @@ def _sweeps_itself(parsed: Sequence[Override], conf: Path) -> bool:
 def _compositions(parsed: Sequence[Override], groups: dict[str, list[str]]) -> Iterator[DictConfig]:
     """Compose each member of the sweep; `hydra.sweeper.params` of the chosen experiment included."""
     fixed = [o.input_line or "" for o in parsed if not o.is_sweep_override()]
-    swept = {o.get_key_element(): _lines(o) for o in parsed if o.is_sweep_override()}
+    swept = {o.get_key_element(): _lines(o, groups) for o in parsed if o.is_sweep_override()}
     whole = _compose([*fixed, *(lines[0] for lines in swept.values())])
     hydra = whole.hydra
     if hydra.mode == RunMode.MULTIRUN and hydra.sweeper.get("params"):
         named = {o.get_key_element() for o in parsed}
         for key, values in hydra.sweeper.params.items():
             if key not in named:
-                swept[str(key)] = _lines(_parse([f"{key}={values}"])[0])
+                swept[str(key)] = _lines(_parse([f"{key}={values}"])[0], groups)
     for choice in itertools.product(*swept.values()):
         yield _without_hydra(_compose([*fixed, *choice]))
 
 
-def _lines(override: Override) -> list[str]:
+def _lines(override: Override, groups: dict[str, list[str]]) -> list[str]:
+    """The single overrides a sweep stands for; an empty one is refused."""
     if not override.is_sweep_override():
         return [override.input_line or ""]
-    return [f"{override.get_key_element()}={value}" for value in override.sweep_string_iterator()]
+    values = _values(override, groups)
+    if not values:
+        raise ConfigError(f"{override.input_line} matches nothing", f"choices: {_choices(override, groups)}")
+    return [f"{override.get_key_element()}={value}" for value in values]
+
+
+def _choices(override: Override, groups: dict[str, list[str]]) -> str:
+    return ", ".join(groups.get(override.key_or_group, [])) or "none"
 
 
 def _compose(overrides: list[str]) -> DictConfig:
