@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
+from yaml import YAMLError
 
 from massact.errors import ConfigError, MissingInputError
 from massact.fit.table import DERIVED, FORM_PARAMETERS
@@ -33,7 +34,10 @@ def load_params(path: Path) -> Params:
     """
     if not path.is_file():
         raise MissingInputError(f"{path} is not there", "run from the project's folder")
-    content = OmegaConf.load(path)
+    try:
+        content = OmegaConf.load(path)
+    except YAMLError as error:
+        raise ConfigError(f"{path} is not YAML ({' '.join(str(error).split())})", "mend that line") from None
     if not isinstance(content, DictConfig):
         raise ConfigError(f"{path} is not a mapping", "write models: [...] and so on")
     names = {field.name for field in fields(Params)}

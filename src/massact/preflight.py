@@ -16,6 +16,7 @@ from hydra.errors import HydraException, OverrideParseException
 from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from massact.config import Config, register
 from massact.errors import ConfigError
@@ -147,6 +148,8 @@ def _choices(override: Override, groups: dict[str, list[str]]) -> str:
 def _compose(overrides: list[str]) -> DictConfig:
     try:
         return compose("config", overrides=overrides, return_hydra_config=True)
+    except YAMLError as error:
+        raise ConfigError(f"conf/ is not YAML ({' '.join(str(error).split())})", "mend that line") from None
     except (HydraException, OmegaConfBaseException) as error:
         cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error
         first = " ".join(str(cause).split("\n")[:1])

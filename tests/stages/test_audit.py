@@ -1,0 +1,40 @@
+import pandas as pd
+import pytest
+
+from massact.preflight import preflight
+from massact.stages import audit, published
+from massact.stages.audit import suspects_of
+from tests.models import tiny_model
+from tests.test_preflight import CONF
+
+
+def config(*overrides):
+    return preflight(overrides, CONF, multirun=False)[0]
+
+
+def test_a_folder_with_twins_is_told(tmp_path):
+    for step, seed in [(0, 0), (1, 0), (2, 1), (4, 1)]:
+        tiny_model(seed=seed).save_pretrained(tmp_path / f"step{step}")
+    lines = audit.run(config("stage=audit", f"model.folder={tmp_path}"), tmp_path / "job")
+    assert any("step 4: has the weights of step 2" in line for line in lines)
+    table = pd.read_csv(tmp_path / "job" / "audit.csv")
+    assert table["step"].tolist() == [0, 1, 2, 4]
+
+
+def test_twins_are_told_from_a_tables_metadata():
+    weights = {"0": "a", "1": "a", "16": "b", "512": "b"}
+    entry = {"model": "m", "checkpoints": {step: {"weights_sha256": sha} for step, sha in weights.items()}}
+    assert suspects_of([entry]) == ["m step 512 has the weights of step 16"]
+
+
+@pytest.mark.parametrize("overrides", [["model=pocket-a"], ["model=pythia-70m", "model.deduped=true"]])
+def test_only_the_papers_models_are_in_the_published_dataset(tmp_path, overrides):
+    with pytest.raises(Exception, match="not in the published dataset"):
+        published.run(config("stage=published", *overrides), tmp_path)
+
+
+def test_without_the_hub_the_published_dataset_is_a_checkpoint_error(tmp_path):
+    from massact.errors import CheckpointError
+
+    with pytest.raises(CheckpointError, match="cannot be reached"):
+        published.run(config("stage=published", "model=pythia-1b"), tmp_path)
