@@ -34,6 +34,7 @@ def check(*overrides: str, multirun: bool = False):
         (["model=pythia-31m", "model.deduped=true"], "31m"),
         (["model=pythia-1b", "model.seed=2"], "410m"),
         (["model=pythia-70m", "model.seed=10"], "9"),
+        (["model=pocket-a", "model.seed=-1"], "standard release"),
         (["model=pocket-a", "model.deduped=true"], "deduplicated"),
         (["fit=eq10"], "eq9"),
         (["protocol.dtype=float8"], "float16"),

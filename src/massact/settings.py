@@ -52,6 +52,8 @@ def settings(composed: DictConfig) -> Config:
     architecture = architecture_of(config.model)
     _probe(config, architecture)
     steps_of(config)
+    if config.model.seed < 0:
+        raise ConfigError(f"model.seed = {config.model.seed}", "give 0 (the standard release) or a positive seed")
     repository_of(config.model)
     if config.stage == "train":
         recipe_of(config.model)

@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 
-from massact.errors import MeasureError
+from massact.errors import ConfigError
 from massact.extract.probe import chunk, encode, sampled_documents
 from massact.train import train_tokenizer
 
@@ -21,7 +21,7 @@ def test_chunks_are_consecutive_and_begin_with_the_first_token():
 
 
 def test_a_text_too_short_says_how_much_it_holds():
-    with pytest.raises(MeasureError, match=r"probe\.sequences to 2"):
+    with pytest.raises(ConfigError, match=r"probe\.sequences to 2"):
         chunk(np.arange(20), sequences=3, length=8, first_token=None, text="t")
 
 
@@ -41,5 +41,5 @@ def test_documents_are_drawn_as_the_reference_code_draws_them(tmp_path):
     np.random.seed(1)  # noqa: NPY002
     order = np.random.choice(30, 7, replace=False)  # noqa: NPY002
     assert sampled_documents(paths, documents=7, seed=1) == "\n\n".join(texts[number] for number in order)
-    with pytest.raises(MeasureError, match="30 documents"):
+    with pytest.raises(ConfigError, match="30 documents"):
         sampled_documents(paths, documents=31, seed=1)

@@ -10,12 +10,12 @@ import torch
 from transformers import GPTNeoXForCausalLM
 
 from massact.checkpoints import FolderSource
-from massact.errors import MeasureError
+from massact.errors import ConfigError, MeasureError
 from massact.extract import measure
 from massact.extract.probe import Probe
 from massact.extract.records import records_frame
 from massact.extract.store import RecordStore
-from massact.extract.sweep import measure_checkpoints, provenance, record_key
+from massact.extract.sweep import device_named, measure_checkpoints, provenance, record_key
 from massact.trajectories import RECORDS
 from tests.models import tiny_model
 
@@ -106,6 +106,13 @@ def test_the_key_changes_with_weights_tokens_format_and_device(family):
     other = Probe(PROBE.tokens[:, ::-1].copy(), "random", -1)
     assert len({base, record_key("b", PROBE, "float32", "cpu"), record_key("a", other, "float32", "cpu"),
                 record_key("a", PROBE, "float16", "cpu"), record_key("a", PROBE, "float32", "cuda")}) == 5  # fmt: skip
+
+
+def test_a_gpu_that_is_not_there_is_a_wrong_value():
+    assert device_named("cpu") == "cpu"
+    if device_named("auto") == "cpu":
+        with pytest.raises(ConfigError, match=r"protocol\.device=auto"):
+            device_named("cuda")
 
 
 def test_an_unreadable_probe_is_not_a_crash(family, tmp_path):

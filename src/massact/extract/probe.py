@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Int
 from numpy import ndarray
 
-from massact.errors import MeasureError, MissingInputError
+from massact.errors import ConfigError, MissingInputError
 
 CORPUS = "shakespeare"
 REDPAJAMA = "redpajama"
@@ -71,12 +71,12 @@ def chunk(ids: Int[ndarray, " token"], *, sequences: int, length: int, first_tok
 
     Raises
     ------
-    MeasureError
+    ConfigError
         When the text is too short.
     """
     body = length if first_token is None else length - 1
     if len(ids) < sequences * body:
-        raise MeasureError(
+        raise ConfigError(
             f"the text gives {len(ids)} tokens, {sequences} sequences of {length} need {sequences * body}",
             f"lower probe.sequences to {len(ids) // body} or probe.length",
         )
@@ -105,14 +105,12 @@ def sampled_documents(paths: Sequence[Path], *, documents: int, seed: int) -> st
 
     Raises
     ------
-    MeasureError
+    ConfigError
         When the files hold fewer documents.
     """
     counts = [sum(1 for _ in _lines(path)) for path in paths]
     if sum(counts) < documents:
-        raise MeasureError(
-            f"{len(paths)} files hold {sum(counts)} documents", f"lower probe.documents from {documents}"
-        )
+        raise ConfigError(f"{len(paths)} files hold {sum(counts)} documents", f"lower probe.documents from {documents}")
     chosen = np.random.RandomState(seed).choice(sum(counts), documents, replace=False)
     wanted, texts, first = set(chosen.tolist()), {}, 0
     for path, count in zip(paths, counts, strict=True):

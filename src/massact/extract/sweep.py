@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
-from massact.errors import CheckpointError, MeasureError
+from massact.errors import CheckpointError, ConfigError, MeasureError
 from massact.extract.probe import Probe
 from massact.extract.protocol import PROTOCOL_VERSION, TOP_K, Measurement
 from massact.extract.store import RecordStore
@@ -151,11 +151,20 @@ def _measured(
 
 
 def device_named(wanted: str) -> str:
-    """`auto` becomes cuda where there is a GPU, told without importing torch where possible."""
-    if wanted != "auto":
-        return wanted
-    if not Path("/proc/driver/nvidia").exists() and not Path("/dev/nvidia0").exists():
-        return "cpu"
-    import torch
+    """`auto` becomes cuda where there is a GPU, told without importing torch where possible.
 
-    return "cuda" if torch.cuda.is_available() else "cpu"
+    Raises
+    ------
+    ConfigError
+        `cuda` where torch sees no GPU.
+    """
+    if wanted == "cpu":
+        return wanted
+    here = False
+    if Path("/proc/driver/nvidia").exists() or Path("/dev/nvidia0").exists():
+        import torch
+
+        here = torch.cuda.is_available()
+    if wanted == "cuda" and not here:
+        raise ConfigError("protocol.device = cuda, but torch sees no GPU here", "take protocol.device=auto or cpu")
+    return "cuda" if here else "cpu"

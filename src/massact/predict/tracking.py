@@ -138,7 +138,8 @@ def _client(tracking_uri: str) -> MlflowClient:
         return MlflowClient(tracking_uri)
     except MlflowException as error:
         raise ConfigError(
-            f"tracking.uri = {tracking_uri} ({error.message})", "e.g. sqlite:///mlflow.db, or tracking=none"
+            f"tracking.uri = {tracking_uri} ({error.message.strip().split('. ')[0]})",
+            "e.g. sqlite:///mlflow.db, or tracking=none",
         ) from None
 
 

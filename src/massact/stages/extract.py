@@ -98,7 +98,8 @@ def source_of(config: Config) -> CheckpointSource:
         if not folder.is_dir():
             raise CheckpointError(
                 f"{folder} is not there",
-                f"bring it with: dvc pull -R data; or make it: python run.py stage=train model={config.model.name}",
+                f"bring it with: dvc pull -R data; or make it: python run.py stage=train model={config.model.name} "
+                f"model.seed={config.model.seed}",
             )
         return FolderSource(folder)
     return HubSource(repository, steps=available_steps(config.model))
