@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -120,12 +121,13 @@ def probe_of(config: Config, resolved: Resolved) -> Probe:
 
 def failure(config: Config, result: SweepResult) -> tuple[str, str]:
     """What happened and the remedy, in one line for all failed steps."""
-    reasons = list(dict.fromkeys(result.failed.values()))
+    kinds = {re.sub(r"step ?\d+", "step", reason): reason for reason in reversed(result.failed.values())}
+    reasons = list(reversed(kinds.values()))
     what, _, remedy = reasons[0].partition("; ")
     remedy = remedy or "run it again: finished ones are kept"
     if not result.measured and len(reasons) == 1:
         return what, remedy
-    more = f" (and {len(reasons) - 1} other reasons)" if len(reasons) > 1 else ""
+    more = f" (and for {len(reasons) - 1} other reasons)" if len(reasons) > 1 else ""
     return f"{len(result.failed)} of {len(steps_of(config))} checkpoints not measured: {what}{more}", remedy
 
 
