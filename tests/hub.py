@@ -184,9 +184,12 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(200, b"a hub")
 
     def _api(self, parts: list[str]) -> None:
-        repository, kind, revision = "/".join(parts[:2]), *(parts[2:4] or ["revision", "main"])
+        repository, kind, revision = "/".join(parts[:2]), *((parts[2:4] or ["revision", "main"]) + [""])[:2]
         if repository not in self.served.revisions:
             self._missing("RepoNotFound")
+            return
+        if kind == "refs":
+            self._refs(repository)
             return
         found = self.served.find(repository, revision)
         if found is None:
@@ -201,6 +204,13 @@ class _Handler(BaseHTTPRequestHandler):
             content = {"_id": "0", "id": repository, "modelId": repository, "sha": commit}
             content |= {"siblings": siblings, "private": False, "gated": False, "tags": [], "downloads": 0, "likes": 0}
         self._send(200, json.dumps(content).encode(), {"Content-Type": "application/json"})
+
+    def _refs(self, repository: str) -> None:
+        names = self.served.revisions[repository]
+        branches = [
+            {"name": name, "ref": f"refs/heads/{name}", "targetCommit": commit_of(repository, name)} for name in names
+        ]
+        self._send(200, json.dumps({"branches": branches, "tags": [], "converts": []}).encode())
 
     def _file(self, repository: str, revision: str, name: str) -> None:
         found = self.served.find(repository, revision)

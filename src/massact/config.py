@@ -76,11 +76,15 @@ class ModelConfig:
 
 @dataclass
 class CheckpointsConfig:
-    """Which steps: `rule` is all, spaced, log or list; `count` for spaced and log, `steps` for list."""
+    """Which steps: `rule` is all, spaced, log or list; `count` for spaced and log, `steps` for list.
+
+    `suspects`: whether to measure checkpoints whose weights are not their own.
+    """
 
     rule: str = MISSING
     count: int | None = MISSING
     steps: list[int] | None = MISSING
+    suspects: bool = MISSING
 
 
 @dataclass
@@ -108,10 +112,22 @@ class ProtocolConfig:
 
 
 @dataclass
+class SweepConfig:
+    """How checkpoints are fetched and worked through (`massact.extract.sweep.SweepOptions`); changes no number."""
+
+    prefetch: int = MISSING
+    disk_gb: float | None = MISSING
+    keep_downloads: bool = MISSING
+    sequences_at_once: int | None = MISSING
+    bandwidth_mb_s: float = MISSING
+
+
+@dataclass
 class FitConfig:
-    """Which form is fitted to every series."""
+    """Which form is fitted to every series, and whether suspect checkpoints count."""
 
     form: str = MISSING
+    suspects: bool = MISSING
 
 
 @dataclass
@@ -164,6 +180,7 @@ class Config:
     checkpoints: CheckpointsConfig = field(default_factory=CheckpointsConfig)
     probe: ProbeConfig = field(default_factory=ProbeConfig)
     protocol: ProtocolConfig = field(default_factory=ProtocolConfig)
+    sweep: SweepConfig = field(default_factory=SweepConfig)
     fit: FitConfig = field(default_factory=FitConfig)
     predictor: PredictorConfig = field(default_factory=PredictorConfig)
     tracking: TrackingConfig = field(default_factory=TrackingConfig)

@@ -53,6 +53,20 @@ class MeasureError(MassactError):
     exit_code = 3
 
 
+class NotFiniteError(MeasureError):
+    """NaN or infinite hidden states: they have no median and are never averaged over."""
+
+
+class OutOfMemoryError(MeasureError):
+    """Not even one sequence fits into memory."""
+
+
+class StorageError(MassactError):
+    """A disk that cannot take what must be written."""
+
+    exit_code = 3
+
+
 class FitError(MassactError):
     """A series that cannot be fitted."""
 

@@ -51,6 +51,7 @@ def settings(composed: DictConfig) -> Config:
         _choice("predictor.regressors", regressor, REGRESSORS)
     architecture = architecture_of(config.model)
     _probe(config, architecture)
+    _sweep(config)
     steps_of(config)
     if config.model.seed < 0:
         raise ConfigError(f"model.seed = {config.model.seed}", "give 0 (the standard release) or a positive seed")
@@ -154,3 +155,15 @@ def _probe(config: Config, architecture: Architecture) -> None:
         )
     if config.probe.sequences < 1:
         raise ConfigError(f"probe.sequences = {config.probe.sequences}", "give at least 1; the paper has 10")
+
+
+def _sweep(config: Config) -> None:
+    sweep = config.sweep
+    if sweep.prefetch < 0:
+        raise ConfigError(f"sweep.prefetch = {sweep.prefetch}", "give 0 (none) or more")
+    if sweep.sequences_at_once is not None and sweep.sequences_at_once < 1:
+        raise ConfigError(f"sweep.sequences_at_once = {sweep.sequences_at_once}", "give at least 1, or null")
+    for name in ("disk_gb", "bandwidth_mb_s"):
+        value = getattr(sweep, name)
+        if value is not None and value <= 0:
+            raise ConfigError(f"sweep.{name} = {value}", "give a positive number")

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from massact.disk import refused
 from massact.errors import MissingInputError, TableError
 
 if TYPE_CHECKING:  # schemas are read by commands that must answer at once; pandas and pyarrow take a second
@@ -75,17 +76,26 @@ def write_table(frame: pd.DataFrame, path: Path, schema: Schema, metadata: Mappi
     """Write a validated Parquet file whole or not at all; the same content gives the same bytes.
 
     `metadata` (JSON-serialisable) goes into the file's own metadata and is read back by `read_metadata`.
+
+    Raises
+    ------
+    TableError
+        As `Schema.validate`.
+    StorageError
+        When the disk refuses.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     table = pa.Table.from_pandas(schema.validate(frame, str(path)), schema=schema.arrow(), preserve_index=False)
     table = table.replace_schema_metadata({METADATA_KEY: json.dumps(dict(metadata or {}), sort_keys=True)})
-    path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         pq.write_table(table, partial, compression="zstd", version="2.6")
         partial.replace(path)
+    except OSError as error:
+        raise refused(error, path.parent, table.nbytes, "write elsewhere (paths.*)") from None
     finally:
         partial.unlink(missing_ok=True)
 

@@ -227,7 +227,12 @@ def test_a_full_disk_is_not_called_a_network_error(weights, tmp_path, monkeypatc
         here = source(hub, tmp_path)
         monkeypatch.setattr("huggingface_hub.snapshot_download", full)
         error = refused(here.resolve, 2)
-    assert error.status is CheckpointStatus.LOAD_FAILED
+    assert error.status is CheckpointStatus.DISK_FULL
+    assert error.fatal
+    size = (weights["step2"] / "model.safetensors").stat().st_size
+    assert f"{size} bytes needed" in error.what
+    assert str(tmp_path) in error.what
+    assert "free" in error.what
     assert "HF_HOME" in error.remedy
 
 

@@ -1,23 +1,59 @@
 import numpy as np
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from massact.extract.reduce import reduce_layer
+from massact.errors import MeasureError
+from massact.extract.reduce import reduce_block, select_by_bits
 
+# Few distinct values, so that ties are common.
 values = hnp.arrays(
     np.float32,
-    st.tuples(st.integers(1, 6), st.integers(3, 9)),
-    elements=st.sampled_from([-3.0, -1.0, 0.0, 0.5, 1.0, 2.0, 3.0]),
+    st.tuples(st.integers(1, 3), st.integers(1, 6), st.integers(3, 9)),
+    elements=st.sampled_from([-3.0, -1.0, -0.0, 0.0, 0.5, 1.0, 2.0, 3.0]),
+)
+magnitudes = hnp.arrays(
+    np.float32,
+    st.tuples(st.integers(1, 3), st.integers(1, 40)),
+    elements=st.floats(0, float(np.float32(3.4e38)), width=32),
 )
 
 
 @given(values)
-def test_matches_a_stable_sort_ties_to_the_lowest_index(hidden):
-    flat = np.abs(hidden).ravel()
-    order = np.argsort(-flat, kind="stable")[:3]
-    reduced = reduce_layer(torch.from_numpy(hidden), 3, layer=0)
-    assert reduced.top.tolist() == flat[order].tolist()
-    assert (reduced.token * hidden.shape[1] + reduced.dimension).tolist() == order.tolist()
-    assert reduced.median == np.sort(flat)[(flat.size - 1) // 2]
+def test_matches_a_stable_sort_ties_to_the_lowest_place(hidden):
+    reduced = reduce_block(torch.from_numpy(hidden), 3)
+    for sequence, flat in enumerate(np.abs(hidden).reshape(len(hidden), -1)):
+        order = np.argsort(-flat, kind="stable")[:3]
+        assert reduced.top[sequence].tolist() == flat[order].tolist()
+        assert reduced.place[sequence].tolist() == order.tolist()
+        assert reduced.median[sequence].item() == torch.from_numpy(flat).median().item()
+
+
+@given(magnitudes, st.data())
+def test_selection_by_bits_is_that_of_a_sort(rows, data):
+    """The way taken on a GPU, which works on the host as well."""
+    rank = data.draw(st.integers(0, rows.shape[1] - 1))
+    assert select_by_bits(torch.from_numpy(rows), rank).tolist() == np.sort(rows, axis=1)[:, rank].tolist()
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_short_formats_are_compared_exactly(dtype):
+    hidden = torch.randn(2, 7, 16, generator=torch.Generator().manual_seed(0)).to(dtype)
+    reduced = reduce_block(hidden, 3)
+    flat = hidden.abs().reshape(2, -1)
+    assert torch.equal(reduced.top, flat.topk(3).values.float())
+    assert torch.equal(reduced.median, flat.median(dim=1).values.float())
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
+def test_what_is_not_finite_comes_first(bad):
+    hidden = torch.ones(1, 4, 4)
+    hidden[0, 2, 1] = bad
+    assert not torch.isfinite(reduce_block(hidden, 3).top[0, 0])
+
+
+def test_more_than_there_is_cannot_be_kept():
+    with pytest.raises(MeasureError, match="top_k = 5"):
+        reduce_block(torch.ones(1, 2, 2), 5)

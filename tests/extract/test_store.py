@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from massact.errors import MeasureError
+from massact.errors import StorageError
 from massact.extract import Measurement
 from massact.extract.store import RecordStore
 
@@ -24,7 +24,7 @@ def test_what_is_written_is_read(tmp_path):
     assert store.read("ab" * 32) is None
     store.write("ab" * 32, measurement(5.0))
     back = store.read("ab" * 32)
-    assert back is not None
+    assert isinstance(back, Measurement)
     assert all(np.array_equal(back.arrays()[name], array) for name, array in measurement(5.0).arrays().items())
 
 
@@ -51,7 +51,7 @@ def test_key_depends_on_content_not_order(parts):
 def test_a_folder_that_cannot_be_written_is_named(tmp_path):
     blocker = tmp_path / "file"
     blocker.write_text("")
-    with pytest.raises(MeasureError, match=r"cannot be written"):
+    with pytest.raises(StorageError, match=r"cannot be written"):
         RecordStore(blocker).write("ef" * 32, measurement())
 
 

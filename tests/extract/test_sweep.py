@@ -13,9 +13,10 @@ from massact.checkpoints import FolderSource
 from massact.errors import ConfigError, MeasureError
 from massact.extract import measure
 from massact.extract.probe import Probe
+from massact.extract.provenance import device_named, provenance, record_key
 from massact.extract.records import records_frame
 from massact.extract.store import RecordStore
-from massact.extract.sweep import device_named, measure_checkpoints, provenance, record_key
+from massact.extract.sweep import SweepOptions, measure_checkpoints
 from massact.trajectories import RECORDS
 from tests.models import tiny_model
 
@@ -35,12 +36,12 @@ def sweep(family, store, steps=STEPS):
     return measure_checkpoints(
         FolderSource(family),
         steps,
-        lambda resolved: PROBE,
+        lambda folder: PROBE,
         RecordStore(store),
         dtype="float32",
         device="cpu",
         label="tiny",
-        progress=False,
+        options=SweepOptions(progress=False),
     )
 
 
@@ -73,7 +74,7 @@ def test_a_damaged_record_is_measured_again(family, tmp_path):
 def test_a_missing_step_is_a_failure_of_its_own(family, tmp_path):
     result, _ = sweep(family, tmp_path, [0, 7, 2])
     assert sorted(result.measured) == [0, 2]
-    assert "step7 is not there" in result.failed[7]
+    assert "step7 is not there" in result.failed[7].what
 
 
 def test_overflowing_weights_are_a_failure_that_names_the_layer(family, tmp_path):
@@ -82,8 +83,13 @@ def test_overflowing_weights_are_a_failure_that_names_the_layer(family, tmp_path
         model.gpt_neox.layers[1].mlp.dense_4h_to_h.bias[0] = float("nan")
     model.save_pretrained(tmp_path / "bad" / "step0")
     result, _ = sweep(tmp_path / "bad", tmp_path / "store", [0])
-    assert "layer 1" in result.failed[0]
-    assert not list((tmp_path / "store").rglob("*.record"))
+    assert "layer 1" in result.failed[0].what
+    assert result.failed[0].status == "not_finite"
+    # The record says so: a second sweep knows without loading anything.
+    (tmp_path / "bad" / "step0" / "config.json").write_text("{}")
+    again, _ = sweep(tmp_path / "bad", tmp_path / "store", [0])
+    assert again.failed == result.failed
+    assert not again.measured
 
 
 def test_records_and_provenance_say_what_was_measured(family, tmp_path):
@@ -116,7 +122,7 @@ def test_a_gpu_that_is_not_there_is_a_wrong_value():
 
 
 def test_an_unreadable_probe_is_not_a_crash(family, tmp_path):
-    def broken(resolved):
+    def broken(folder):
         raise MeasureError("the text is too short")
 
     result, probe = measure_checkpoints(
@@ -127,7 +133,7 @@ def test_an_unreadable_probe_is_not_a_crash(family, tmp_path):
         dtype="float32",
         device="cpu",
         label="t",
-        progress=False,
+        options=SweepOptions(progress=False),
     )
     assert probe is None
-    assert result.failed == {0: "the text is too short"}
+    assert str(result.failed[0]) == "the text is too short"

@@ -21,10 +21,18 @@ def test_a_folder_with_twins_is_told(tmp_path):
     assert table["step"].tolist() == [0, 1, 2, 4]
 
 
-def test_twins_are_told_from_a_tables_metadata():
-    weights = {"0": "a", "1": "a", "16": "b", "512": "b"}
-    entry = {"model": "m", "checkpoints": {step: {"weights_sha256": sha} for step, sha in weights.items()}}
-    assert suspects_of([entry]) == ["m step 512 has the weights of step 16"]
+def test_suspects_and_failures_are_read_from_a_tables_metadata():
+    entry = {
+        "model": "m",
+        "checkpoints": {"0": {}, "512": {}},
+        "suspects": {"512": "has the weights of step 16", "1000": "shares a with step 143000"},
+        "failed": {"64": "m has no revision step64; leave it out"},
+    }
+    assert suspects_of([entry]) == [
+        "m step 64: m has no revision step64; leave it out (not measured)",
+        "m step 512: has the weights of step 16",
+        "m step 1000: shares a with step 143000 (not measured)",
+    ]
 
 
 @pytest.mark.parametrize("overrides", [["model=pocket-a"], ["model=pythia-70m", "model.deduped=true"]])

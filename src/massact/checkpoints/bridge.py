@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pickle
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from massact.checkpoints.files import read_config
+from massact.checkpoints.native import keep_native
 from massact.checkpoints.source import CheckpointStatus, SourceError
 from massact.errors import ConfigError
 
@@ -24,8 +24,8 @@ _CHECKED = ((("num_hidden_layers", "n_layer"), "n_layers"), (("hidden_size", "n_
 def load_bridge(folder: Path, dtype: str = "float32", device: str = "cpu") -> TransformerBridge:
     """Load weights with their own class, then wrap them; nothing is folded, centred or fetched.
 
-    GPT-NeoX keeps its own sdpa attention, so its hook points do not reach inside attention; other architectures
-    get TransformerLens's adapter. The bridge's tokenizer is the folder's, or an empty one where it has none.
+    The model keeps its own sdpa attention (`native.keep_native`), so hook points do not reach inside attention. The
+    bridge's tokenizer is the folder's, or an empty one where it has none.
 
     Parameters
     ----------
@@ -42,12 +42,12 @@ def load_bridge(folder: Path, dtype: str = "float32", device: str = "cpu") -> Tr
     ConfigError
         An unknown dtype.
     """
-    import torch
+    return wrap_loaded(load_model(folder, dtype), folder, dtype, device)
 
-    if dtype not in DTYPES:
-        raise ConfigError(f"dtype {dtype} is not known", f"choose one of {', '.join(DTYPES)}")
+
+def wrap_loaded(model: Any, folder: Path, dtype: str, device: str) -> TransformerBridge:
+    """Wrap a model loaded from a folder, with the folder's tokenizer, and hold it to the folder's config.json."""
     config = read_config(folder)
-    model = _load(folder, getattr(torch, dtype))
     tokenizer = load_tokenizer(folder) if (folder / "tokenizer.json").is_file() else None
     bridge = wrap_model(model, str(folder), dtype=dtype, device=device, tokenizer=tokenizer)
     for names, mine in _CHECKED:
@@ -65,7 +65,7 @@ def wrap_model(
     import torch
     from transformer_lens.model_bridge import TransformerBridge
 
-    _register_native_attention()
+    keep_native(type(model).__name__)
     return TransformerBridge.boot_transformers(
         name,
         hf_model=model.to(device),
@@ -96,16 +96,20 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
         ) from None
 
 
-def _load(folder: Path, dtype: Any) -> nn.Module:
-    """The model with every one of its tensors read from the folder."""
+def load_model(folder: Path, dtype: str) -> nn.Module:
+    """The model by its own class, every one of its tensors read from the folder; errors as in `load_bridge`."""
+    import torch
     from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM
     from transformers.utils import logging as hf_logging
 
+    if dtype not in DTYPES:
+        raise ConfigError(f"dtype {dtype} is not known", f"choose one of {', '.join(DTYPES)}")
+    read_config(folder)
     hf_logging.disable_progress_bar()
     try:
         loaded: Any = AutoModelForCausalLM.from_pretrained(
-            folder, dtype=dtype, local_files_only=True, output_loading_info=True
+            folder, dtype=getattr(torch, dtype), local_files_only=True, output_loading_info=True
         )
     except (SafetensorError, pickle.UnpicklingError, EOFError) as error:
         raise SourceError(CheckpointStatus.CORRUPT, f"weights in {folder} cannot be read ({_first(error)})") from None
@@ -131,30 +135,3 @@ def _stand_in_tokenizer() -> PreTrainedTokenizerFast:
     from transformers import PreTrainedTokenizerFast
 
     return PreTrainedTokenizerFast(tokenizer_object=Tokenizer(models.BPE()))
-
-
-@cache
-def _register_native_attention() -> None:
-    """Keep GPT-NeoX's own sdpa attention: TransformerLens's adapter rebuilds it eagerly to offer pattern hooks.
-
-    That costs a factor of three and moves the residual stream by 1e-6; massact reads no patterns.
-    """
-    from transformer_lens.factories.architecture_adapter_factory import ArchitectureAdapterFactory
-    from transformer_lens.model_bridge.generalized_components import AttentionBridge, LinearBridge
-    from transformer_lens.model_bridge.supported_architectures.neox import NeoxArchitectureAdapter
-
-    class NativeNeox(NeoxArchitectureAdapter):
-        def __init__(self, cfg: Any) -> None:
-            super().__init__(cfg)
-            self.cfg.attn_implementation = "sdpa"
-            mapping: Any = self.component_mapping
-            mapping["blocks"].submodules["attn"] = AttentionBridge(
-                name="attention",
-                config=self.cfg,
-                submodules={"o": LinearBridge(name="dense")},
-                maintain_native_attention=True,
-                requires_attention_mask=True,
-                fused_qkv=True,  # so that no hook point is promised for q, k and v
-            )
-
-    ArchitectureAdapterFactory.register_adapter("GPTNeoXForCausalLM", NativeNeox)

@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from pathlib import Path
 
 from massact.checkpoints.source import CheckpointStatus, SourceError
@@ -76,7 +77,14 @@ def read_config(folder: Path) -> dict[str, object]:
 
 
 def file_sha256(path: Path) -> str:
-    """Hash of a file's content, read a mebibyte at a time."""
+    """Hash of a file's content; a file unchanged since this process last hashed it is not read again."""
+    stat = path.stat()
+    return _content_sha256(path.resolve(), stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
+
+
+@lru_cache(maxsize=4096)
+def _content_sha256(path: Path, *state: int) -> str:
+    """Hash of a file in this state, read a mebibyte at a time."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(_BLOCK):

@@ -38,7 +38,8 @@ class FolderSource:
     def identify(self, step: int) -> Identity:
         """Hash the weights of one step."""
         resolved, hashes = self._hashed(step)
-        return Identity(step, resolved.revision_asked, LOCAL, resolved.weights_sha256, hashes)
+        size = sum((resolved.folder / name).stat().st_size for name in hashes)
+        return Identity(step, resolved.revision_asked, LOCAL, resolved.weights_sha256, hashes, size)
 
     def resolve(self, step: int) -> Resolved:
         """Find and hash the weights of one step.
@@ -49,6 +50,10 @@ class FolderSource:
             `revision_missing`: no such folder; `weights_missing`: no config.json or no whole set of weights in it.
         """
         return self._hashed(step)[0]
+
+    def small_files(self, step: int) -> Path:
+        """The folder of a step."""
+        return self._folder(step)
 
     def load(self, resolved: Resolved, dtype: str = "float32", device: str = "cpu") -> TransformerBridge:
         """The model as a bridge."""

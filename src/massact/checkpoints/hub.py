@@ -5,38 +5,33 @@ from __future__ import annotations
 import logging
 import os
 import re
-import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from massact.checkpoints.files import (
-    SMALL_FILES,
-    choose_weights,
-    combined_sha256,
-    companions,
-    file_sha256,
-    folder_weights,
-    read_config,
-)
-from massact.checkpoints.hub_errors import ask, http_errors, translated
+from massact.checkpoints.files import SMALL_FILES, choose_weights, combined_sha256, file_sha256, folder_weights
+from massact.checkpoints.hub_cache import cache_root, cached_folder, evict
+from massact.checkpoints.hub_errors import ask
+from massact.checkpoints.hub_fetch import TIMEOUT_S, Repository, corrupt, fetch, fetch_verified
+from massact.checkpoints.ledger import Ledger, Listed
 from massact.checkpoints.reach import reachable
 from massact.checkpoints.source import CheckpointStatus, Identity, Resolved, SourceError
 
 if TYPE_CHECKING:
-    from huggingface_hub.hf_api import ModelInfo
     from transformer_lens.model_bridge import TransformerBridge
     from transformers import PreTrainedTokenizerFast
 
 log = logging.getLogger("massact")
 PUBLIC_ENDPOINT = "https://huggingface.co"
-TIMEOUT_S = 10.0
+FINAL_REVISION = "main"
 _TRUE = ("1", "true", "yes", "on")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+_REQUESTS_AT_ONCE = 8
 
 
 class HubSource:
-    """Revisions `step{N}` of one repository.
+    """Revisions of one repository, by default `step{N}`.
 
     Parameters
     ----------
@@ -44,12 +39,16 @@ class HubSource:
         e.g. EleutherAI/pythia-70m.
     steps
         The steps whose revisions it should have.
+    revisions
+        Step -> revision, for repositories that name them in another way.
     offline
         Use the local cache alone; None reads HF_HUB_OFFLINE.
     endpoint
         The server; None reads HF_ENDPOINT, else the public Hub.
     cache
         The cache folder; None is huggingface_hub's own (HF_HOME).
+    ledger
+        A file that remembers what commits hold, so that each is asked for once; None remembers nothing.
 
     A server that does not answer does not matter where the cache holds what is asked for.
     """
@@ -59,38 +58,71 @@ class HubSource:
         repo_id: str,
         *,
         steps: Sequence[int],
+        revisions: Mapping[int, str] | None = None,
         offline: bool | None = None,
         endpoint: str | None = None,
         cache: Path | None = None,
+        ledger: Path | None = None,
     ) -> None:
         self.repo_id = repo_id
         self.endpoint = (endpoint or os.environ.get("HF_ENDPOINT") or PUBLIC_ENDPOINT).rstrip("/")
         self.offline = os.environ.get("HF_HUB_OFFLINE", "").lower() in _TRUE if offline is None else offline
         self.cache = cache
+        self._repository = Repository(repo_id, self.endpoint, cache)
         self._steps = sorted(steps)
+        self._names = dict(revisions or {})
+        self._ledger = Ledger(ledger)
+        self._commits: dict[str, str] = {}
+        self._fetched: set[int] = set()
 
     def steps(self) -> list[int]:
         """Steps it should have, ascending."""
         return list(self._steps)
+
+    def revision(self, step: int) -> str:
+        """Name of a step's revision."""
+        return self._names.get(step, f"step{step}")
 
     def identify(self, step: int) -> Identity:
         """Commit and hashes of a step's weights as the Hub states them; from the cache where it cannot be asked.
 
         Weight files without a stated hash (not stored by LFS) are downloaded and hashed.
         """
-        revision = f"step{step}"
         if not self.offline:
             try:
-                info = self._info(revision)
-                stated = self._stated(info, revision)
-                if all(stated.values()):
-                    hashes = {name: sha or "" for name, sha in stated.items()}
-                    return Identity(step, revision, info.sha or "", combined_sha256(hashes), hashes)
+                identity = self._stated_identity(step, self.revision(step))
+                if identity is not None:
+                    return identity
             except SourceError as error:
-                self._raise_unless_cached(error, revision)
+                self._raise_unless_cached(error, self.revision(step))
         resolved = self.resolve(step)
         hashes = {name: file_sha256(resolved.folder / name) for name in resolved.files}
-        return Identity(step, revision, resolved.revision_loaded, resolved.weights_sha256, hashes)
+        size = sum((resolved.folder / name).stat().st_size for name in hashes)
+        return Identity(step, resolved.revision_asked, resolved.revision_loaded, resolved.weights_sha256, hashes, size)
+
+    def identify_many(self, steps: Sequence[int]) -> dict[int, Identity | SourceError]:
+        """Identities of steps, or why there are none, several at once; commits known to the ledger cost nothing."""
+
+        def identity(step: int) -> Identity | SourceError:
+            try:
+                return self.identify(step)
+            except SourceError as error:
+                return error
+
+        self._commits = {} if self.offline else self._branches()
+        with ThreadPoolExecutor(_REQUESTS_AT_ONCE) as pool:
+            found = dict(zip(steps, pool.map(identity, steps), strict=True))
+        self._ledger.save()
+        return found
+
+    def final(self) -> Identity | None:
+        """What the repository's main branch holds, where the Hub can be asked and states it."""
+        if self.offline:
+            return None
+        try:
+            return self._stated_identity(-1, FINAL_REVISION)
+        except SourceError:
+            return None
 
     def resolve(self, step: int) -> Resolved:
         """Bring one revision into the cache and verify its weights.
@@ -98,10 +130,10 @@ class HubSource:
         Raises
         ------
         SourceError
-            Every status but `load_failed` as the Hub or the cache tells it; `load_failed` when the cache cannot be
-            written. `fatal` when the repository itself does not exist.
+            Every status of a checkpoint that cannot be had, as the Hub or the cache tells it. `fatal` when the
+            repository itself does not exist, or the disk is full.
         """
-        revision = f"step{step}"
+        revision = self.revision(step)
         if not self.offline:
             try:
                 return self._downloaded(step, revision)
@@ -109,52 +141,68 @@ class HubSource:
                 self._raise_unless_cached(error, revision)
         return self._from_cache(step, revision)
 
+    def cached(self, step: int) -> bool:
+        """Whether the cache has a whole set of weights for a step."""
+        folder = cached_folder(self.repo_id, self.revision(step), self.cache)
+        return folder is not None and bool(choose_weights(path.name for path in folder.iterdir() if path.is_file()))
+
+    def folder(self) -> Path:
+        """The cache."""
+        return cache_root(self.cache)
+
+    def release(self, resolved: Resolved) -> None:
+        """Delete a step's weights from the cache if this source has fetched them; small files stay."""
+        if resolved.step in self._fetched:
+            self._fetched.discard(resolved.step)
+            freed = evict(resolved.folder, resolved.files)
+            log.debug("%s %s: %d bytes freed", self.repo_id, resolved.revision_asked, freed)
+
     def load(self, resolved: Resolved, dtype: str = "float32", device: str = "cpu") -> TransformerBridge:
         """The model as a bridge."""
         from massact.checkpoints.bridge import load_bridge
 
         return load_bridge(resolved.folder, dtype, device)
 
+    def small_files(self, step: int) -> Path:
+        """Configuration and tokenizer of a step in the cache; its weights are not fetched."""
+        revision = self.revision(step)
+        folder = cached_folder(self.repo_id, revision, self.cache)
+        if not self.offline and (folder is None or not (folder / "tokenizer.json").is_file()):
+            self._info(revision)  # a server that is gone is told within seconds
+            folder = fetch(self._repository, revision, SMALL_FILES)
+        if folder is None:
+            raise self._not_cached(revision)
+        return folder
+
     def tokenizer(self, step: int) -> PreTrainedTokenizerFast:
         """The tokenizer saved with a step; its weights are not fetched."""
         from massact.checkpoints.bridge import load_tokenizer
 
-        revision = f"step{step}"
-        folder = self._cached_folder(revision)
-        if not self.offline and (folder is None or not (folder / "tokenizer.json").is_file()):
-            folder = self._fetch(revision, SMALL_FILES)
-        if folder is None:
-            raise self._not_cached(revision)
-        return load_tokenizer(folder)
+        return load_tokenizer(self.small_files(step))
+
+    def _stated_identity(self, step: int, revision: str) -> Identity | None:
+        """Identity from what the Hub states alone; None where it states no hash of some file."""
+        commit = self._commits.get(revision, "")
+        files = self._ledger.get(commit)
+        if files is None:
+            commit, files = self._info(revision)
+        weights = self._weights(files, revision)
+        hashes = {name: file.sha256 for name, file in weights.items() if file.sha256}
+        if len(hashes) < len(weights):
+            return None
+        size = sum(file.bytes for file in weights.values())
+        return Identity(step, revision, commit, combined_sha256(hashes), hashes, size)
 
     def _downloaded(self, step: int, revision: str) -> Resolved:
-        info = self._info(revision)
-        stated = self._stated(info, revision)
-        cached = self._cached_folder(info.sha or revision)
-        absent = [name for name in stated if cached is None or not (cached / name).is_file()]
-        if absent:
-            self._ask_for_file(info.sha or revision, absent[0], revision)
-        folder = self._fetch(revision, (*stated, *companions(stated)))
-        if folder.name != info.sha:
-            raise SourceError(
-                CheckpointStatus.CORRUPT,
-                f"{self.repo_id} {revision} is commit {info.sha} and came as {folder.name}",
-                "run it again: the revision moved meanwhile",
-            )
-        absent = [name for name in stated if not (folder / name).is_file()]
-        if absent:
-            raise SourceError(CheckpointStatus.UNREACHABLE, f"{self.repo_id} {revision} came without {absent[0]}")
-        read_config(folder)
-        found = {name: file_sha256(folder / name) for name in stated}
-        for name in [name for name, sha in stated.items() if sha is not None and found[name] != sha]:
-            self._fetch(revision, (name,), again=True)
-            found[name] = file_sha256(folder / name)
-            if found[name] != stated[name]:
-                raise self._corrupt(folder / name, revision, "than the Hub states")
-        return Resolved(step, revision, folder.name, folder, combined_sha256(found), tuple(stated))
+        commit, files = self._info(revision)
+        weights = self._weights(files, revision)
+        if not self.cached(step):
+            self._fetched.add(step)
+        folder, found = fetch_verified(self._repository, revision, commit, weights)
+        return Resolved(step, revision, folder.name, folder, combined_sha256(found), tuple(weights))
 
     def _from_cache(self, step: int, revision: str) -> Resolved:
-        folder = self._cached_folder(revision)
+        folder = cached_folder(self.repo_id, revision, self.cache)
         if folder is None:
             raise self._not_cached(revision)
         weights = folder_weights(folder)
@@ -162,61 +210,51 @@ class HubSource:
         for name, sha in hashes.items():
             stored_as = (folder / name).resolve().name  # the cache names an LFS file after its hash
             if _SHA256.fullmatch(stored_as) and stored_as != sha:
-                raise self._corrupt(folder / name, revision, "than its name in the cache says")
+                raise corrupt(self.repo_id, folder / name, revision, "than its name in the cache says")
         return Resolved(step, revision, folder.name, folder, combined_sha256(hashes), weights)
-
-    def _cached_folder(self, revision: str) -> Path | None:
-        from huggingface_hub import snapshot_download
-        from huggingface_hub.errors import LocalEntryNotFoundError
-
-        try:
-            return Path(
-                snapshot_download(
-                    self.repo_id,
-                    revision=revision,
-                    cache_dir=self.cache,
-                    local_files_only=True,
-                    allow_patterns=["config.json"],
-                )
-            )
-        except LocalEntryNotFoundError:
-            return None
 
     def _raise_unless_cached(self, error: SourceError, revision: str) -> None:
         """Pass over an error that does not matter, since the cache has what was asked for."""
-        folder = self._cached_folder(revision) if error.status is CheckpointStatus.UNREACHABLE else None
+        folder = None
+        if error.status is CheckpointStatus.UNREACHABLE:
+            folder = cached_folder(self.repo_id, revision, self.cache)
         if folder is None or not choose_weights(path.name for path in folder.iterdir() if path.is_file()):
             raise error
         log.warning("%s %s is read from the cache: %s", self.repo_id, revision, error.what)
 
-    def _info(self, revision: str) -> ModelInfo:
-        """What the Hub says of a revision."""
+    def _branches(self) -> dict[str, str]:
+        """Commit of every branch, in one request; nothing where the Hub does not say."""
+        from massact.checkpoints.refs import branch_commits
+
+        try:
+            self._check_reachable()
+            return branch_commits(self.repo_id, self.endpoint)
+        except SourceError:
+            return {}  # each revision is asked for by itself, and tells what is wrong
+
+    def _info(self, revision: str) -> tuple[str, dict[str, Listed]]:
+        """Commit and files of a revision, as the Hub states them now."""
         from huggingface_hub import HfApi
 
-        if not reachable(self.endpoint):
-            raise SourceError(CheckpointStatus.UNREACHABLE, f"{self.repo_id}: no answer from {self.endpoint}")
+        self._check_reachable()
         api = HfApi(endpoint=self.endpoint)
-
-        def info() -> ModelInfo:
-            return api.model_info(self.repo_id, revision=revision, files_metadata=True, timeout=TIMEOUT_S)
-
-        return ask(info, self.repo_id, revision, self.endpoint)
-
-    def _ask_for_file(self, commit: str, name: str, revision: str) -> None:
-        """Ask whether a file is served now: huggingface_hub's own retries take from half a minute to half an hour."""
-        from huggingface_hub import get_hf_file_metadata, hf_hub_url
-
-        url = hf_hub_url(self.repo_id, name, revision=commit, endpoint=self.endpoint)
-        ask(
-            lambda: get_hf_file_metadata(url, timeout=TIMEOUT_S, endpoint=self.endpoint),
+        info = ask(
+            lambda: api.model_info(self.repo_id, revision=revision, files_metadata=True, timeout=TIMEOUT_S),
             self.repo_id,
             revision,
             self.endpoint,
         )
+        files = {s.rfilename: Listed(int(s.size or 0), s.lfs.sha256 if s.lfs else None) for s in info.siblings or []}
+        if info.sha:
+            self._ledger.put(info.sha, files)
+        return info.sha or "", files
 
-    def _stated(self, info: ModelInfo, revision: str) -> dict[str, str | None]:
-        """Weight files of a revision with the sha256 the Hub states, None where it states none."""
-        files = {s.rfilename: s.lfs.sha256 if s.lfs else None for s in info.siblings or []}
+    def _check_reachable(self) -> None:
+        if not reachable(self.endpoint):
+            raise SourceError(CheckpointStatus.UNREACHABLE, f"{self.repo_id}: no answer from {self.endpoint}")
+
+    def _weights(self, files: Mapping[str, Listed], revision: str) -> dict[str, Listed]:
+        """Weight files of a revision."""
         weights = choose_weights(files)
         if not weights or "config.json" not in files:
             raise SourceError(
@@ -224,34 +262,6 @@ class HubSource:
                 f"{self.repo_id} {revision} has no config.json or no whole set of weights",
             )
         return {name: files[name] for name in weights}
-
-    def _fetch(self, revision: str, names: Iterable[str], *, again: bool = False) -> Path:
-        from huggingface_hub import snapshot_download
-        from huggingface_hub.utils import disable_progress_bars
-
-        if not sys.stderr.isatty():
-            disable_progress_bars()
-        try:
-            return Path(
-                snapshot_download(
-                    self.repo_id,
-                    revision=revision,
-                    cache_dir=self.cache,
-                    endpoint=self.endpoint,
-                    allow_patterns=list(names),
-                    etag_timeout=TIMEOUT_S,
-                    force_download=again,
-                )
-            )
-        except http_errors() as error:
-            raise translated(error, self.repo_id, revision, self.endpoint) from None
-
-    def _corrupt(self, path: Path, revision: str, than: str) -> SourceError:
-        return SourceError(
-            CheckpointStatus.CORRUPT,
-            f"{self.repo_id} {revision}: {path.name} has another sha256 {than}",
-            f"delete {path.resolve()} and run it again",
-        )
 
     def _not_cached(self, revision: str) -> SourceError:
         return SourceError(

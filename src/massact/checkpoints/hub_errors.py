@@ -5,16 +5,19 @@ from __future__ import annotations
 import errno
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import TypeVar
 
 from massact.checkpoints.source import CheckpointStatus, SourceError
+from massact.disk import free_bytes
 
 Answer = TypeVar("Answer")
 
-# Waits before the second and third try of a server that is busy (429) or broken (5xx).
+# Waits before the second and third try of a server that is busy (429) or broken (5xx); a busy one may ask for more.
 RETRY_WAITS_S = (1.0, 2.0)
+LONGEST_WAIT_S = 300.0
 _BUSY = (429, 500, 502, 503, 504)
-_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)
+_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EFBIG)
 
 
 def ask(call: Callable[[], Answer], repo_id: str, revision: str, endpoint: str) -> Answer:
@@ -33,7 +36,7 @@ def ask(call: Callable[[], Answer], repo_id: str, revision: str, endpoint: str) 
             wait = next(waits, None) if _code(error) in _BUSY else None
             if wait is None:
                 raise translated(error, repo_id, revision, endpoint) from None
-            time.sleep(wait)
+            time.sleep(max(wait, _asked_to_wait(error)))
 
 
 def http_errors() -> tuple[type[Exception], ...]:
@@ -57,12 +60,6 @@ def translated(error: BaseException, repo_id: str, revision: str, endpoint: str)
             "check its name; a gated or private one needs: hf auth login",
             fatal=True,
         )
-    if isinstance(error, OSError) and error.errno in _DISK:
-        return SourceError(
-            CheckpointStatus.LOAD_FAILED,
-            f"{where} cannot be stored ({_first(error)})",
-            "set HF_HOME to a disk with room",
-        )
     if "onsistency check" in str(error):
         return SourceError(
             CheckpointStatus.CORRUPT, f"{where} came incomplete ({_first(error)})", "run it again to fetch it anew"
@@ -78,10 +75,25 @@ def translated(error: BaseException, repo_id: str, revision: str, endpoint: str)
     return SourceError(CheckpointStatus.UNREACHABLE, f"{where}: {said}")
 
 
+def disk_full(error: BaseException, what: str, folder: Path, needed: int) -> SourceError | None:
+    """The error for a disk that does not take a download; None when it was not the disk."""
+    if not isinstance(error, OSError) or error.errno not in _DISK:
+        return None
+    said = f"{_first(error)}; {needed} bytes needed, {free_bytes(folder)} free"
+    return SourceError(CheckpointStatus.DISK_FULL, f"{what} cannot be stored in {folder} ({said})", fatal=True)
+
+
 def _code(error: BaseException) -> int | None:
     """Status of the HTTP answer that an error, or what caused it, reports; None where there was no answer."""
     own = getattr(getattr(error, "response", None), "status_code", None)
     return own if own is not None or error.__cause__ is None else _code(error.__cause__)
+
+
+def _asked_to_wait(error: BaseException) -> float:
+    """Seconds a busy server asks to be left alone (Retry-After), within reason."""
+    answer = getattr(error, "response", None)
+    asked = str(answer.headers.get("Retry-After", "")) if answer is not None else ""
+    return min(float(asked), LONGEST_WAIT_S) if asked.isdigit() else 0.0
 
 
 def _first(error: BaseException) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -26,6 +26,10 @@ class CheckpointStatus(StrEnum):
     WEIGHTS_MISSING = "weights_missing"
     CORRUPT = "corrupt"
     LOAD_FAILED = "load_failed"
+    DISK_FULL = "disk_full"
+    SUSPECT = "suspect"
+    NOT_FINITE = "not_finite"
+    OUT_OF_MEMORY = "out_of_memory"
 
     @property
     def remedy(self) -> str:
@@ -40,6 +44,10 @@ _REMEDIES = {
     CheckpointStatus.WEIGHTS_MISSING: "leave this step out: checkpoints=list checkpoints.steps=[...]",
     CheckpointStatus.CORRUPT: "delete the file and run it again",
     CheckpointStatus.LOAD_FAILED: "see whether its config.json is that of the weights",
+    CheckpointStatus.DISK_FULL: "free space, or set HF_HOME to a disk with room, and run it again",
+    CheckpointStatus.SUSPECT: "measure it all the same with checkpoints.suspects=true",
+    CheckpointStatus.NOT_FINITE: "measure it in float32, or leave it out",
+    CheckpointStatus.OUT_OF_MEMORY: "take protocol.dtype=bfloat16 or a shorter probe.length",
 }
 
 
@@ -64,6 +72,8 @@ class Identity:
         Hash over the weight files, by name and content; the file's own where there is one file.
     files
         Name of each weight file -> sha256 of its content.
+    bytes
+        Size of the weight files together.
     """
 
     step: int
@@ -71,6 +81,7 @@ class Identity:
     revision_loaded: str
     weights_sha256: str
     files: Mapping[str, str]
+    bytes: int = 0
 
 
 @dataclass(frozen=True)
@@ -104,10 +115,39 @@ class CheckpointSource(Protocol):
         """Bring the files of a step onto this disk and check them."""
         ...
 
+    def small_files(self, step: int) -> Path:
+        """A folder with the configuration and tokenizer of a step; the weights need not be there."""
+        ...
+
     def load(self, resolved: Resolved, dtype: str = "float32", device: str = "cpu") -> TransformerBridge:
         """The model as a bridge."""
         ...
 
     def tokenizer(self, step: int) -> PreTrainedTokenizerFast:
         """The tokenizer saved with a step."""
+        ...
+
+
+@runtime_checkable
+class RemoteSource(CheckpointSource, Protocol):
+    """A source whose checkpoints must be fetched: they can be asked about beforehand, and given back afterwards."""
+
+    def identify_many(self, steps: Sequence[int]) -> dict[int, Identity | SourceError]:
+        """Identities, or why there are none, from what a server states; no weights are fetched."""
+        ...
+
+    def final(self) -> Identity | None:
+        """What the repository offers as the finished model; None where it does not say."""
+        ...
+
+    def cached(self, step: int) -> bool:
+        """Whether a step's weights are on this disk already."""
+        ...
+
+    def folder(self) -> Path:
+        """Where downloads go."""
+        ...
+
+    def release(self, resolved: Resolved) -> None:
+        """Delete a step's weights if this source has fetched them."""
         ...

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -11,15 +12,26 @@ import torch
 from jaxtyping import Int
 from torch import Tensor, nn
 
-from massact.errors import MeasureError
+from massact.errors import MeasureError, NotFiniteError, OutOfMemoryError
 from massact.extract.protocol import TOP_K, Measurement
-from massact.extract.reduce import LayerReduction, reduce_layer
+from massact.extract.reduce import BlockReduction, reduce_block
 
+log = logging.getLogger("massact")
 Reducer = Callable[[int, Tensor], None]
 
+# Short sequences go through together, up to this many tokens: more gains nothing on two cores and takes memory.
+TOKENS_AT_ONCE = 2048
+_NO_MEMORY = ("can't allocate memory", "not enough memory", "out of memory")
 
-def measure(model: Any, tokens: Int[Tensor, "sequence position"], *, top_k: int = TOP_K) -> Measurement:
-    """Measure |h| after every block, one sequence at a time; no hidden state outlives its block.
+
+def measure(
+    model: Any,
+    tokens: Int[Tensor, "sequence position"],
+    *,
+    top_k: int = TOP_K,
+    sequences_at_once: int | None = None,
+) -> Measurement:
+    """Measure |h| after every block; no hidden state outlives its block.
 
     Parameters
     ----------
@@ -29,7 +41,11 @@ def measure(model: Any, tokens: Int[Tensor, "sequence position"], *, top_k: int 
     tokens
         Token ids, one row a sequence, all of one length.
     top_k
-        How many of the largest magnitudes to keep; at most positions x width.
+        How many of the largest magnitudes to keep; at most positions x width. Ties go to the lowest position, then
+        the lowest dimension.
+    sequences_at_once
+        How many go through the model together; None: as many as hold 2,048 tokens, at least one. When memory runs
+        out, half as many are tried, and the log says so. Each sequence is measured by itself either way.
 
     Returns
     -------
@@ -38,42 +54,94 @@ def measure(model: Any, tokens: Int[Tensor, "sequence position"], *, top_k: int 
 
     Raises
     ------
+    NotFiniteError
+        NaN or infinite hidden states: the first sequence and layer with one are named.
+    OutOfMemoryError
+        When even one sequence does not fit.
     MeasureError
-        NaN or infinite hidden states (first such sequence and layer named), tokens of another shape, or a model
-        in which the blocks cannot be found.
+        Tokens of another shape, `top_k` too large, or a model in which the blocks cannot be found.
     """
     if tokens.ndim != 2 or tokens.shape[0] < 1 or tokens.shape[1] < 1:
         raise MeasureError(
             f"tokens have shape {tuple(tokens.shape)}", "give ids of shape (sequence, position), at least 1 x 1"
         )
-    rows: list[list[LayerReduction]] = []
     decoder, n_layers = _block_stack(model)
-    device = next(decoder.parameters()).device
-    for index, sequence in enumerate(tokens.to(device)):
-        row: dict[int, LayerReduction] = {}
+    tokens = tokens.to(next(decoder.parameters()).device)
+    at_once = min(sequences_at_once or max(1, TOKENS_AT_ONCE // tokens.shape[1]), tokens.shape[0])
+    parts: list[Measurement] = []
+    reached: dict[int, BlockReduction] = {}
 
-        def keep(layer: int, hidden: Tensor, row: dict[int, LayerReduction] = row, index: int = index) -> None:
-            try:
-                row[layer] = reduce_layer(hidden[0], top_k, layer=layer)
-            except MeasureError as error:
-                raise MeasureError(f"sequence {index}: {error.what}", error.remedy) from None
+    def keep(layer: int, hidden: Tensor) -> None:
+        reached[layer] = reduce_block(hidden, top_k)
 
-        with torch.no_grad(), _evaluation(decoder), _attached(model, decoder, n_layers, keep):
-            decoder(sequence[None], use_cache=False)
-        if len(row) != n_layers:
-            raise MeasureError(f"only {len(row)} of {n_layers} blocks were reached", "measure the whole decoder")
-        rows.append([row[layer] for layer in range(n_layers)])
-    return Measurement(
-        top=np.stack([[r.top for r in row] for row in rows]).astype(np.float32),
-        token=np.stack([[r.token for r in row] for row in rows]).astype(np.int32),
-        dimension=np.stack([[r.dimension for r in row] for row in rows]).astype(np.int32),
-        median=np.array([[r.median for r in row] for row in rows], dtype=np.float32),
-    )
+    done = 0
+    with torch.no_grad(), _evaluation(decoder), _attached(model, decoder, n_layers, keep):
+        while done < tokens.shape[0]:
+            reached.clear()
+            if _ran(decoder, tokens[done : done + at_once]):
+                parts.append(_part(reached, n_layers, done, decoder))
+                done += len(parts[-1].median)
+                continue
+            at_once = _fewer(at_once, tokens.shape[1])
+    return Measurement(*(np.concatenate(arrays) for arrays in zip(*(p.arrays().values() for p in parts), strict=True)))
 
 
 def is_bridge(model: Any) -> bool:
     """Whether the model is a TransformerBridge, told without importing TransformerLens."""
     return hasattr(model, "original_model") and hasattr(model, "hooks")
+
+
+def _ran(decoder: nn.Module, tokens: Int[Tensor, "sequence position"]) -> bool:
+    """Run the block stack; False when memory ran out."""
+    try:
+        decoder(tokens, use_cache=False)
+    except (torch.OutOfMemoryError, MemoryError):
+        pass
+    except RuntimeError as error:  # the host's allocator has no type of its own
+        if not any(said in str(error) for said in _NO_MEMORY):
+            raise
+    else:
+        return True
+    if tokens.device.type == "cuda":
+        torch.cuda.empty_cache()
+    return False
+
+
+def _fewer(at_once: int, length: int) -> int:
+    if at_once == 1:
+        raise OutOfMemoryError(
+            f"one sequence of {length} tokens does not fit into memory",
+            "take protocol.dtype=bfloat16, a shorter probe.length or another machine",
+        )
+    log.warning(
+        "out of memory with %d sequences at once: %d are tried, the numbers are the same", at_once, at_once // 2
+    )
+    return at_once // 2
+
+
+def _part(reached: dict[int, BlockReduction], n_layers: int, first: int, decoder: nn.Module) -> Measurement:
+    """The measurement of the sequences from `first` on; the device is waited for here."""
+    if len(reached) != n_layers:
+        raise MeasureError(f"only {len(reached)} of {n_layers} blocks were reached", "measure the whole decoder")
+    layers = [reached[layer] for layer in range(n_layers)]
+    top = torch.stack([layer.top for layer in layers], dim=1).cpu().numpy()
+    place = torch.stack([layer.place for layer in layers], dim=1).cpu().numpy()
+    bad = np.argwhere(~np.isfinite(top[..., 0]))
+    if len(bad):
+        sequence, layer = (int(i) for i in bad[0])
+        dtype = str(next(decoder.parameters()).dtype).removeprefix("torch.")
+        raise NotFiniteError(
+            f"sequence {first + sequence}: layer {layer} holds NaN or infinite values in {dtype}",
+            "the weights themselves overflow: leave this checkpoint out"
+            if dtype == "float32"
+            else "measure this checkpoint in float32",
+        )
+    return Measurement(
+        top=top,
+        token=(place // layers[0].width).astype(np.int32),
+        dimension=(place % layers[0].width).astype(np.int32),
+        median=torch.stack([layer.median for layer in layers], dim=1).cpu().numpy(),
+    )
 
 
 def _block_stack(model: Any) -> tuple[nn.Module, int]:

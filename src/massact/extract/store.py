@@ -15,10 +15,13 @@ from typing import Any
 
 import numpy as np
 
-from massact.errors import MeasureError
+from massact.disk import refused
+from massact.errors import NotFiniteError, StorageError
 from massact.extract.protocol import Measurement
 
 _MAGIC = b"massact-record-1\n"
+# A checkpoint whose hidden states overflow is remembered as such, in place of arrays.
+_NOT_FINITE = "not_finite"
 _POLL_S = 0.2
 _STALE_S = 6 * 3600.0
 
@@ -44,8 +47,8 @@ class RecordStore:
         """Where the record of a key lives."""
         return self.folder / key[:2] / f"{key}.record"
 
-    def read(self, key: str) -> Measurement | None:
-        """The measurement, or None when it is absent or its own hash does not hold."""
+    def read(self, key: str) -> Measurement | NotFiniteError | None:
+        """The measurement, or why there cannot be one; None when the record is absent or its own hash does not hold."""
         try:
             content = self.path(key).read_bytes()
         except FileNotFoundError:
@@ -54,18 +57,23 @@ class RecordStore:
         if not content.startswith(_MAGIC) or hashlib.sha256(payload).hexdigest().encode() != head:
             return None
         with np.load(io.BytesIO(payload), allow_pickle=False) as arrays:
+            if _NOT_FINITE in arrays.files:
+                return NotFiniteError(*(str(said) for said in arrays[_NOT_FINITE]))
             return Measurement(**{name: arrays[name] for name in arrays.files})
 
-    def write(self, key: str, measurement: Measurement) -> None:
+    def write(self, key: str, outcome: Measurement | NotFiniteError) -> None:
         """Write to a temporary name, flush to disk, rename.
 
         Raises
         ------
-        MeasureError
+        StorageError
             When the disk refuses; nothing half-written is left.
         """
         buffer = io.BytesIO()
-        np.savez(buffer, allow_pickle=False, **measurement.arrays())
+        if isinstance(outcome, Measurement):
+            np.savez(buffer, allow_pickle=False, **outcome.arrays())
+        else:
+            np.savez(buffer, allow_pickle=False, **{_NOT_FINITE: np.array([outcome.what, outcome.remedy])})
         payload = buffer.getvalue()
         path = self.path(key)
         partial = path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}.partial")
@@ -81,20 +89,25 @@ class RecordStore:
                 partial.unlink()
             raise self._refused(error, len(payload)) from None
 
+    def claimed_elsewhere(self, key: str) -> bool:
+        """Whether a living process is measuring this key now."""
+        path = self._claim_path(key)
+        return path.is_file() and not _abandoned(path) and not _mine(path)
+
     @contextmanager
     def claim(self, key: str) -> Iterator[bool]:
         """Hold the right to measure a key: True, or False once another process has written it meanwhile.
 
         The claim of a process that has died is taken over.
         """
-        path = self.path(key).with_suffix(".claim")
+        path = self._claim_path(key)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise self._refused(error, 0) from None
-        while not _take(path):
+        while not self._take(path):
             if _abandoned(path):
-                path.unlink(missing_ok=True)
+                _steal(path)
             elif self.read(key) is not None:
                 yield False
                 return
@@ -105,21 +118,43 @@ class RecordStore:
         finally:
             path.unlink(missing_ok=True)
 
-    def _refused(self, error: OSError, needed: int) -> MeasureError:
-        return MeasureError(
-            f"records cannot be written to {self.folder} ({error.strerror}; {needed} bytes needed)",
-            "free space there or set paths.records to another folder",
-        )
+    def _claim_path(self, key: str) -> Path:
+        return self.path(key).with_suffix(".claim")
+
+    def _take(self, path: Path) -> bool:
+        try:
+            descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
+        except FileExistsError:
+            return False
+        except OSError as error:
+            raise self._refused(error, 0) from None
+        try:
+            with os.fdopen(descriptor, "w") as file:
+                file.write(f"{socket.gethostname()} {os.getpid()}")
+        except OSError as error:
+            path.unlink(missing_ok=True)
+            raise self._refused(error, 0) from None
+        return True
+
+    def _refused(self, error: OSError, needed: int) -> StorageError:
+        return refused(error, self.folder, needed, "set paths.records to another folder")
 
 
-def _take(path: Path) -> bool:
-    try:
-        descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
-    except FileExistsError:
-        return False
-    with os.fdopen(descriptor, "w") as file:
-        file.write(f"{socket.gethostname()} {os.getpid()}")
-    return True
+def _mine(path: Path) -> bool:
+    with suppress(OSError):
+        return path.read_text() == f"{socket.gethostname()} {os.getpid()}"
+    return False
+
+
+def _steal(path: Path) -> None:
+    """Remove an abandoned claim; of two processes that saw it, one must not remove the other's new claim."""
+    aside = path.with_name(f".{path.name}.{os.getpid()}.stale")
+    with suppress(FileNotFoundError):
+        path.rename(aside)
+        if not _abandoned(aside):  # somebody was quicker, and this is theirs
+            with suppress(FileExistsError):
+                os.link(aside, path)
+        aside.unlink(missing_ok=True)
 
 
 def _abandoned(path: Path) -> bool:

@@ -2,169 +2,305 @@
 
 from __future__ import annotations
 
-import importlib.metadata
+import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
-from massact.errors import CheckpointError, ConfigError, MeasureError
+from massact.checkpoints.source import CheckpointStatus, Identity, RemoteSource, SourceError
+from massact.errors import MassactError, MeasureError, NotFiniteError, StorageError
+from massact.extract.ahead import ahead
+from massact.extract.outcome import NOT_TRIED, Failure, SweepResult
+from massact.extract.plan import plan_sweep, require_disk
 from massact.extract.probe import Probe
-from massact.extract.protocol import PROTOCOL_VERSION, TOP_K, Measurement
+from massact.extract.protocol import Measurement
+from massact.extract.provenance import record_key
 from massact.extract.store import RecordStore
 
 if TYPE_CHECKING:
-    from massact.checkpoints import CheckpointSource, Resolved
-    from massact.checkpoints.source import Identity
+    from massact.checkpoints import CheckpointSource
+    from massact.checkpoints.audit import Audit
+    from massact.checkpoints.weights import CheckpointLoader, Prepared
 
-LIBRARIES = ("torch", "transformers", "transformer-lens")
+log = logging.getLogger("massact")
 
 
-@dataclass
-class SweepResult:
-    """Measurements by step, where their weights came from, failures by step, and seconds spent measuring."""
+@dataclass(frozen=True, kw_only=True)
+class SweepOptions:
+    """How a sweep goes about its work; none of it changes a number.
 
-    measured: dict[int, Measurement] = field(default_factory=dict)
-    identified: dict[int, Identity] = field(default_factory=dict)
-    failed: dict[int, str] = field(default_factory=dict)
-    seconds: dict[int, float] = field(default_factory=dict)
+    Attributes
+    ----------
+    prefetch
+        Checkpoints fetched and read beyond the one being measured.
+    disk_gb
+        What downloads may take at once; None: what is free.
+    keep_downloads
+        Whether finished checkpoints that this sweep fetched stay in the cache.
+    sequences_at_once
+        As in `measure`.
+    bandwidth_mb_s
+        For the estimate of time alone.
+    suspects
+        Whether to measure checkpoints whose weights are not their own.
+    seconds_each
+        Estimated time to measure one checkpoint; None says nothing of time.
+    progress
+        Whether to draw a bar.
+    """
+
+    prefetch: int = 1
+    disk_gb: float | None = None
+    keep_downloads: bool = False
+    sequences_at_once: int | None = None
+    bandwidth_mb_s: float = 50.0
+    suspects: bool = False
+    seconds_each: Callable[[Probe], float] | None = None
+    progress: bool = True
 
 
 def measure_checkpoints(
     source: CheckpointSource,
     steps: Sequence[int],
-    probe_of: Callable[[Resolved], Probe],
+    probe_of: Callable[[Path], Probe],
     store: RecordStore,
     *,
     dtype: str,
     device: str,
     label: str,
-    progress: bool = True,
+    options: SweepOptions | None = None,
 ) -> tuple[SweepResult, Probe | None]:
     """Measure the steps of one model, one after the other; a failed checkpoint does not stop the rest.
+
+    The checkpoints are audited first, from metadata where a server states it; those whose weights are not their own
+    are left out unless `options.suspects`. While one is measured the next is fetched and read. Those that the network
+    kept back are tried once more at the end.
 
     Parameters
     ----------
     probe_of
-        Makes the probe from the first checkpoint that resolves (its tokenizer decides the ids).
+        Makes the probe from a folder with the model's tokenizer (which decides the ids).
     store
         Where each measurement is kept as soon as it is made, so that a killed sweep continues.
 
     Returns
     -------
     result, probe
-        `result.failed` holds the reason for each step that could not be measured; the probe is None when none could.
+        `result.failed` says why a step could not be measured; the probe is None when none could.
+
+    Raises
+    ------
+    StorageError
+        When records cannot be written.
+    ConfigError
+        When the downloads cannot fit on the disk, or the probe's text is too short.
     """
-    result = SweepResult()
-    probe: Probe | None = None
-    bar = tqdm(steps, desc=label, unit="checkpoint", disable=not progress)
-    for step in bar:
+    sweep = _Sweep(source, store, dtype, device, label, options or SweepOptions())
+    found = sweep.audited(steps)
+    if found is None:
+        return sweep.result, None
+    probe = sweep.probe(found, probe_of)
+    if probe is not None:
+        pending = sweep.from_store(found, probe)
+        sweep.announce(found, probe, pending)
+        sweep.measure_all(found, probe, pending)
+        again = [step for step in pending if _worth_another_try(sweep.result, step)]
+        if again and sweep.result.seconds:
+            log.info("%s: %d checkpoints that could not be fetched are tried once more", label, len(again))
+            sweep.measure_all(found, probe, again)
+    return sweep.result, probe
+
+
+class _Sweep:
+    """One call of `measure_checkpoints`."""
+
+    def __init__(
+        self,
+        source: CheckpointSource,
+        store: RecordStore,
+        dtype: str,
+        device: str,
+        label: str,
+        options: SweepOptions,
+    ) -> None:
+        self.source, self.store, self.options = source, store, options
+        self.dtype, self.device, self.label = dtype, device, label
+        self.result = SweepResult()
+        self._loader: CheckpointLoader | None = None
+
+    def audited(self, steps: Sequence[int]) -> Audit | None:
+        """Identities of the steps asked for; failures and suspects go to the result."""
+        from massact.checkpoints.audit import audit
+
         try:
-            identity = source.identify(step)
-            probe = probe or probe_of(source.resolve(step))
+            found = audit(self.source, steps)
+        except SourceError as error:
+            self.result.failed = dict.fromkeys(steps, Failure.of(error))
+            return None
+        asked = set(steps)
+        found.identities = {step: i for step, i in found.identities.items() if step in asked}
+        self.result.failed = {step: Failure.of(e) for step, e in found.errors.items() if step in asked}
+        self.result.suspects = {step: why for step, why in found.suspects.items() if step in asked}
+        if not self.options.suspects:
+            for step in self.result.suspects:
+                found.identities.pop(step, None)
+        return found
+
+    def probe(self, found: Audit, probe_of: Callable[[Path], Probe]) -> Probe | None:
+        """The probe, by the tokenizer of the first step that has one; without any, every step has failed."""
+        failure: Failure | None = None
+        for step in found.identities:
+            try:
+                return probe_of(self.source.small_files(step))
+            except (SourceError, MeasureError) as error:
+                failure = Failure.of(error)
+                if getattr(error, "fatal", False):
+                    break
+        if failure is not None:
+            self.result.failed |= dict.fromkeys(found.identities, failure)
+        return None
+
+    def from_store(self, found: Audit, probe: Probe) -> list[int]:
+        """Take what the store has; the other steps."""
+        pending = []
+        for step, identity in found.identities.items():
+            try:
+                if not self._take(identity, self.store.read(self._key(identity, probe))):
+                    pending.append(step)
+            except NotFiniteError as error:
+                self.result.failed[step] = Failure.of(error)
+        return pending
+
+    def announce(self, found: Audit, probe: Probe, pending: Sequence[int]) -> None:
+        """Say what is to come, and refuse what cannot fit."""
+        if not pending:
+            return
+        o, source = self.options, self.source
+        remote = source if isinstance(source, RemoteSource) else None
+        sizes = [0 if remote is None or remote.cached(step) else found.identities[step].bytes for step in pending]
+        each = o.seconds_each(probe) if o.seconds_each else 0.0
+        plan = plan_sweep(
+            sizes, depth=o.prefetch, keep=o.keep_downloads, seconds_each=each, bandwidth_mb_s=o.bandwidth_mb_s
+        )
+        log.info("%s: %s", self.label, plan)
+        if remote is not None:
+            require_disk(plan, remote.folder(), o.disk_gb)
+
+    def measure_all(self, found: Audit, probe: Probe, pending: Sequence[int]) -> None:
+        """Measure steps in order, each prepared while the one before it is measured.
+
+        Those another process is measuring come last: two processes on one model share the work.
+        """
+        with tqdm(
+            total=len(pending), desc=self.label, unit="checkpoint", disable=not (self.options.progress and pending)
+        ) as bar:
+            busy = self._pass(found, probe, pending, bar, wait=False)
+            self._pass(found, probe, busy, bar, wait=True)
+
+    def _pass(self, found: Audit, probe: Probe, pending: Sequence[int], bar: tqdm, *, wait: bool) -> list[int]:
+        """Measure steps in order; the steps that another process is measuring, unless they are waited for."""
+        busy: list[int] = []
+        fatal = False
+
+        def prepare(step: int) -> Prepared | None:
+            return self._prepared(found.identities[step], probe)
+
+        left = list(pending)
+        for step, made in ahead(pending, prepare, self.options.prefetch):
+            left.remove(step)
+            identity = found.identities[step]
+            if not wait and self.store.claimed_elsewhere(self._key(identity, probe)):
+                busy.append(step)
+                continue
             bar.set_postfix_str(f"step {step}", refresh=False)
-            result.measured[step] = _measured(source, identity, probe, store, dtype, device, result.seconds)
-            result.identified[step] = identity
-        except (CheckpointError, MeasureError) as error:
-            result.failed[step] = str(error)
-            if getattr(error, "fatal", False):
+            try:
+                self._measure(identity, probe, made)
+                self.result.failed.pop(step, None)
+            except StorageError:
+                raise
+            except MassactError as error:
+                self.result.failed[step] = Failure.of(error)
+                fatal = getattr(error, "fatal", False)
+            bar.update()
+            if fatal:
                 break
-    return result, probe
+        for step in [*busy, *left] if fatal else ():
+            self.result.failed[step] = Failure(NOT_TRIED, f"step {step} was not tried", "run it again")
+        return [] if fatal else busy
 
+    def _measure(self, identity: Identity, probe: Probe, made: Callable[[], Prepared | None]) -> None:
+        """Measure one checkpoint under its claim, unless another process has; give its files back."""
+        key = self._key(identity, probe)
+        prepared: Prepared | None = None
+        try:
+            with self.store.claim(key) as ours:
+                if not ours and self._take(identity, self.store.read(key)):
+                    return
+                prepared = made()
+                if prepared is None or not _all_there(prepared):
+                    prepared = self._prepare(identity)
+                began = time.perf_counter()
+                measured = self._measured(prepared, identity, probe)
+                self.store.write(key, measured)
+                self.result.seconds[identity.step] = time.perf_counter() - began
+                self._take(identity, measured)
+        finally:
+            if prepared is not None and isinstance(self.source, RemoteSource) and not self.options.keep_downloads:
+                self.source.release(prepared.resolved)
 
-def record_key(weights_sha256: str, probe: Probe, dtype: str, device: str) -> str:
-    """The store's key: other weights, tokens, protocol, number format, device type or libraries are other records."""
-    return RecordStore.key(
-        {
-            "weights": weights_sha256,
-            "tokens": probe.sha256,
-            "protocol": PROTOCOL_VERSION,
-            "top_k": TOP_K,
-            "dtype": dtype,
-            "device": device,
-            "libraries": library_versions(),
-        }
-    )
-
-
-def library_versions() -> dict[str, str]:
-    """Versions of the libraries that compute hidden states."""
-    return {name: importlib.metadata.version(name) for name in LIBRARIES}
-
-
-def provenance(result: SweepResult, probe: Probe, *, dtype: str, fixed: Mapping[str, Any]) -> dict[str, Any]:
-    """What the table's metadata says; nothing in it changes from one identical run to the next."""
-    return {
-        **fixed,
-        "protocol_version": PROTOCOL_VERSION,
-        "dtype": dtype,
-        "hook": "blocks.{layer}.hook_resid_post",
-        "probe": {"text": probe.text, "length": probe.length, "first_token": probe.first_token},
-        "tokens_sha256": probe.sha256,
-        "checkpoints": {
-            str(step): {
-                "revision_asked": r.revision_asked,
-                "revision_loaded": r.revision_loaded,
-                "weights_sha256": r.weights_sha256,
-            }
-            for step, r in sorted(result.identified.items())
-        },
-        "failed": {str(step): reason for step, reason in sorted(result.failed.items())},
-    }
-
-
-def _measured(
-    source: CheckpointSource,
-    identity: Identity,
-    probe: Probe,
-    store: RecordStore,
-    dtype: str,
-    device: str,
-    seconds: dict[int, float],
-) -> Measurement:
-    key = record_key(identity.weights_sha256, probe, dtype, device)
-    known = store.read(key)
-    if known is not None:
-        return known
-    with store.claim(key) as ours:
-        if not ours:
-            written = store.read(key)
-            if written is None:
-                raise MeasureError(f"record {store.path(key)} vanished while it was read", "run the stage again")
-            return written
+    def _measured(self, prepared: Prepared, identity: Identity, probe: Probe) -> Measurement | NotFiniteError:
         import torch
 
         from massact.extract.hooks import measure
 
-        began = time.perf_counter()
-        resolved = source.resolve(identity.step)
-        if resolved.weights_sha256 != identity.weights_sha256:
+        if prepared.resolved.weights_sha256 != identity.weights_sha256:
             raise MeasureError(f"the weights of step {identity.step} changed while they were read", "run it again")
-        bridge = source.load(resolved, dtype=dtype, device=device)
-        measured = measure(bridge, torch.from_numpy(probe.tokens))
-        store.write(key, measured)
-        seconds[resolved.step] = time.perf_counter() - began
-    return measured
+        bridge = self._loader_here().load(prepared)
+        try:
+            return measure(bridge, torch.from_numpy(probe.tokens), sequences_at_once=self.options.sequences_at_once)
+        except NotFiniteError as error:
+            return error
+
+    def _take(self, identity: Identity, outcome: Measurement | NotFiniteError | None) -> bool:
+        """Put an outcome into the result; False when there is none."""
+        if outcome is None:
+            return False
+        if isinstance(outcome, NotFiniteError):
+            raise outcome
+        self.result.measured[identity.step] = outcome
+        self.result.identified[identity.step] = identity
+        return True
+
+    def _prepared(self, identity: Identity, probe: Probe) -> Prepared | None:
+        """A checkpoint fetched and read, unless its record exists or is being made."""
+        key = self._key(identity, probe)
+        if self.store.read(key) is not None or self.store.claimed_elsewhere(key):
+            return None
+        return self._prepare(identity)
+
+    def _prepare(self, identity: Identity) -> Prepared:
+        return self._loader_here().prepare(self.source.resolve(identity.step))
+
+    def _loader_here(self) -> CheckpointLoader:
+        from massact.checkpoints.weights import CheckpointLoader
+
+        if self._loader is None:
+            self._loader = CheckpointLoader(self.dtype, self.device)
+        return self._loader
+
+    def _key(self, identity: Identity, probe: Probe) -> str:
+        return record_key(identity.weights_sha256, probe, self.dtype, self.device)
 
 
-def device_named(wanted: str) -> str:
-    """`auto` becomes cuda where there is a GPU, told without importing torch where possible.
+def _all_there(prepared: Prepared) -> bool:
+    """Whether the files are still where they were read: another process may have given them back."""
+    return all((prepared.resolved.folder / name).is_file() for name in prepared.resolved.files)
 
-    Raises
-    ------
-    ConfigError
-        `cuda` where torch sees no GPU.
-    """
-    if wanted == "cpu":
-        return wanted
-    here = False
-    if Path("/proc/driver/nvidia").exists() or Path("/dev/nvidia0").exists():
-        import torch
 
-        here = torch.cuda.is_available()
-    if wanted == "cuda" and not here:
-        raise ConfigError("protocol.device = cuda, but torch sees no GPU here", "take protocol.device=auto or cpu")
-    return "cuda" if here else "cpu"
+def _worth_another_try(result: SweepResult, step: int) -> bool:
+    failure = result.failed.get(step)
+    return failure is not None and failure.status == CheckpointStatus.UNREACHABLE

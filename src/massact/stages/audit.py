@@ -23,12 +23,11 @@ def run(config: Config, output: Path) -> list[str]:
 
 
 def suspects_of(provenance: list[dict[str, Any]]) -> list[str]:
-    """Checkpoints whose weights are another step's, from the hashes in the tables' metadata."""
+    """Checkpoints that extraction found suspect or could not measure, one line each, from the tables' metadata."""
     lines = []
     for entry in provenance:
-        first: dict[str, str] = {}
-        for step, checkpoint in sorted(entry["checkpoints"].items(), key=lambda item: int(item[0])):
-            twin = first.setdefault(checkpoint["weights_sha256"], step)
-            if twin != step and not (twin == "0" and step == "1"):
-                lines.append(f"{entry['model']} step {step} has the weights of step {twin}")
+        said = {**entry.get("failed", {}), **entry.get("suspects", {})}
+        for step, why in sorted(said.items(), key=lambda item: int(item[0])):
+            left_out = "" if step in entry["checkpoints"] else " (not measured)"
+            lines.append(f"{entry['model']} step {step}: {why}{left_out}")
     return lines

@@ -8,17 +8,20 @@ import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 
 from massact.checkpoints import CheckpointSource, FolderSource, HubSource
 from massact.config import Config
 from massact.errors import CheckpointError, ConfigError
+from massact.extract.outcome import SweepResult, counted
+from massact.extract.plan import FORWARD_SHARE, forward_flops, matmul_flops_per_second
 from massact.extract.probe import CORPUS, REDPAJAMA, Probe, chunk, encode, redpajama_text
+from massact.extract.provenance import device_named, library_versions, provenance
 from massact.extract.records import records_frame
 from massact.extract.store import RecordStore
-from massact.extract.sweep import SweepResult, device_named, library_versions, measure_checkpoints, provenance
+from massact.extract.sweep import SweepOptions, measure_checkpoints
 from massact.settings import (
     architecture_of,
     available_steps,
@@ -31,9 +34,6 @@ from massact.settings import (
 )
 from massact.tables import write_table
 from massact.trajectories import RECORDS
-
-if TYPE_CHECKING:
-    from massact.checkpoints import Resolved
 
 log = logging.getLogger("massact")
 
@@ -77,17 +77,21 @@ def extract(config: Config) -> Extraction:
     result, probe = measure_checkpoints(
         source,
         steps_of(config),
-        lambda resolved: probe_of(config, resolved),
+        lambda folder: probe_of(config, folder),
         RecordStore(Path(config.paths.records)),
         dtype=config.protocol.dtype,
         device=device,
         label=table_stem(config.model),
-        progress=sys.stderr.isatty() or config.stage != "run",
+        options=_options(config, device),
     )
+    for step, why in result.suspects.items():
+        left_out = "" if step in result.measured else "; left out: measure it with checkpoints.suspects=true"
+        log.warning("%s step %d is suspect: it %s%s", model_name(config.model), step, why, left_out)
     if probe is None or not result.measured:
         raise CheckpointError(*failure(config, result))
     for step, reason in result.failed.items():
-        log.warning("%s step %d: %s", model_name(config.model), step, reason)
+        log.warning("%s step %d (%s): %s", model_name(config.model), step, reason.status, reason)
+    log.info("%s: %s", table_stem(config.model), counted(result.statuses()))
     return _extraction(config, result, probe, device)
 
 
@@ -103,15 +107,16 @@ def source_of(config: Config) -> CheckpointSource:
                 f"model.seed={config.model.seed}",
             )
         return FolderSource(folder)
-    return HubSource(repository, steps=available_steps(config.model))
+    ledger = Path(config.paths.records) / "hub" / f"{repository.replace('/', '--')}.json"
+    return HubSource(repository, steps=available_steps(config.model), ledger=ledger)
 
 
-def probe_of(config: Config, resolved: Resolved) -> Probe:
-    """The probe text in the model's own tokens."""
+def probe_of(config: Config, folder: Path) -> Probe:
+    """The probe text in the model's own tokens; the folder has its tokenizer."""
     length = config.probe.length if config.probe.length is not None else config.model.probe.length
     name, text = _text(config)
     return chunk(
-        encode(resolved.folder / "tokenizer.json", text),
+        encode(folder / "tokenizer.json", text),
         sequences=config.probe.sequences,
         length=length,
         first_token=config.model.probe.first_token,
@@ -121,14 +126,37 @@ def probe_of(config: Config, resolved: Resolved) -> Probe:
 
 def failure(config: Config, result: SweepResult) -> tuple[str, str]:
     """What happened and the remedy, in one line for all failed steps."""
-    kinds = {re.sub(r"step ?\d+", "step", reason): reason for reason in reversed(result.failed.values())}
+    if not result.failed:
+        return (
+            f"all {len(result.suspects)} checkpoints asked for are suspect",
+            "see stage=audit; measure them all the same with checkpoints.suspects=true",
+        )
+    kinds = {re.sub(r"step ?\d+", "step", f.what): f for f in reversed(result.failed.values())}
     reasons = list(reversed(kinds.values()))
-    what, _, remedy = reasons[0].partition("; ")
-    remedy = remedy or "run it again: finished ones are kept"
+    what, remedy = reasons[0].what, reasons[0].remedy or "run it again: finished ones are kept"
     if not result.measured and len(reasons) == 1:
         return what, remedy
     more = f" (and for {len(reasons) - 1} other reasons)" if len(reasons) > 1 else ""
     return f"{len(result.failed)} of {len(steps_of(config))} checkpoints not measured: {what}{more}", remedy
+
+
+def _options(config: Config, device: str) -> SweepOptions:
+    sweep = config.sweep
+
+    def seconds_each(probe: Probe) -> float:
+        flops = forward_flops(architecture_of(config.model), *probe.tokens.shape)
+        return flops / (FORWARD_SHARE * matmul_flops_per_second(config.protocol.dtype, device))
+
+    return SweepOptions(
+        prefetch=sweep.prefetch,
+        disk_gb=sweep.disk_gb,
+        keep_downloads=sweep.keep_downloads,
+        sequences_at_once=sweep.sequences_at_once,
+        bandwidth_mb_s=sweep.bandwidth_mb_s,
+        suspects=config.checkpoints.suspects,
+        seconds_each=seconds_each,
+        progress=sys.stderr.isatty() or config.stage != "run",
+    )
 
 
 def _text(config: Config) -> tuple[str, str]:
@@ -177,6 +205,7 @@ def _extraction(config: Config, result: SweepResult, probe: Probe, device: str) 
         "libraries": library_versions(),
         "seconds": {str(step): round(seconds, 3) for step, seconds in sorted(result.seconds.items())},
         "from_store": len(result.measured) - len(result.seconds),
+        "statuses": {str(step): status for step, status in result.statuses().items()},
     }
     metadata = provenance(result, probe, dtype=config.protocol.dtype, fixed=fixed)
     return Extraction(

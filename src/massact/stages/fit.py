@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from massact.config import Config
+from massact.errors import FitError
 from massact.fit.table import fits_schema
 from massact.params import load_params
 from massact.settings import table_stem
@@ -28,9 +29,11 @@ def run(config: Config, output: Path) -> list[str]:
 
 
 def fit_records(config: Config, records: pd.DataFrame, metadata: dict[str, Any]) -> pd.DataFrame:
-    """Fits of the configured form to the series of one records table."""
+    """Fits of the configured form to the series of one records table, suspect checkpoints left out by default."""
     from massact.fit import fit_table
 
+    if not config.fit.suspects:
+        records = without_suspects(records, metadata)
     quantities = load_params(Path(config.paths.params)).quantities
     return fit_table(
         aggregate(records, config.protocol.aggregation),
@@ -39,3 +42,18 @@ def fit_records(config: Config, records: pd.DataFrame, metadata: dict[str, Any])
         quantities=quantities,
         progress=sys.stderr.isatty(),
     )
+
+
+def without_suspects(records: pd.DataFrame, metadata: dict[str, Any]) -> pd.DataFrame:
+    """The records of checkpoints whose weights are their own.
+
+    Raises
+    ------
+    FitError
+        When none is left.
+    """
+    suspect = [int(step) for step in metadata.get("suspects", {})]
+    kept: Any = records[~records["step"].isin(suspect)]  # pandas' stubs know no column types
+    if kept.empty and not records.empty:
+        raise FitError("every measured checkpoint is suspect", "fit them all the same with fit.suspects=true")
+    return kept

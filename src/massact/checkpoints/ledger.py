@@ -1,0 +1,66 @@
+"""What commits of Hub repositories hold, remembered on disk: a commit never changes, so it is asked for once."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Listed:
+    """One file of a commit: its size in bytes, and its sha256 where the Hub states one."""
+
+    bytes: int
+    sha256: str | None
+
+
+class Ledger:
+    """Listings by commit, in one JSON file a repository; without a path nothing is remembered.
+
+    A file that cannot be read is as good as none: everything in it can be asked for again.
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        self.path = path
+        self._lock = threading.Lock()
+        self._listings: dict[str, dict[str, Listed]] = {}
+        if path is not None and path.is_file():
+            self._listings = _read(path)
+
+    def get(self, commit: str) -> dict[str, Listed] | None:
+        """Files of a commit by name, or None when it has not been listed."""
+        return self._listings.get(commit)
+
+    def put(self, commit: str, files: Mapping[str, Listed]) -> None:
+        """Remember the files of a commit, until `save` in memory alone."""
+        with self._lock:
+            self._listings[commit] = dict(files)
+
+    def save(self) -> None:
+        """Write all listings, whole or not at all; a disk that refuses costs requests, not results."""
+        if self.path is None:
+            return
+        with self._lock:
+            content = {c: {n: [f.bytes, f.sha256] for n, f in files.items()} for c, files in self._listings.items()}
+        partial = self.path.with_name(f".{self.path.name}.{os.getpid()}.partial")
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            partial.write_text(json.dumps(content, sort_keys=True), encoding="utf-8")
+            partial.replace(self.path)
+        except OSError:
+            partial.unlink(missing_ok=True)
+
+
+def _read(path: Path) -> dict[str, dict[str, Listed]]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return {
+            commit: {name: Listed(int(size), sha) for name, (size, sha) in files.items()}
+            for commit, files in content.items()
+        }
+    except (OSError, ValueError, TypeError, AttributeError):
+        return {}

@@ -1,0 +1,80 @@
+"""What became of the checkpoints of a sweep."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from massact.errors import MassactError, NotFiniteError, OutOfMemoryError
+from massact.extract.protocol import Measurement
+
+if TYPE_CHECKING:
+    from massact.checkpoints.source import Identity
+
+NOT_TRIED = "not_tried"
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a checkpoint was not measured: a status, what happened, and what mends it."""
+
+    status: str
+    what: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"{self.what}; {self.remedy}" if self.remedy else self.what
+
+    @classmethod
+    def of(cls, error: MassactError) -> Failure:
+        """The failure an error tells of."""
+        if isinstance(error, NotFiniteError):
+            status = "not_finite"
+        elif isinstance(error, OutOfMemoryError):
+            status = "out_of_memory"
+        else:
+            status = str(getattr(error, "status", "failed"))
+        return cls(status, error.what, error.remedy)
+
+
+@dataclass
+class SweepResult:
+    """Measurements by step, where their weights came from, what failed, and what was left out.
+
+    Attributes
+    ----------
+    measured, identified
+        By step. `identified` holds only steps that are in `measured`.
+    failed
+        Step -> why it could not be measured.
+    suspects
+        Step -> why its weights are not its own, of the steps asked for; measured only where that was asked for.
+    seconds
+        Step -> time spent loading and measuring in this run; steps taken from the store are absent.
+    """
+
+    measured: dict[int, Measurement] = field(default_factory=dict)
+    identified: dict[int, Identity] = field(default_factory=dict)
+    failed: dict[int, Failure] = field(default_factory=dict)
+    suspects: dict[int, str] = field(default_factory=dict)
+    seconds: dict[int, float] = field(default_factory=dict)
+
+    def statuses(self) -> dict[int, str]:
+        """Step -> measured, stored (by an earlier run), suspect (left out), or the status of its failure."""
+        said = {step: "measured" if step in self.seconds else "stored" for step in self.measured}
+        said |= {step: "suspect" for step in self.suspects if step not in self.measured}
+        said |= {step: failure.status for step, failure in self.failed.items()}
+        return dict(sorted(said.items()))
+
+
+def counted(statuses: Mapping[int, str]) -> str:
+    """How many checkpoints ended in which way, in one phrase.
+
+    >>> counted({0: "stored", 1: "measured", 2: "measured"})
+    '2 measured, 1 stored'
+    """
+    order: dict[str, Any] = {}
+    for status in sorted(statuses.values(), key=lambda s: (s not in ("measured", "stored"), s)):
+        order[status] = order.get(status, 0) + 1
+    return ", ".join(f"{count} {status}" for status, count in order.items())

@@ -1,0 +1,80 @@
+"""What a measurement depends on: the key of its record, and what its table says of where it comes from."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from massact.errors import ConfigError
+from massact.extract.outcome import SweepResult
+from massact.extract.probe import Probe
+from massact.extract.protocol import PROTOCOL_VERSION, TOP_K
+from massact.extract.store import RecordStore
+
+LIBRARIES = ("torch", "transformers", "transformer-lens")
+
+
+def record_key(weights_sha256: str, probe: Probe, dtype: str, device: str) -> str:
+    """The store's key: other weights, tokens, protocol, number format, device type or libraries are other records."""
+    return RecordStore.key(
+        {
+            "weights": weights_sha256,
+            "tokens": probe.sha256,
+            "protocol": PROTOCOL_VERSION,
+            "top_k": TOP_K,
+            "dtype": dtype,
+            "device": device,
+            "libraries": library_versions(),
+        }
+    )
+
+
+@cache
+def library_versions() -> dict[str, str]:
+    """Versions of the libraries that compute hidden states."""
+    return {name: importlib.metadata.version(name) for name in LIBRARIES}
+
+
+def provenance(result: SweepResult, probe: Probe, *, dtype: str, fixed: Mapping[str, Any]) -> dict[str, Any]:
+    """What the table's metadata says; nothing in it changes from one identical run to the next."""
+    return {
+        **fixed,
+        "protocol_version": PROTOCOL_VERSION,
+        "dtype": dtype,
+        "hook": "blocks.{layer}.hook_resid_post",
+        "probe": {"text": probe.text, "length": probe.length, "first_token": probe.first_token},
+        "tokens_sha256": probe.sha256,
+        "checkpoints": {
+            str(step): {
+                "revision_asked": r.revision_asked,
+                "revision_loaded": r.revision_loaded,
+                "weights_sha256": r.weights_sha256,
+            }
+            for step, r in sorted(result.identified.items())
+        },
+        "suspects": {str(step): why for step, why in sorted(result.suspects.items())},
+        "failed": {str(step): str(failure) for step, failure in sorted(result.failed.items())},
+    }
+
+
+def device_named(wanted: str) -> str:
+    """`auto` becomes cuda where there is a GPU, told without importing torch where possible.
+
+    Raises
+    ------
+    ConfigError
+        `cuda` where torch sees no GPU.
+    """
+    if wanted == "cpu":
+        return wanted
+    here = False
+    if Path("/proc/driver/nvidia").exists() or Path("/dev/nvidia0").exists():
+        import torch
+
+        here = torch.cuda.is_available()
+    if wanted == "cuda" and not here:
+        raise ConfigError("protocol.device = cuda, but torch sees no GPU here", "take protocol.device=auto or cpu")
+    return "cuda" if here else "cpu"
