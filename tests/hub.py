@@ -25,6 +25,7 @@ from massact import Architecture
 
 # The shapes of pythia-14m.
 PYTHIA_14M = Architecture(n_layers=6, d_model=128, n_heads=4, d_mlp=512, vocab_size=50304, context=2048)
+REPOSITORY = "EleutherAI/pythia-14m"
 LARGE_FILES = (".safetensors", ".bin")  # stored by LFS
 
 Revisions = Mapping[str, Mapping[str, Path]]

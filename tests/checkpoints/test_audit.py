@@ -8,8 +8,7 @@ import pytest
 
 from massact.checkpoints import CheckpointStatus, FolderSource, HubSource, SourceError, audit_table, suspects
 from massact.checkpoints.audit import COLUMNS
-from tests.checkpoints.conftest import REPOSITORY
-from tests.hub import serving
+from tests.hub import REPOSITORY, serving
 
 
 @pytest.fixture

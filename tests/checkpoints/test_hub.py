@@ -16,8 +16,7 @@ import pytest
 
 from massact.checkpoints import CheckpointStatus, HubSource, SourceError
 from massact.checkpoints.files import file_sha256
-from tests.checkpoints.conftest import REPOSITORY
-from tests.hub import LoopbackHub, commit_of, serving, write_cache
+from tests.hub import REPOSITORY, LoopbackHub, commit_of, serving, write_cache
 
 STEPS = [0, 1, 2, 4]
 

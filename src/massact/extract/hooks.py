@@ -163,12 +163,15 @@ def _blocks(decoder: nn.Module, n_layers: int) -> nn.ModuleList:
 
 @contextmanager
 def _evaluation(module: nn.Module) -> Iterator[None]:
-    training = module.training
-    module.eval()
+    """Evaluation mode, and each part's own mode again afterwards; a bridge has hundreds of parts, mostly in it."""
+    training = [part for part in module.modules() if part.training]
+    for part in training:
+        part.training = False
     try:
         yield
     finally:
-        module.train(training)
+        for part in training:
+            part.training = True
 
 
 @contextmanager

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +13,7 @@ from tqdm import tqdm
 from massact.checkpoints.source import CheckpointStatus, Identity, RemoteSource, SourceError
 from massact.errors import MassactError, MeasureError, NotFiniteError, StorageError
 from massact.extract.ahead import ahead
+from massact.extract.options import SweepOptions
 from massact.extract.outcome import NOT_TRIED, Failure, SweepResult
 from massact.extract.plan import plan_sweep, require_disk
 from massact.extract.probe import Probe
@@ -22,45 +22,13 @@ from massact.extract.provenance import record_key
 from massact.extract.store import RecordStore
 
 if TYPE_CHECKING:
-    from massact.checkpoints import CheckpointSource
+    from massact.checkpoints import CheckpointSource, Resolved
     from massact.checkpoints.audit import Audit
     from massact.checkpoints.weights import CheckpointLoader, Prepared
 
 log = logging.getLogger("massact")
-
-
-@dataclass(frozen=True, kw_only=True)
-class SweepOptions:
-    """How a sweep goes about its work; none of it changes a number.
-
-    Attributes
-    ----------
-    prefetch
-        Checkpoints fetched and read beyond the one being measured.
-    disk_gb
-        What downloads may take at once; None: what is free.
-    keep_downloads
-        Whether finished checkpoints that this sweep fetched stay in the cache.
-    sequences_at_once
-        As in `measure`.
-    bandwidth_mb_s
-        For the estimate of time alone.
-    suspects
-        Whether to measure checkpoints whose weights are not their own.
-    seconds_each
-        Estimated time to measure one checkpoint; None says nothing of time.
-    progress
-        Whether to draw a bar.
-    """
-
-    prefetch: int = 1
-    disk_gb: float | None = None
-    keep_downloads: bool = False
-    sequences_at_once: int | None = None
-    bandwidth_mb_s: float = 50.0
-    suspects: bool = False
-    seconds_each: Callable[[Probe], float] | None = None
-    progress: bool = True
+# Smaller checkpoints on this disk are read faster than a second thread takes turns.
+_WORTH_READING_AHEAD_BYTES = 64_000_000
 
 
 def measure_checkpoints(
@@ -131,6 +99,7 @@ class _Sweep:
         self.dtype, self.device, self.label = dtype, device, label
         self.result = SweepResult()
         self._loader: CheckpointLoader | None = None
+        self._held: dict[int, Resolved] = {}
 
     def audited(self, steps: Sequence[int]) -> Audit | None:
         """Identities of the steps asked for; failures and suspects go to the result."""
@@ -198,8 +167,12 @@ class _Sweep:
         with tqdm(
             total=len(pending), desc=self.label, unit="checkpoint", disable=not (self.options.progress and pending)
         ) as bar:
-            busy = self._pass(found, probe, pending, bar, wait=False)
-            self._pass(found, probe, busy, bar, wait=True)
+            try:
+                busy = self._pass(found, probe, pending, bar, wait=False)
+                self._pass(found, probe, busy, bar, wait=True)
+            finally:
+                for step in list(self._held):
+                    self._give_back(step)
 
     def _pass(self, found: Audit, probe: Probe, pending: Sequence[int], bar: tqdm, *, wait: bool) -> list[int]:
         """Measure steps in order; the steps that another process is measuring, unless they are waited for."""
@@ -210,7 +183,9 @@ class _Sweep:
             return self._prepared(found.identities[step], probe)
 
         left = list(pending)
-        for step, made in ahead(pending, prepare, self.options.prefetch):
+        worth = any(found.identities[step].bytes > _WORTH_READING_AHEAD_BYTES for step in pending)
+        depth = self.options.prefetch if worth or isinstance(self.source, RemoteSource) else 0
+        for step, made in ahead(pending, prepare, depth):
             left.remove(step)
             identity = found.identities[step]
             if not wait and self.store.claimed_elsewhere(self._key(identity, probe)):
@@ -235,7 +210,6 @@ class _Sweep:
     def _measure(self, identity: Identity, probe: Probe, made: Callable[[], Prepared | None]) -> None:
         """Measure one checkpoint under its claim, unless another process has; give its files back."""
         key = self._key(identity, probe)
-        prepared: Prepared | None = None
         try:
             with self.store.claim(key) as ours:
                 if not ours and self._take(identity, self.store.read(key)):
@@ -249,8 +223,7 @@ class _Sweep:
                 self.result.seconds[identity.step] = time.perf_counter() - began
                 self._take(identity, measured)
         finally:
-            if prepared is not None and isinstance(self.source, RemoteSource) and not self.options.keep_downloads:
-                self.source.release(prepared.resolved)
+            self._give_back(identity.step)
 
     def _measured(self, prepared: Prepared, identity: Identity, probe: Probe) -> Measurement | NotFiniteError:
         import torch
@@ -283,7 +256,15 @@ class _Sweep:
         return self._prepare(identity)
 
     def _prepare(self, identity: Identity) -> Prepared:
-        return self._loader_here().prepare(self.source.resolve(identity.step))
+        resolved = self.source.resolve(identity.step)
+        self._held[identity.step] = resolved
+        return self._loader_here().prepare(resolved)
+
+    def _give_back(self, step: int) -> None:
+        """Let a fetched checkpoint go, if it is here yet."""
+        resolved = self._held.pop(step, None)
+        if resolved is not None and isinstance(self.source, RemoteSource) and not self.options.keep_downloads:
+            self.source.release(resolved)
 
     def _loader_here(self) -> CheckpointLoader:
         from massact.checkpoints.weights import CheckpointLoader

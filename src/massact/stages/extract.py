@@ -21,7 +21,8 @@ from massact.extract.probe import CORPUS, REDPAJAMA, Probe, chunk, encode, redpa
 from massact.extract.provenance import device_named, library_versions, provenance
 from massact.extract.records import records_frame
 from massact.extract.store import RecordStore
-from massact.extract.sweep import SweepOptions, measure_checkpoints
+from massact.extract.options import SweepOptions
+from massact.extract.sweep import measure_checkpoints
 from massact.settings import (
     architecture_of,
     available_steps,

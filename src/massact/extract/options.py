@@ -1,0 +1,42 @@
+"""How a sweep goes about its work."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from massact.extract.probe import Probe
+
+
+@dataclass(frozen=True, kw_only=True)
+class SweepOptions:
+    """How a sweep goes about its work; none of it changes a number.
+
+    Attributes
+    ----------
+    prefetch
+        Checkpoints fetched and read beyond the one being measured.
+    disk_gb
+        What downloads may take at once; None: what is free.
+    keep_downloads
+        Whether finished checkpoints that this sweep fetched stay in the cache.
+    sequences_at_once
+        As in `measure`.
+    bandwidth_mb_s
+        For the estimate of time alone.
+    suspects
+        Whether to measure checkpoints whose weights are not their own.
+    seconds_each
+        Estimated time to measure one checkpoint; None says nothing of time.
+    progress
+        Whether to draw a bar.
+    """
+
+    prefetch: int = 1
+    disk_gb: float | None = None
+    keep_downloads: bool = False
+    sequences_at_once: int | None = None
+    bandwidth_mb_s: float = 50.0
+    suspects: bool = False
+    seconds_each: Callable[[Probe], float] | None = None
+    progress: bool = True
