@@ -42,10 +42,11 @@ def online(monkeypatch) -> Iterator[None]:
     """Let huggingface_hub speak to the loopback server, quickly, and forget who answered."""
     import huggingface_hub.constants as constants
 
-    from massact.checkpoints import hub_errors, reach
+    from massact.checkpoints import hub_errors, hub_fetch, reach
 
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr(hub_errors, "RETRY_WAITS_S", (0.01, 0.01))
+    monkeypatch.setattr(hub_fetch, "REFETCH_WAITS_S", (0.01, 0.01))
     for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"):
         monkeypatch.delenv(name, raising=False)
     reach._answered.clear()

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from massact.checkpoints import FolderSource
+from massact.extract.options import SweepOptions
 from massact.extract.probe import Probe
 from massact.extract.records import records_frame
 from massact.extract.store import RecordStore
-from massact.extract.options import SweepOptions
 from massact.extract.sweep import measure_checkpoints
 from massact.tables import write_table
 from massact.trajectories import RECORDS
@@ -78,7 +78,7 @@ def sweep(family: Path, store: Path, diary: Path):
 
 def signalled(family: Path, store: Path, diary: Path, started) -> None:
     """A sweep that says when it begins."""
-    import massact.checkpoints.bridge  # noqa: F401
+    import massact.checkpoints.bridge
     import massact.extract.hooks  # noqa: F401
 
     started.set()

@@ -10,8 +10,8 @@ import pytest
 
 from massact.checkpoints import FolderSource, HubSource
 from massact.errors import ConfigError
-from massact.extract.store import RecordStore
 from massact.extract.options import SweepOptions
+from massact.extract.store import RecordStore
 from massact.extract.sweep import measure_checkpoints
 from tests.extract.sweeping import PROBE
 from tests.hub import REPOSITORY, serving, write_cache
@@ -19,11 +19,6 @@ from tests.hub import REPOSITORY, serving, write_cache
 pytestmark = pytest.mark.usefixtures("online")
 STEPS = [0, 1, 2, 4]
 QUIET = SweepOptions(progress=False)
-
-
-@pytest.fixture(autouse=True)
-def impatient(monkeypatch):
-    monkeypatch.setattr("massact.checkpoints.hub_fetch.REFETCH_WAITS_S", (0.01, 0.01))
 
 
 def sweep(source, folder: Path, steps=STEPS, options=QUIET):

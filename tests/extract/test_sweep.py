@@ -12,11 +12,11 @@ from transformers import GPTNeoXForCausalLM
 from massact.checkpoints import FolderSource
 from massact.errors import ConfigError, MeasureError
 from massact.extract import measure
+from massact.extract.options import SweepOptions
 from massact.extract.probe import Probe
 from massact.extract.provenance import device_named, provenance, record_key
 from massact.extract.records import records_frame
 from massact.extract.store import RecordStore
-from massact.extract.options import SweepOptions
 from massact.extract.sweep import measure_checkpoints
 from massact.trajectories import RECORDS
 from tests.models import tiny_model
