@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from massact.errors import MeasureError
-from massact.extract.reduce import reduce_block, select_by_bits
+from massact.extract.reduce import reduce_block, reduce_on_device, select_by_bits
 
 # Few distinct values, so that ties are common.
 values = hnp.arrays(
@@ -21,9 +21,14 @@ magnitudes = hnp.arrays(
 )
 
 
+WAYS = {"host": reduce_block, "device": lambda hidden, k: reduce_on_device(hidden.abs(), k)}
+either_way = pytest.mark.parametrize("reduce", WAYS.values(), ids=WAYS)
+
+
+@either_way
 @given(values)
-def test_matches_a_stable_sort_ties_to_the_lowest_place(hidden):
-    reduced = reduce_block(torch.from_numpy(hidden), 3)
+def test_matches_a_stable_sort_ties_to_the_lowest_place(reduce, hidden):
+    reduced = reduce(torch.from_numpy(hidden), 3)
     for sequence, flat in enumerate(np.abs(hidden).reshape(len(hidden), -1)):
         order = np.argsort(-flat, kind="stable")[:3]
         assert reduced.top[sequence].tolist() == flat[order].tolist()
@@ -47,11 +52,19 @@ def test_short_formats_are_compared_exactly(dtype):
     assert torch.equal(reduced.median, flat.median(dim=1).values.float())
 
 
+@either_way
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
-def test_what_is_not_finite_comes_first(bad):
+def test_what_is_not_finite_comes_first(reduce, bad):
     hidden = torch.ones(1, 4, 4)
     hidden[0, 2, 1] = bad
-    assert not torch.isfinite(reduce_block(hidden, 3).top[0, 0])
+    assert not torch.isfinite(reduce(hidden, 3).top[0, 0])
+
+
+def test_the_hidden_state_is_left_as_it_was():
+    hidden = torch.randn(2, 7, 16, generator=torch.Generator().manual_seed(0))
+    before = hidden.clone()
+    reduce_block(hidden, 3)
+    assert torch.equal(hidden, before)
 
 
 def test_more_than_there_is_cannot_be_kept():

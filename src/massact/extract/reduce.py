@@ -1,11 +1,18 @@
-"""The one reducer: what is kept of a block's output."""
+"""The one reducer: what is kept of a block's output.
+
+The k largest entries of a sequence lie in the k positions that come first in order of (largest magnitude, lowest
+position): each position before that of an entry holds an entry that comes before it. So only k x width entries are
+sorted.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
+from numpy import ndarray
 from torch import Tensor
 
 from massact.errors import MeasureError
@@ -48,42 +55,53 @@ def reduce_block(hidden: Float[Tensor, "sequence position width"], top_k: int) -
     MeasureError
         When `top_k` is not between 1 and position x width.
     """
-    sequences, positions, width = hidden.shape
+    _, positions, width = hidden.shape
     if not 1 <= top_k <= positions * width:
         raise MeasureError(f"top_k = {top_k}", f"give 1 to {positions * width} (positions x width)")
-    magnitudes = hidden.detach().abs().float()
-    top, place = _largest(magnitudes, top_k)
-    return BlockReduction(top, place, _lower_median(magnitudes.reshape(sequences, -1)), width)
+    signed = hidden.detach().float()
+    if signed.device.type == "cpu":
+        return _on_host(np.abs(signed.numpy()), top_k)
+    return reduce_on_device(signed.abs(), top_k)
 
 
-def _largest(
-    magnitudes: Float[Tensor, "sequence position width"], k: int
-) -> tuple[Float[Tensor, "sequence k"], Int[Tensor, "sequence k"]]:
-    """The k largest entries of each sequence and their flat places, equal ones in order of place.
+def _on_host(magnitudes: Float[ndarray, "sequence position width"], k: int) -> BlockReduction:
+    """On one thread, by numpy: its selection takes a fifteenth of torch.median's time (docs/measurements.md).
 
-    They lie in the k positions first in order of (largest magnitude, lowest position): each position before that of
-    an entry holds an entry that comes before it. So only k x width entries are sorted.
+    The entries are left in another order.
     """
+    sequences, positions, width = magnitudes.shape
+    rows = np.argsort(-_rising(magnitudes.max(axis=2)), axis=1, kind="stable")[:, : min(k, positions)]
+    rows.sort(axis=1)
+    candidates = np.take_along_axis(magnitudes, rows[:, :, None], axis=1).reshape(sequences, -1)
+    order = np.argsort(-_rising(candidates), axis=1, kind="stable")[:, :k]
+    place = np.take_along_axis(rows, order // width, axis=1) * width + order % width
+    flat, rank = magnitudes.reshape(sequences, -1), _median_rank(positions * width)
+    top = np.take_along_axis(candidates, order, axis=1)
+    flat.partition(rank, axis=1)
+    median = flat[:, rank].copy()
+    return BlockReduction(torch.from_numpy(top), torch.from_numpy(place), torch.from_numpy(median), width)
+
+
+def _rising(magnitudes: ndarray) -> ndarray:
+    """Magnitudes with NaN counted as infinite: what is not finite comes first."""
+    return np.where(np.isnan(magnitudes), np.inf, magnitudes)
+
+
+def _median_rank(entries: int) -> int:
+    """0-based rank of the lower median."""
+    return (entries - 1) // 2
+
+
+def reduce_on_device(magnitudes: Float[Tensor, "sequence position width"], k: int) -> BlockReduction:
+    """The same by torch, in shapes known beforehand: nothing is copied to the host and nothing waits."""
     sequences, positions, width = magnitudes.shape
     rows = magnitudes.amax(dim=2).sort(dim=1, descending=True, stable=True).indices[:, : min(k, positions)]
     rows = rows.sort(dim=1).values
     candidates = magnitudes.gather(1, rows[:, :, None].expand(-1, -1, width)).reshape(sequences, -1)
     order = candidates.sort(dim=1, descending=True, stable=True)
     place = rows.gather(1, order.indices[:, :k] // width) * width + order.indices[:, :k] % width
-    return order.values[:, :k], place
-
-
-def _lower_median(magnitudes: Float[Tensor, "sequence entry"]) -> Float[Tensor, " sequence"]:
-    """The entry of rank (n - 1) // 2 of each row. On the host the rows are left in another order.
-
-    numpy's vectorised selection takes a fifteenth of torch.median's time on a host (docs/measurements.md).
-    """
-    rank = (magnitudes.shape[1] - 1) // 2
-    if magnitudes.device.type != "cpu":
-        return select_by_bits(magnitudes, rank)
-    entries = magnitudes.numpy()
-    entries.partition(rank, axis=1)
-    return magnitudes[:, rank].clone()
+    median = select_by_bits(magnitudes.reshape(sequences, -1), _median_rank(positions * width))
+    return BlockReduction(order.values[:, :k], place, median, width)
 
 
 def select_by_bits(values: Float[Tensor, "sequence entry"], rank: int) -> Float[Tensor, " sequence"]:
