@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,8 +12,8 @@ from hypothesis import strategies as st
 
 from massact.errors import ParseError
 from massact.trajectories.published import STATISTICS, parse_stats
+from tests.trajectories.writing import FOLDER, written
 
-FOLDER = Path(__file__).parents[1] / "data" / "published_stats"
 LAYERS = {"14m": 6, "160m": 12, "1b": 16}
 WHOLE = sorted(p for p in FOLDER.glob("exp2_*") if "_12b_" not in p.name)
 GOOD = (FOLDER / "exp2_pythia_14m_step2").read_text()
@@ -62,23 +61,6 @@ def test_known_values(name, index, value):
 )
 def test_the_quirks(text):
     assert parse_stats(text).tolist() == [[[9, 8], [2, 2], [2, 1], [1, 0]]] * 2
-
-
-def written(values, *, rng: random.Random, precision: int | None) -> str:
-    """As numpy prints: rows wrapped, numbers padded, commas between sequences dropped now and then."""
-
-    def number(value: float) -> str:
-        shown = repr(float(value)) if precision is None else f"{value:.{precision}e}"
-        return " " * rng.randint(0, 3) + shown + " " * rng.randint(0, 2)
-
-    def row(values) -> str:
-        return "[" + ("," + rng.choice(["", " ", "\n  "])).join(number(v) for v in values) + "]"
-
-    sequences = ["[" + (",\n" if rng.random() < 0.5 else ",").join(map(row, s)) + "]" for s in values]
-    text = sequences[0]
-    for sequence in sequences[1:]:
-        text += rng.choice(["", ",", " ,\n", "\n"]) + sequence
-    return f"[{text}]"
 
 
 magnitudes = st.floats(0, 1e6, allow_nan=False)
