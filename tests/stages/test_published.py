@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 
 from massact.checkpoints.source import CheckpointStatus, SourceError
-from massact.errors import CheckpointError, ConfigError
+from massact.errors import CheckpointError, ConfigError, StorageError
 from massact.fit.table import fits_schema
 from massact.preflight import preflight
 from massact.stages import published
@@ -263,3 +263,40 @@ def test_a_model_the_dataset_has_no_files_of_is_a_wrong_value(tmp_path, dataset,
         monkeypatch.setenv("HF_ENDPOINT", hub.url)
         with pytest.raises(ConfigError, match="no files of pythia-31m"):
             published.run(config(tmp_path, model="pythia-31m"), tmp_path)
+
+
+def test_large_files_are_held_to_their_sha256_and_copies_without_links_to_their_size(tmp_path, online):
+    for name in ("a.bin", "b"):
+        (tmp_path / "data/part").mkdir(parents=True, exist_ok=True)
+        (tmp_path / "data/part" / name).write_bytes(b"1" * 1000)
+    with serve(tmp_path / "data") as hub:
+        folder = fetch_folder(at(tmp_path, hub.url), "part").folder
+        damage(folder / "a.bin")
+        assert fetch_folder(at(tmp_path, hub.url), "part").downloaded == 1
+        assert (folder / "a.bin").read_bytes() == b"1" * 1000
+    (folder / "b").unlink()
+    (folder / "b").write_bytes(b"1" * 1000)
+    assert fetch_folder(at(tmp_path, NOWHERE, offline=True), "part").downloaded == 0
+    (folder / "b").write_bytes(b"1" * 999)
+    with pytest.raises(SourceError, match="part/b has other content"):
+        fetch_folder(at(tmp_path, NOWHERE, offline=True), "part")
+
+
+def test_a_disk_that_refuses_is_said(tmp_path, dataset):
+    (tmp_path / "published").write_text("in the way")
+    with pytest.raises(StorageError, match="cannot be written to"):
+        published.run(config(tmp_path, f"published.folder={dataset}"), tmp_path)
+
+
+def test_the_report_shows_published_numbers(tmp_path, dataset):
+    from massact.report import ReportInputs, build_report
+    from massact.trajectories import aggregate
+
+    published.run(config(tmp_path, f"published.folder={dataset}"), tmp_path)
+    path = tmp_path / "published/pythia-14m-seed0.parquet"
+    records, metadata = read_table(path, RECORDS), read_metadata(path)
+    inputs = ReportInputs(
+        trajectories=aggregate(records), records=records, provenance=[metadata], suspects=suspects_of([metadata])
+    )
+    build_report(inputs, tmp_path / "report.html")
+    assert "it has 5 layers, the model 6" in (tmp_path / "report.html").read_text()
