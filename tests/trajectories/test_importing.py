@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import random
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from massact.extract import Measurement
 from massact.extract.probe import Probe
 from massact.extract.records import records_frame
 from massact.trajectories import RECORDS, aggregate, import_published
-from tests.trajectories.writing import FOLDER, excerpt, tiled, write_stats
+from tests.trajectories.writing import FOLDER, excerpt, tiled, write_stats, written
 
 TOKENS_PER_STEP = 1024 * 2048
 
@@ -92,12 +93,8 @@ def spoilt(text: str, old: str, new: str) -> str:
     ],
 )
 def test_wrong_numbers_reject_their_file_alone(folder, change, said):
-    from random import Random
-
-    from tests.trajectories.writing import written
-
     path = folder / "exp2_pythia_14m_step52000"
-    path.write_text(written(change(tiled(excerpt("14m", 0))), rng=Random(1)))
+    path.write_text(written(change(tiled(excerpt("14m", 0))), rng=random.Random(1)))
     found = imported(folder)
     assert list(reasons(found)) == [path.name]
     assert said in reasons(found)[path.name]
