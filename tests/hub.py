@@ -1,12 +1,14 @@
 """Stand-ins for the Hub: a loopback server, a cache folder, and checkpoints of Pythia's true shapes.
 
-Repositories are given as {repository: {revision: folder}}; a revision's commit is a hash of both names.
+Repositories are given as {repository: {revision: folder}}; a revision's commit is a hash of both names, or the revision
+itself where that is a commit. A dataset's repository is `datasets/owner/name`.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
 import threading
 import time
@@ -49,6 +51,8 @@ def write_checkpoint(folder: Path, architecture: Architecture, seed: int, tokeni
 
 def commit_of(repository: str, revision: str) -> str:
     """Forty hex digits."""
+    if re.fullmatch(r"[0-9a-f]{40}", revision):
+        return revision
     return hashlib.sha1(f"{repository}@{revision}".encode(), usedforsecurity=False).hexdigest()
 
 
@@ -177,6 +181,9 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(status, b"{}", {"Retry-After": "0"})
         elif path.startswith("/api/models/"):
             self._api(path.removeprefix("/api/models/").split("/"))
+        elif path.startswith("/api/datasets/"):
+            owner, *rest = path.removeprefix("/api/datasets/").split("/")
+            self._api([f"datasets/{owner}", *rest])
         elif "/resolve/" in path:
             repository, _, rest = path.strip("/").partition("/resolve/")
             revision, _, name = rest.partition("/")

@@ -159,6 +159,16 @@ class TrainConfig:
 
 
 @dataclass
+class PublishedConfig:
+    """The published measurements: a dataset at a commit (or a local `folder`), sequences every file must have."""
+
+    dataset: str = MISSING
+    commit: str = MISSING
+    folder: str | None = MISSING
+    sequences: int = MISSING
+
+
+@dataclass
 class PathsConfig:
     """Folders and files, relative to the project."""
 
@@ -166,6 +176,7 @@ class PathsConfig:
     runs: str = MISSING
     records: str = MISSING
     extracted: str = MISSING
+    published: str = MISSING
     fits: str = MISSING
     results: str = MISSING
     artefact: str = MISSING
@@ -185,6 +196,7 @@ class Config:
     predictor: PredictorConfig = field(default_factory=PredictorConfig)
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
+    published: PublishedConfig = field(default_factory=PublishedConfig)
     paths: PathsConfig = field(default_factory=PathsConfig)
 
 

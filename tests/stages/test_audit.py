@@ -1,8 +1,7 @@
 import pandas as pd
-import pytest
 
 from massact.preflight import preflight
-from massact.stages import audit, published
+from massact.stages import audit
 from massact.stages.audit import suspects_of
 from tests.models import tiny_model
 from tests.test_preflight import CONF
@@ -33,16 +32,3 @@ def test_suspects_and_failures_are_read_from_a_tables_metadata():
         "m step 512: has the weights of step 16",
         "m step 1000: shares a with step 143000 (not measured)",
     ]
-
-
-@pytest.mark.parametrize("overrides", [["model=pocket-a"], ["model=pythia-70m", "model.deduped=true"]])
-def test_only_the_papers_models_are_in_the_published_dataset(tmp_path, overrides):
-    with pytest.raises(Exception, match="not in the published dataset"):
-        published.run(config("stage=published", *overrides), tmp_path)
-
-
-def test_without_the_hub_the_published_dataset_is_a_checkpoint_error(tmp_path):
-    from massact.errors import CheckpointError
-
-    with pytest.raises(CheckpointError, match="cannot be reached"):
-        published.run(config("stage=published", "model=pythia-1b"), tmp_path)

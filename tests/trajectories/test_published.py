@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 import random
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,11 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from massact.errors import ParseError
+from massact.trajectories import published
 from massact.trajectories.published import STATISTICS, parse_stats
+from tests.trajectories.slow_reader import RefusedError, read_slowly
+from tests.trajectories.writing import FOLDER, written
 
-FOLDER = Path(__file__).parents[1] / "data" / "published_stats"
 LAYERS = {"14m": 6, "160m": 12, "1b": 16}
 WHOLE = sorted(p for p in FOLDER.glob("exp2_*") if "_12b_" not in p.name)
+MUTATIONS = 12_000
 GOOD = (FOLDER / "exp2_pythia_14m_step2").read_text()
 
 
@@ -62,23 +65,6 @@ def test_known_values(name, index, value):
 )
 def test_the_quirks(text):
     assert parse_stats(text).tolist() == [[[9, 8], [2, 2], [2, 1], [1, 0]]] * 2
-
-
-def written(values, *, rng: random.Random, precision: int | None) -> str:
-    """As numpy prints: rows wrapped, numbers padded, commas between sequences dropped now and then."""
-
-    def number(value: float) -> str:
-        shown = repr(float(value)) if precision is None else f"{value:.{precision}e}"
-        return " " * rng.randint(0, 3) + shown + " " * rng.randint(0, 2)
-
-    def row(values) -> str:
-        return "[" + ("," + rng.choice(["", " ", "\n  "])).join(number(v) for v in values) + "]"
-
-    sequences = ["[" + (",\n" if rng.random() < 0.5 else ",").join(map(row, s)) + "]" for s in values]
-    text = sequences[0]
-    for sequence in sequences[1:]:
-        text += rng.choice(["", ",", " ,\n", "\n"]) + sequence
-    return f"[{text}]"
 
 
 magnitudes = st.floats(0, 1e6, allow_nan=False)
@@ -134,52 +120,98 @@ def test_anything_else_says_where_and_what(text, words):
     assert "\n" not in str(caught.value)
 
 
-def test_mutations_raise_parse_errors_only():
+def bases() -> list[str]:
+    """Texts to spoil: real ones, and small ones with every quirk, of which a mutation is more often still valid."""
     rng = random.Random(0)
-    alphabet = "[],.0123456789eE+- \n\tnaif\x00\u00e9_"
-    refused = 0
-    for _ in range(500):
-        text = list(GOOD)
-        for _ in range(rng.randint(1, 4)):
-            at = rng.randrange(len(text))
-            match rng.randrange(4):
-                case 0:
-                    del text[at : at + rng.randint(1, 40)]
-                case 1:
-                    text.insert(at, rng.choice(alphabet))
-                case 2:
-                    text[at] = rng.choice(alphabet)
-                case _:
-                    text[at:at] = text[at : at + rng.randint(1, 200)]
-        try:
-            values = parse_stats("".join(text))
-        except ParseError:
-            refused += 1
-        else:
-            assert np.isfinite(values).all()
-            assert (np.diff(values, axis=1) <= 0).all()
-    assert refused > 250
+    small = [-np.sort(-np.random.default_rng(n).lognormal(size=(n, 4, 2)), axis=1) for n in (1, 1, 2, 3)]
+    texts = [written(values.round(3), rng=rng, precision=p) for values in small for p in (None, 2)]
+    return [GOOD, (FOLDER / "exp2_pythia_160m_step16").read_text(), *texts * 3]
+
+
+def mutated(text: str, rng: random.Random) -> str:
+    """One to four places cut, filled, changed, doubled, or exchanged with another."""
+    alphabet = "[],.0123456789eE+- \n\tnaif\x00\u00e9_\u0661\u00a0"
+    for _ in range(rng.randint(1, 4)):
+        at, end = sorted(rng.randrange(len(text) + 1) for _ in range(2)) if text else (0, 0)
+        near = min(end, at + rng.choice([1, 1, 1, 2, 8, 40]))
+        match rng.randrange(6):
+            case 0:
+                text = text[:at] + text[near:]
+            case 1:
+                text = text[:at] + rng.choice(alphabet) + text[at:]
+            case 2:
+                text = text[:at] + rng.choice(alphabet) + text[at + 1 :]
+            case 3:
+                text = text[:near] + text[at:near] + text[near:]
+            case 4:
+                text = text[:at] + text[end:] + text[at:end]
+            case _:
+                text = text[:at] + rng.choice(["]", "[", "]][[", "],[", ",", "1e999", "-0.", "nan"]) + text[near:]
+    return text
+
+
+def agree(text: str) -> bool:
+    """Whether `parse_stats` takes the text; it does where the slow reader does, and reads the same numbers."""
+    try:
+        expected = np.array(read_slowly(text), dtype=np.float64)
+    except RefusedError:
+        expected = None
+    try:
+        values = parse_stats(text)
+    except ParseError as error:
+        assert expected is None, text
+        assert error.what.startswith("line ")
+        return False
+    assert expected is not None, text
+    assert values.shape == expected.shape
+    assert (values == expected).all()
+    return True
+
+
+def test_ten_thousand_mutations_are_refused_or_read_right():
+    rng, texts = random.Random(0), bases()
+    taken = sum(agree(mutated(rng.choice(texts), rng)) for _ in range(MUTATIONS))
+    assert MUTATIONS / 20 < taken < MUTATIONS / 2
 
 
 @given(st.text(alphabet="[],.019e+-n \n", max_size=60))
 @settings(max_examples=200, deadline=None)
 def test_any_text_is_read_or_refused(text):
-    try:
-        assert parse_stats(text).ndim == 3
-    except ParseError as error:
-        assert error.what
+    agree(text)
+
+
+@given(n=st.integers(1, 2), layers=st.integers(1, 2), data=st.data())
+@settings(max_examples=200, deadline=None)
+def test_any_words_are_read_or_refused(n, layers, data):
+    words = ["[", "]", ",", "[[", "]]", "0", "1.", ".5", "2e0", "+1", "-0.0", " ", "\n"]
+    text = "[" + "".join("[" + ",".join(["[" + ",".join("1" * layers) + "]"] * 4) + "]" for _ in range(n)) + "]"
+    for _ in range(data.draw(st.integers(0, 3))):
+        at = data.draw(st.integers(0, len(text)))
+        text = text[:at] + data.draw(st.sampled_from(words)) + text[at + data.draw(st.integers(0, 2)) :]
+    agree(text)
+
+
+@pytest.fixture(scope="module")
+def unchecked():
+    """`parse_stats` as users run it: the checks of annotations that the tests add take most of the time otherwise."""
+    spec = importlib.util.spec_from_file_location("unchecked_published", published.__file__)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.parse_stats
 
 
 @pytest.mark.parametrize("unit", ["[", "1", " ", "1,", "[[[1],[1],[1],[1]]", "1e", "\n"])
-def test_long_input_takes_linear_time(unit):
+def test_long_input_takes_linear_time(unchecked, unit):
     began = time.perf_counter()
     with pytest.raises(ParseError):
-        parse_stats("[[[" + unit * (1_000_000 // len(unit)))
+        unchecked("[[[" + unit * (1_000_000 // len(unit)))
     assert time.perf_counter() - began < 20
 
 
-def test_many_sequences_take_linear_time():
+def test_many_sequences_take_linear_time(unchecked):
     one = "[[3,3],[2,2],[1,1],\n[0.5,0.25]]"
     began = time.perf_counter()
-    assert parse_stats("[" + one * 20_000 + "]").shape == (20_000, 4, 2)
+    assert unchecked("[" + one * 20_000 + "]").shape == (20_000, 4, 2)
     assert time.perf_counter() - began < 20

@@ -1,47 +1,136 @@
-"""stage=published: the paper's published measurements as records of a Pythia model."""
+"""stage=published: the paper's published measurements as a records table of a Pythia model."""
 
 from __future__ import annotations
 
-import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from massact.checkpoints.pythia import KNOWN_SUSPECTS
 from massact.config import Config
-from massact.errors import CheckpointError, ConfigError, ParseError
-from massact.settings import table_stem
+from massact.disk import refused
+from massact.errors import CheckpointError, ConfigError
+from massact.settings import (
+    architecture_of,
+    available_steps,
+    model_name,
+    repository_of,
+    table_stem,
+    tokens_per_step,
+)
+from massact.stages.dataset import HubDataset, fetch_folder
+from massact.tables import write_table
+from massact.trajectories import RECORDS, PublishedImport, import_published
+from massact.trajectories.importing import PROBE_LENGTH
 
-log = logging.getLogger("massact")
-DATASET = "Aimpoint-Digital/pythia-massive-activations"
-COMMIT = "c4c539ac4f8c8fc9694603895d00c1f1af940a20"
+if TYPE_CHECKING:
+    import pandas as pd
+
+# How the paper measured, where it is not as we do.
+PROTOCOL_NOTES = (
+    "weights in float16",
+    "text: 500 random documents of RedPajama-Data-1T-Sample (numpy seed 1) joined by blank lines, no special tokens",
+    "median: the lower one, over all positions and dimensions",
+    "positions and dimensions of the largest values are not published",
+    "what a checkpoint's weights were is not published: suspects are those known from the Hub, and equal numbers",
+)
+
+
+@dataclass(frozen=True)
+class _Found:
+    """A folder of statistics files, what is said of it, and where it is from."""
+
+    folder: Path
+    line: str
+    origin: Mapping[str, Any]
 
 
 def run(config: Config, output: Path) -> list[str]:
-    """Fetch the model's statistics files (cached by huggingface_hub), parse each, list what is rejected."""
+    """Write `published/<model>.parquet`, and beside it `<model>.rejected.csv`: the files not used, and why."""
     if config.model.family != "pythia" or config.model.deduped or config.model.seed:
         raise ConfigError(f"{table_stem(config.model)} is not in the published dataset", "choose e.g. pythia-1b")
-    folder = _fetch(str(config.model.size))
-    from massact.trajectories.published import parse_stats
-
-    read, rejected = 0, []
-    for path in sorted(folder.glob("exp2_*")):
-        try:
-            parse_stats(path.read_text(encoding="utf-8"))
-            read += 1
-        except ParseError as error:
-            rejected.append(f"{path.name}: {error}")
-    return [f"{folder}: {read} files read, {len(rejected)} rejected", *rejected]
-
-
-def _fetch(size: str) -> Path:
-    from huggingface_hub import snapshot_download
-
-    from massact.checkpoints.hub_errors import http_errors
-
-    try:
-        root = snapshot_download(
-            DATASET, repo_type="dataset", revision=COMMIT, allow_patterns=[f"pythia_{size}/stats/*"]
-        )
-    except http_errors() as error:
+    size = str(config.model.size)
+    found = _local(config, size) if config.published.folder else _from_hub(config, size)
+    read = import_published(
+        found.folder,
+        size,
+        n_layers=config.model.architecture.n_layers,
+        steps=available_steps(config.model),
+        tokens_per_step=tokens_per_step(config.model.recipe),
+        sequences=config.published.sequences,
+    )
+    path = Path(config.paths.published) / f"{table_stem(config.model)}.parquet"
+    rejected = _write_rejected(read.rejected, path.with_suffix(".rejected.csv"))
+    lines = [found.line, *(f"rejected {row['file']}: {row['reason']}" for row in read.rejected.to_dict("records"))]
+    if read.records.empty:
         raise CheckpointError(
-            f"dataset {DATASET} cannot be reached ({str(error).splitlines()[0]})", "connect to the Hub and run it again"
-        ) from None
-    return Path(root) / f"pythia_{size}" / "stats"
+            f"none of {len(read.rejected)} files in {found.folder} can be used", f"see why in {rejected}"
+        )
+    metadata = _metadata(config, read, found.origin)
+    write_table(read.records, path, RECORDS, metadata)
+    lines += [f"step {step} is suspect: it {why}" for step, why in metadata["suspects"].items()]
+    counts = f"{len(read.files)} checkpoints, {len(read.records)} records, {len(read.rejected)} files rejected"
+    return [*lines, f"{path}: {counts} ({rejected})"]
+
+
+def _local(config: Config, size: str) -> _Found:
+    """The configured folder, which is the root of a copy of the dataset or holds the files itself."""
+    folder = Path(str(config.published.folder))
+    inside = folder / f"pythia_{size}" / "stats"
+    chosen = inside if inside.is_dir() else folder
+    return _Found(chosen, f"{chosen}: read as it is", {"source": folder.as_posix(), "dataset": None, "commit": None})
+
+
+def _from_hub(config: Config, size: str) -> _Found:
+    name, commit = config.published.dataset, config.published.commit
+    ledger = Path(config.paths.records) / "hub" / f"datasets--{name.replace('/', '--')}.json"
+    fetched = fetch_folder(HubDataset.from_environment(name, commit, ledger), f"pythia_{size}/stats")
+    if not fetched.files:
+        raise ConfigError(f"dataset {name} has no files of pythia-{size}", "choose another model, e.g. pythia-1b")
+    line = f"dataset {name} {commit[:12]}: {fetched.downloaded} of {fetched.files} files downloaded, cached and checked"
+    return _Found(fetched.folder, line, {"source": name, "dataset": name, "commit": commit})
+
+
+def _metadata(config: Config, read: PublishedImport, origin: Mapping[str, Any]) -> dict[str, Any]:
+    """The keys of our own tables' provenance; null where the dataset does not say."""
+    repository = repository_of(config.model)
+    known = {step: why for (model, step), why in KNOWN_SUSPECTS.items() if model == repository and step in read.files}
+    rejected = read.rejected.to_dict("records")
+    return {
+        **origin,
+        "model": model_name(config.model),
+        "seed": config.model.seed,
+        "architecture": architecture_of(config.model).as_dict(),
+        "tokens_per_step": tokens_per_step(config.model.recipe),
+        "protocol_version": None,
+        "protocol_notes": list(PROTOCOL_NOTES),
+        "dtype": "float16",
+        "hook": "output of block {layer}, residual sum included",
+        "probe": {"text": "redpajama", "length": PROBE_LENGTH, "first_token": -1},
+        "tokens_sha256": None,
+        "checkpoints": {
+            str(step): {
+                "revision_asked": f"step{step}",
+                "revision_loaded": None,
+                "weights_sha256": None,
+                "file": name,
+                "file_sha256": sha256,
+            }
+            for step, (name, sha256) in sorted(read.files.items())
+        },
+        "suspects": {str(step): why for step, why in sorted({**read.twins, **known}.items())},
+        "failed": {str(r["step"]): r["reason"] for r in rejected if r["step"] >= 0 and r["step"] not in read.files},
+        "rejected": {r["file"]: r["reason"] for r in rejected},
+    }
+
+
+def _write_rejected(rejected: pd.DataFrame, path: Path) -> Path:
+    """The list, with its header alone where nothing was rejected."""
+    content = rejected.to_csv(index=False)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content, encoding="utf-8")
+    except OSError as error:
+        raise refused(error, path.parent, len(content.encode()), "set paths.published to another folder") from None
+    return path

@@ -5,10 +5,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from massact._lazy import lazy
-from massact.trajectories.table import QUANTITIES, RECORDS, TRAJECTORIES
+from massact.trajectories.table import QUANTITIES, RECORDS, REJECTED, TRAJECTORIES
 
 if TYPE_CHECKING:
     from massact.trajectories.aggregation import aggregate
+    from massact.trajectories.importing import PublishedImport, import_published
 
-__all__ = ["QUANTITIES", "RECORDS", "TRAJECTORIES", "aggregate"]
-__getattr__ = lazy(__name__, {"aggregate": "aggregation"})
+__all__ = [
+    "QUANTITIES",
+    "RECORDS",
+    "REJECTED",
+    "TRAJECTORIES",
+    "PublishedImport",
+    "aggregate",
+    "import_published",
+]
+__getattr__ = lazy(
+    __name__, {"PublishedImport": "importing", "aggregate": "aggregation", "import_published": "importing"}
+)

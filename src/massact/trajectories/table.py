@@ -7,6 +7,8 @@ from massact.tables import Column, Schema
 QUANTITIES = ("ratio", "top1", "median")
 AGGREGATIONS = ("ratio_of_means", "mean_of_ratios")
 
+_NO_PLACE = "-1 where not known: the published files have no places"
+
 AXES = {
     "family": Column("string", "models trained alike, e.g. pythia, pocket"),
     "recipe": Column("string", "training recipe; never pool recipes on one step axis"),
@@ -25,8 +27,8 @@ RECORDS = Schema(
         **AXES,
         "sequence": Column("int32", "0-based probe sequence"),
         **{f"top{k}": Column("float32", f"|h|, rank {k}, unitless") for k in (1, 2, 3)},
-        **{f"token{k}": Column("int32", f"position of top{k} in the sequence") for k in (1, 2, 3)},
-        **{f"dimension{k}": Column("int32", f"residual-stream dimension of top{k}") for k in (1, 2, 3)},
+        **{f"token{k}": Column("int32", f"position of top{k} in the sequence; {_NO_PLACE}") for k in (1, 2, 3)},
+        **{f"dimension{k}": Column("int32", f"residual-stream dimension of top{k}; {_NO_PLACE}") for k in (1, 2, 3)},
         "median": Column("float32", "lower median of |h|, unitless"),
     },
     key=("family", "recipe", "model", "seed", "step", "layer", "sequence"),
@@ -42,4 +44,14 @@ TRAJECTORIES = Schema(
         "n_sequences": Column("int32", "sequences aggregated"),
     },
     key=("family", "recipe", "model", "seed", "step", "layer", "quantity"),
+)
+
+REJECTED = Schema(
+    "rejected files",
+    {
+        "file": Column("string", "name of a published statistics file that was not used"),
+        "step": Column("int64", "the step its name says, -1 where it says none"),
+        "reason": Column("string", "line, sequence, layer and what is wrong there"),
+    },
+    key=("file",),
 )

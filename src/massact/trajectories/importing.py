@@ -1,0 +1,201 @@
+"""A folder of the paper's published measurements as the same tidy table that our own extraction gives."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections import defaultdict
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float
+from numpy import ndarray
+
+from massact.errors import MissingInputError, ParseError
+from massact.trajectories.published import STATISTICS, parse_stats
+from massact.trajectories.table import RECORDS, REJECTED
+
+SEQUENCES = 10
+PROBE_LENGTH = 2048
+UNKNOWN_PLACE = -1
+# An untrained model and the one after a first update of learning rate zero are the same: so in every Pythia.
+_MAY_BE_EQUAL = frozenset({0, 1})
+_NAME = re.compile(r"exp2_pythia_(?P<size>[^_]+)_step(?P<step>[0-9]{1,9})(?P<rest>.*)", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class PublishedImport:
+    """What a folder of published statistics holds.
+
+    Attributes
+    ----------
+    records : schema RECORDS
+        One row per (step, layer, sequence); token and dimension are -1, the files have no places.
+    rejected : schema REJECTED
+        The files that were not used, and why; in order of step.
+    files
+        Step -> (file name, sha256 of its content) of the files that were used.
+    twins
+        Step -> what is suspect about it: a later step with exactly the numbers of an earlier one.
+    """
+
+    records: pd.DataFrame
+    rejected: pd.DataFrame
+    files: Mapping[int, tuple[str, str]]
+    twins: Mapping[int, str]
+
+
+def import_published(
+    folder: Path,
+    size: str,
+    *,
+    n_layers: int,
+    steps: Collection[int],
+    tokens_per_step: int,
+    sequences: int = SEQUENCES,
+) -> PublishedImport:
+    """Import `exp2_pythia_<size>_step<N>` files; what is wrong with a file rejects it, nothing is repaired.
+
+    Parameters
+    ----------
+    folder
+        The files of one model; other names in it are rejected, folders in it are passed over.
+    size
+        As Pythia names it, e.g. `14m`; the model is `pythia-<size>`, family and recipe are `pythia`.
+    n_layers
+        Layers every row must have.
+    steps
+        The steps the model has checkpoints of; a file of another step is rejected.
+    tokens_per_step
+        Training tokens one step sees.
+    sequences
+        Sequences every file must have.
+
+    Raises
+    ------
+    MissingInputError
+        When the folder is not there.
+    """
+    if not folder.is_dir():
+        raise MissingInputError(f"{folder} is not there", "name a folder of exp2_pythia_<size>_step<N> files")
+    rejected: dict[str, tuple[int, str]] = {}
+    named = _named(folder, size, steps, rejected)
+    read: dict[int, Float[ndarray, "sequence statistic layer"]] = {}
+    files: dict[int, tuple[str, str]] = {}
+    for step, path in sorted(named.items()):
+        try:
+            content = path.read_bytes()
+            read[step] = _checked(content, n_layers, sequences)
+        except (ParseError, OSError) as error:
+            rejected[path.name] = step, _said(error)
+        else:
+            files[step] = path.name, hashlib.sha256(content).hexdigest()
+    rows = sorted((step, name, reason) for name, (step, reason) in rejected.items())
+    return PublishedImport(
+        _records(read, size, tokens_per_step),
+        REJECTED.validate(pd.DataFrame(rows, columns=["step", "file", "reason"]), str(folder)),
+        files,
+        _twins(read),
+    )
+
+
+def _named(folder: Path, size: str, steps: Collection[int], rejected: dict[str, tuple[int, str]]) -> dict[int, Path]:
+    """Step -> file, of the files whose names say this model and one of its steps, each step once."""
+    by_step: defaultdict[int, list[Path]] = defaultdict(list)
+    for path in sorted(p for p in folder.iterdir() if not p.is_dir()):
+        match = _NAME.fullmatch(path.name)
+        if match is None or match["size"] != size:
+            rejected[path.name] = -1, f"its name is not exp2_pythia_{size}_step<N>"
+            continue
+        by_step[int(match["step"])].append(path)
+    known, found = set(steps), {}
+    for step, paths in by_step.items():
+        exact = f"exp2_pythia_{size}_step{step}"
+        for path in paths:
+            others = [other.name for other in paths if other != path]
+            if step not in known:
+                rejected[path.name] = step, f"pythia-{size} has no checkpoint at step {step}"
+            elif others:
+                rejected[path.name] = step, f"step {step} is there twice: also in {', '.join(others)}"
+            elif path.name != exact:
+                rejected[path.name] = step, f"its name is not {exact}"
+            else:
+                found[step] = path
+    return found
+
+
+def _checked(content: bytes, n_layers: int, sequences: int) -> Float[ndarray, "sequence statistic layer"]:
+    """The numbers of one file, which are those of whole measurement of this model.
+
+    Raises
+    ------
+    ParseError
+        As `parse_stats`; another number of sequences or layers; numbers that float32 does not hold, or a median of 0.
+    """
+    try:
+        text = content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise ParseError(f"line {content.count(10, 0, error.start) + 1}: it is not UTF-8 text") from None
+    values = parse_stats(text)
+    if len(values) != sequences:
+        raise ParseError(f"it has {len(values)} sequences, not {sequences}")
+    if values.shape[2] != n_layers:
+        raise ParseError(f"it has {values.shape[2]} layers, the model {n_layers}")
+    with np.errstate(over="ignore"):
+        held = values.astype(np.float32)
+    wrong = np.argwhere(~np.isfinite(held) | ((held == 0) & (np.arange(len(STATISTICS)) == 3)[:, None]))
+    if len(wrong):
+        sequence, statistic, layer = (int(i) for i in wrong[0])
+        value, name = values[sequence, statistic, layer], STATISTICS[statistic]
+        why = "is 0: it has no ratio" if held[sequence, statistic, layer] == 0 else "is beyond float32"
+        raise ParseError(f"sequence {sequence}, layer {layer}: {name} {value:g} {why}")
+    return values
+
+
+def _records(
+    read: Mapping[int, Float[ndarray, "sequence statistic layer"]], size: str, tokens_per_step: int
+) -> pd.DataFrame:
+    frames = [_step_frame(step, values) for step, values in sorted(read.items())]
+    frame = pd.concat(frames, ignore_index=True) if frames else _step_frame(0, np.empty((0, len(STATISTICS), 0)))
+    places = {f"{place}{rank}": UNKNOWN_PLACE for place in ("token", "dimension") for rank in (1, 2, 3)}
+    frame = frame.assign(
+        family="pythia",
+        recipe="pythia",
+        model=f"pythia-{size}",
+        seed=0,
+        tokens=frame["step"] * tokens_per_step,
+        probe_length=PROBE_LENGTH,
+        first_token=-1,
+        **places,
+    )
+    return RECORDS.validate(frame, f"pythia-{size}")
+
+
+def _step_frame(step: int, values: Float[ndarray, "sequence statistic layer"]) -> pd.DataFrame:
+    """Rows in the order of our own tables: layer by layer, sequences within."""
+    n, _, layers = values.shape
+    columns = {
+        "step": np.full(layers * n, step),
+        "layer": np.repeat(np.arange(layers), n),
+        "sequence": np.tile(np.arange(n), layers),
+    }
+    return pd.DataFrame(columns | {name: values[:, i].T.ravel() for i, name in enumerate(STATISTICS)})
+
+
+def _twins(read: Mapping[int, Float[ndarray, "sequence statistic layer"]]) -> dict[int, str]:
+    """Steps with exactly the numbers of an earlier step."""
+    first: dict[bytes, int] = {}
+    twins = {}
+    for step, values in sorted(read.items()):
+        earlier = first.setdefault(values.tobytes(), step)
+        if earlier != step and not {earlier, step} <= _MAY_BE_EQUAL:
+            twins[step] = f"has the numbers of step {earlier}"
+    return twins
+
+
+def _said(error: ParseError | OSError) -> str:
+    """Where and what, in one line."""
+    return error.what if isinstance(error, ParseError) else f"it cannot be read ({error.strerror or error})"

@@ -1,0 +1,302 @@
+"""stage=published against a loopback hub, its cache, and local folders."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from massact.checkpoints.source import CheckpointStatus, SourceError
+from massact.errors import CheckpointError, ConfigError, StorageError
+from massact.fit.table import fits_schema
+from massact.preflight import preflight
+from massact.stages import published
+from massact.stages.audit import suspects_of
+from massact.stages.dataset import HubDataset, fetch_folder
+from massact.tables import read_metadata, read_table
+from massact.trajectories import RECORDS
+from tests.hub import serving
+from tests.test_preflight import CONF
+from tests.trajectories.writing import excerpt, write_stats
+
+ROOT = Path(__file__).parents[2]
+NAME = "Aimpoint-Digital/pythia-massive-activations"
+COMMIT = "c4c539ac4f8c8fc9694603895d00c1f1af940a20"
+STATS = "pythia_14m/stats"
+STEPS = (0, 2, 512, 1000, 12000, 18000, 52000)
+NOWHERE = "http://127.0.0.1:9"
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory) -> Path:
+    """A dataset of pythia-14m: seven good files, one cut off, one of five layers; and files of other models."""
+    root = tmp_path_factory.mktemp("dataset")
+    stats = root / STATS
+    for step in STEPS:
+        share = step / 52000  # steps without an excerpt lie between two that have one
+        between = (1 - share) * excerpt("14m", 2) + share * excerpt("14m", 52000)
+        write_stats(stats, "14m", step, between if step in (512, 1000) else excerpt("14m", step))
+    whole = write_stats(stats, "14m", 4000, excerpt("14m", 2)).read_text()
+    (stats / "exp2_pythia_14m_step4000").write_text(whole[: len(whole) // 2])
+    write_stats(stats, "14m", 8000, excerpt("14m", 2)[:, :, :5])
+    write_stats(root / "pythia_160m/stats", "160m", 16, excerpt("160m", 16))
+    (root / "README.md").write_text("measurements\n")
+    return root
+
+
+def serve(dataset, **faults):
+    return serving({f"datasets/{NAME}": {COMMIT: dataset}}, **faults)
+
+
+def at(tmp_path, endpoint, **other) -> HubDataset:
+    return HubDataset(NAME, COMMIT, tmp_path / "ledger.json", endpoint, cache=tmp_path / "hub", **other)
+
+
+def config(tmp_path, *overrides, model="pythia-14m"):
+    wanted = [f"paths.{name}={tmp_path}/{name}" for name in ("published", "records")]
+    return preflight(["stage=published", f"model={model}", *wanted, *overrides], CONF, multirun=False)[0]
+
+
+def test_one_models_files_are_fetched_once(tmp_path, dataset, online):
+    with serve(dataset) as hub:
+        first = fetch_folder(at(tmp_path, hub.url), STATS)
+        assert (first.files, first.downloaded) == (9, 9)
+        assert sorted(p.name for p in first.folder.iterdir()) == hub.fetched()
+        assert (first.folder / "exp2_pythia_14m_step2").read_bytes() == (
+            dataset / STATS / "exp2_pythia_14m_step2"
+        ).read_bytes()
+        hub.asked.clear()
+        again = fetch_folder(at(tmp_path, hub.url), STATS)
+        assert (again.folder, again.files, again.downloaded) == (first.folder, 9, 0)
+        assert hub.asked == []
+    offline = fetch_folder(at(tmp_path, NOWHERE, offline=True), STATS)
+    assert (offline.folder, offline.downloaded) == (first.folder, 0)
+
+
+def test_a_missing_file_alone_is_fetched(tmp_path, dataset, online):
+    with serve(dataset) as hub:
+        folder = fetch_folder(at(tmp_path, hub.url), STATS).folder
+        (folder / "exp2_pythia_14m_step512").unlink()
+        with pytest.raises(SourceError, match=r"1 files of dataset .* not in the local cache"):
+            fetch_folder(at(tmp_path, hub.url, offline=True), STATS)
+        hub.asked.clear()
+        assert fetch_folder(at(tmp_path, hub.url), STATS).downloaded == 1
+        assert set(hub.fetched()) <= {"exp2_pythia_14m_step512"}
+
+
+def damage(path: Path) -> None:
+    """One digit of the cached content becomes another."""
+    blob = path.resolve()
+    content = blob.read_bytes()
+    where = content.index(b"1")
+    blob.write_bytes(content[:where] + b"2" + content[where + 1 :])
+
+
+def test_a_damaged_cached_file_is_noticed_and_fetched_again(tmp_path, dataset, online, caplog):
+    name = "exp2_pythia_14m_step2"
+    with serve(dataset) as hub:
+        path = fetch_folder(at(tmp_path, hub.url), STATS).folder / name
+        damage(path)
+        with pytest.raises(SourceError, match="other content than the Hub states") as caught:
+            fetch_folder(at(tmp_path, hub.url, offline=True), STATS)
+        assert caught.value.status is CheckpointStatus.CORRUPT
+        assert str(path.resolve()) in caught.value.remedy
+        with caplog.at_level(logging.WARNING, logger="massact"):
+            assert fetch_folder(at(tmp_path, hub.url), STATS).downloaded == 1
+        assert name in caplog.text
+        assert path.read_bytes() == (dataset / STATS / name).read_bytes()
+
+
+@pytest.mark.parametrize("fault", ["truncate", "flip"])
+def test_a_file_that_comes_wrong_is_fetched_again_and_then_refused(tmp_path, dataset, online, fault):
+    name = "exp2_pythia_14m_step2"
+    wrong = {"truncate": {name: 40}} if fault == "truncate" else {"flip": {name}}
+    with serve(dataset, spoil=2, **wrong) as hub:
+        assert fetch_folder(at(tmp_path, hub.url), STATS).downloaded == 9
+        assert hub.fetched().count(name) >= 2
+    with serve(dataset, **wrong) as hub, pytest.raises(SourceError) as caught:
+        fetch_folder(replace(at(tmp_path / "other", hub.url)), STATS)
+    assert name in caught.value.what
+
+
+@pytest.mark.parametrize(
+    ("fail", "said"),
+    [
+        ({"/api/": 500}, "answered 500"),
+        ({"/api/": 429}, "allows no more requests"),
+        ({"/resolve/": 503}, "answered 503"),
+        ({"/resolve/": 404}, ""),
+    ],
+)
+def test_a_failing_hub_is_one_line_and_status_3(tmp_path, dataset, online, fail, said):
+    with serve(dataset, fail=fail) as hub, pytest.raises(CheckpointError) as caught:
+        fetch_folder(at(tmp_path, hub.url), STATS)
+    assert caught.value.exit_code == 3
+    assert said in caught.value.what
+    assert "\n" not in str(caught.value)
+
+
+def test_a_hub_that_is_busy_at_first_is_asked_again(tmp_path, dataset, online):
+    with serve(dataset, fail={"/api/datasets": 503}, failures=2) as hub:
+        assert fetch_folder(at(tmp_path, hub.url), STATS).files == 9
+
+
+def test_no_network_and_an_unknown_dataset_are_said(tmp_path, dataset, online):
+    with pytest.raises(SourceError, match=f"no answer from {NOWHERE}"):
+        fetch_folder(at(tmp_path, NOWHERE), STATS)
+    with serve(dataset) as hub, pytest.raises(SourceError, match="shows no repository nobody/nothing"):
+        fetch_folder(replace(at(tmp_path, hub.url), name="nobody/nothing"), STATS)
+
+
+def test_offline_without_a_listing_the_cache_is_taken_as_it_is(tmp_path, dataset, online, caplog):
+    with serve(dataset) as hub:
+        fetch_folder(at(tmp_path, hub.url), STATS)
+    (tmp_path / "ledger.json").unlink()
+    with caplog.at_level(logging.WARNING, logger="massact"):
+        assert fetch_folder(at(tmp_path, NOWHERE, offline=True), STATS).files == 9
+    assert "whether it is complete is not known" in caplog.text
+    with pytest.raises(SourceError, match="not in the local cache"):
+        fetch_folder(at(tmp_path / "empty", NOWHERE, offline=True), STATS)
+
+
+def python_run(tmp_path, endpoint, *arguments, offline="0") -> subprocess.CompletedProcess[str]:
+    env = {**os.environ, "HF_ENDPOINT": endpoint, "HF_HOME": f"{tmp_path}/hf", "HF_HUB_OFFLINE": offline}
+    folders = [f"paths.{name}={tmp_path}/{name}" for name in ("records", "published", "fits")]
+    command = [sys.executable, "run.py", "model=pythia-14m", f"hydra.run.dir={tmp_path}/job", *folders, *arguments]
+    return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
+
+
+def test_from_the_hub_to_fits(tmp_path, dataset):
+    with serve(dataset) as hub:
+        done = python_run(tmp_path, hub.url, "stage=published")
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert f"dataset {NAME} {COMMIT[:12]}: 9 of 9 files downloaded, cached and checked" in done.stdout
+        assert "rejected exp2_pythia_14m_step8000: it has 5 layers, the model 6" in done.stdout
+        first = (tmp_path / "published/pythia-14m-seed0.parquet").read_bytes()
+    again = python_run(tmp_path, NOWHERE, "stage=published", offline="1")
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert "0 of 9 files downloaded, cached and checked" in again.stdout
+    path = tmp_path / "published/pythia-14m-seed0.parquet"
+    assert path.read_bytes() == first
+    records = read_table(path, RECORDS)
+    assert sorted(set(records["step"])) == list(STEPS)
+    rejected = pd.read_csv(tmp_path / "published/pythia-14m-seed0.rejected.csv")
+    assert rejected["step"].tolist() == [4000, 8000]
+    fitted = python_run(tmp_path, NOWHERE, "stage=fit", f"paths.extracted={tmp_path}/published")
+    assert fitted.returncode == 0, fitted.stdout + fitted.stderr
+    fits = read_table(tmp_path / "fits/pythia-14m-seed0-eq9.parquet", fits_schema("eq9"))
+    assert len(fits) == 6 * 3
+    assert set(fits["n_points"]) == {len(STEPS)}
+
+
+def test_without_a_network_it_is_one_line_and_status_3(tmp_path):
+    done = python_run(tmp_path, NOWHERE, "stage=published")
+    assert done.returncode == 3
+    said = [line for line in (done.stdout + done.stderr).splitlines() if line.startswith("massact:")]
+    assert len(said) == 1
+    assert NAME in said[0]
+    assert "Traceback" not in done.stderr
+
+
+def test_metadata_says_where_every_number_comes_from(tmp_path, dataset):
+    lines = published.run(config(tmp_path, f"published.folder={dataset}"), tmp_path)
+    path = tmp_path / "published/pythia-14m-seed0.parquet"
+    assert lines[-1].startswith(f"{path}: 7 checkpoints, 420 records, 2 files rejected")
+    found = read_metadata(path)
+    content = (dataset / STATS / "exp2_pythia_14m_step12000").read_bytes()
+    assert found["checkpoints"]["12000"]["file_sha256"] == hashlib.sha256(content).hexdigest()
+    assert found["dtype"] == "float16"
+    assert found["probe"] == {"text": "redpajama", "length": 2048, "first_token": -1}
+    assert found["architecture"]["n_layers"] == 6
+    assert found["suspects"] == {}
+    assert sorted(found["rejected"]) == ["exp2_pythia_14m_step4000", "exp2_pythia_14m_step8000"]
+    assert suspects_of([found]) == [
+        f"pythia-14m step {step}: {found['failed'][str(step)]} (not measured)" for step in (4000, 8000)
+    ]
+
+
+def test_a_folder_of_the_files_themselves_will_do(tmp_path, dataset):
+    lines = published.run(config(tmp_path, f"published.folder={dataset / STATS}"), tmp_path)
+    assert "7 checkpoints" in lines[-1]
+
+
+def test_known_suspects_are_kept_named_and_left_out_of_fits(tmp_path):
+    from massact.stages.fit import without_suspects
+
+    wide = excerpt("160m", 16)[:, :, [*range(12)] * 3]
+    for step in (2000, 49000, 50000, 58000):
+        write_stats(tmp_path / "12b", "12b", step, wide * (1 + step / 1e6))
+    lines = published.run(config(tmp_path, f"published.folder={tmp_path}/12b", model="pythia-12b"), tmp_path)
+    path = tmp_path / "published/pythia-12b-seed0.parquet"
+    found = read_metadata(path)
+    assert sorted(found["suspects"]) == ["50000", "58000"]
+    assert sum("is suspect: it serves the first shard of step143000" in line for line in lines) == 2
+    records = read_table(path, RECORDS)
+    assert sorted(set(records["step"])) == [2000, 49000, 50000, 58000]
+    assert sorted(set(without_suspects(records, found)["step"])) == [2000, 49000]
+
+
+def test_a_folder_without_a_usable_file_is_status_3_and_the_reasons_are_kept(tmp_path, dataset):
+    with pytest.raises(CheckpointError, match="none of 9 files") as caught:
+        published.run(config(tmp_path, f"published.folder={dataset / STATS}", model="pythia-70m"), tmp_path)
+    assert "pythia-70m-seed0.rejected.csv" in caught.value.remedy
+    assert not (tmp_path / "published/pythia-70m-seed0.parquet").exists()
+    assert len(pd.read_csv(tmp_path / "published/pythia-70m-seed0.rejected.csv")) == 9
+
+
+@pytest.mark.parametrize("overrides", [["model=pocket-a"], ["model=pythia-70m", "model.deduped=true"]])
+def test_only_the_papers_models_are_in_the_published_dataset(tmp_path, overrides):
+    with pytest.raises(ConfigError, match="not in the published dataset"):
+        published.run(config(tmp_path, *overrides), tmp_path)
+
+
+def test_a_model_the_dataset_has_no_files_of_is_a_wrong_value(tmp_path, dataset, online, monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "0")
+    with serve(dataset) as hub:
+        monkeypatch.setenv("HF_ENDPOINT", hub.url)
+        with pytest.raises(ConfigError, match="no files of pythia-31m"):
+            published.run(config(tmp_path, model="pythia-31m"), tmp_path)
+
+
+def test_large_files_are_held_to_their_sha256_and_copies_without_links_to_their_size(tmp_path, online):
+    for name in ("a.bin", "b"):
+        (tmp_path / "data/part").mkdir(parents=True, exist_ok=True)
+        (tmp_path / "data/part" / name).write_bytes(b"1" * 1000)
+    with serve(tmp_path / "data") as hub:
+        folder = fetch_folder(at(tmp_path, hub.url), "part").folder
+        damage(folder / "a.bin")
+        assert fetch_folder(at(tmp_path, hub.url), "part").downloaded == 1
+        assert (folder / "a.bin").read_bytes() == b"1" * 1000
+    (folder / "b").unlink()
+    (folder / "b").write_bytes(b"1" * 1000)
+    assert fetch_folder(at(tmp_path, NOWHERE, offline=True), "part").downloaded == 0
+    (folder / "b").write_bytes(b"1" * 999)
+    with pytest.raises(SourceError, match="part/b has other content"):
+        fetch_folder(at(tmp_path, NOWHERE, offline=True), "part")
+
+
+def test_a_disk_that_refuses_is_said(tmp_path, dataset):
+    (tmp_path / "published").write_text("in the way")
+    with pytest.raises(StorageError, match="cannot be written to"):
+        published.run(config(tmp_path, f"published.folder={dataset}"), tmp_path)
+
+
+def test_the_report_shows_published_numbers(tmp_path, dataset):
+    from massact.report import ReportInputs, build_report
+    from massact.trajectories import aggregate
+
+    published.run(config(tmp_path, f"published.folder={dataset}"), tmp_path)
+    path = tmp_path / "published/pythia-14m-seed0.parquet"
+    records, metadata = read_table(path, RECORDS), read_metadata(path)
+    inputs = ReportInputs(
+        trajectories=aggregate(records), records=records, provenance=[metadata], suspects=suspects_of([metadata])
+    )
+    build_report(inputs, tmp_path / "report.html")
+    assert "it has 5 layers, the model 6" in (tmp_path / "report.html").read_text()

@@ -1,0 +1,156 @@
+"""A folder of published files: the numbers, the axes, and every way a file is rejected."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+
+import numpy as np
+import pytest
+
+from massact.checkpoints.pythia import PYTHIA_STEPS
+from massact.errors import MissingInputError
+from massact.extract import Measurement
+from massact.extract.probe import Probe
+from massact.extract.records import records_frame
+from massact.trajectories import RECORDS, aggregate, import_published
+from tests.trajectories.writing import FOLDER, excerpt, tiled, write_stats, written
+
+TOKENS_PER_STEP = 1024 * 2048
+
+
+def imported(folder, size="14m", n_layers=6):
+    return import_published(folder, size, n_layers=n_layers, steps=PYTHIA_STEPS, tokens_per_step=TOKENS_PER_STEP)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for step in (0, 2, 12000):
+        write_stats(tmp_path, "14m", step, excerpt("14m", step))
+    return tmp_path
+
+
+def reasons(found):
+    return dict(zip(found.rejected["file"], found.rejected["reason"], strict=True))
+
+
+def test_the_table_is_the_one_our_own_extraction_gives(folder):
+    found = imported(folder)
+    assert found.rejected.empty
+    assert found.twins == {}
+    values = {step: tiled(excerpt("14m", step)).astype(np.float32) for step in (0, 2, 12000)}
+    unknown = np.full((10, 6, 3), -1, dtype=np.int32)
+    measured = {
+        step: Measurement(top=v[:, :3].transpose(0, 2, 1), token=unknown, dimension=unknown, median=v[:, 3])
+        for step, v in values.items()
+    }
+    ours = records_frame(
+        measured,
+        Probe(np.zeros((10, 2048), dtype=np.int64), "t", -1),
+        family="pythia",
+        recipe="pythia",
+        model="pythia-14m",
+        seed=0,
+        tokens_per_step=TOKENS_PER_STEP,
+    )
+    assert found.records.equals(RECORDS.validate(ours))
+    assert sorted(set(found.records["tokens"])) == [0, 2 * 2_097_152, 12000 * 2_097_152]
+
+
+def test_it_can_be_aggregated(folder):
+    frame = aggregate(imported(folder).records)
+    row = frame[(frame["quantity"] == "ratio") & (frame["step"] == 12000) & (frame["layer"] == 3)].iloc[0]
+    values = tiled(excerpt("14m", 12000))[:, :, 3]
+    assert row["value"] == pytest.approx(values[:, 0].mean() / values[:, 3].mean(), rel=1e-6)
+    assert row["n_sequences"] == 10
+
+
+def test_names_and_hashes_of_the_files_are_kept(folder):
+    name, sha256 = imported(folder).files[2]
+    assert name == "exp2_pythia_14m_step2"
+    assert sha256 == hashlib.sha256((folder / name).read_bytes()).hexdigest()
+
+
+def spoilt(text: str, old: str, new: str) -> str:
+    assert old in text
+    return text.replace(old, new, 1)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda v: v[:9], "it has 9 sequences, not 10"),
+        (lambda v: np.concatenate([v, v[:1]]), "it has 11 sequences, not 10"),
+        (lambda v: v[:, :, :5], "it has 5 layers, the model 6"),
+        (lambda v: np.concatenate([v, v[:, :, :1]], axis=2), "it has 7 layers, the model 6"),
+        (lambda v: v[:, :3], "sequence 0 has 3 rows, not 4"),
+        (lambda v: v[:, [0, 1, 2, 3, 3]], "sequence 0 has more than 4 rows"),
+        (lambda v: v[:, [1, 0, 2, 3]], "sequence 0, layer 0: top1 < top2"),
+        (lambda v: v * np.where(np.arange(10) == 7, np.nan, 1)[:, None, None], "sequence 7, top1: a finite number"),
+        (lambda v: v * np.where(np.arange(10) == 4, np.inf, 1)[:, None, None], "sequence 4, top1: a finite number"),
+        (lambda v: v * 1e39, "sequence 0, layer 0: top1 1.25e+39 is beyond float32"),
+        (lambda v: v * np.array([1, 1, 1, 0])[:, None], "sequence 0, layer 0: median 0 is 0: it has no ratio"),
+    ],
+)
+def test_wrong_numbers_reject_their_file_alone(folder, change, said):
+    path = folder / "exp2_pythia_14m_step52000"
+    path.write_text(written(change(tiled(excerpt("14m", 0))), rng=random.Random(1)))
+    found = imported(folder)
+    assert list(reasons(found)) == [path.name]
+    assert said in reasons(found)[path.name]
+    assert sorted(found.files) == [0, 2, 12000]
+    assert "\n" not in reasons(found)[path.name]
+
+
+def test_broken_text_names_its_line(folder):
+    path = folder / "exp2_pythia_14m_step2"
+    text = path.read_text()
+    path.write_text(spoilt(text, "\n", "\n\n?"))
+    (folder / "exp2_pythia_14m_step0").write_bytes(b"[[[1,\n\xff")
+    found = reasons(imported(folder))
+    assert found["exp2_pythia_14m_step2"].startswith("line 3: ")
+    assert "'?' found" in found["exp2_pythia_14m_step2"]
+    assert found["exp2_pythia_14m_step0"] == "line 2: it is not UTF-8 text"
+
+
+def test_names_must_say_the_model_and_one_of_its_steps_once(folder):
+    good = (folder / "exp2_pythia_14m_step2").read_text()
+    wrong = {
+        "exp2_pythia_70m_step2": "its name is not exp2_pythia_14m_step<N>",
+        "README": "its name is not exp2_pythia_14m_step<N>",
+        "exp2_pythia_14m_step3": "pythia-14m has no checkpoint at step 3",
+        "exp2_pythia_14m_step1500": "pythia-14m has no checkpoint at step 1500",
+        "exp2_pythia_14m_step4.txt": "its name is not exp2_pythia_14m_step4",
+        "exp2_pythia_14m_step02": "step 2 is there twice: also in exp2_pythia_14m_step2",
+    }
+    for name in wrong:
+        (folder / name).write_text(good)
+    (folder / "exp2_pythia_14m_step8").symlink_to(folder / "gone")
+    (folder / "older").mkdir()
+    found = imported(folder)
+    twice = "step 2 is there twice: also in exp2_pythia_14m_step02"
+    gone = "it cannot be read (No such file or directory)"
+    assert reasons(found) == {**wrong, "exp2_pythia_14m_step2": twice, "exp2_pythia_14m_step8": gone}
+    assert sorted(found.files) == [0, 12000]
+    assert found.rejected.set_index("file")["step"].to_dict()["exp2_pythia_14m_step3"] == 3
+
+
+def test_equal_numbers_make_a_later_step_suspect_but_not_step_1(folder):
+    for step in (1, 13000):
+        write_stats(folder, "14m", step, excerpt("14m", 0 if step == 1 else 12000))
+    assert imported(folder).twins == {13000: "has the numbers of step 12000"}
+
+
+def test_excerpts_are_rejected_and_an_empty_table_is_still_a_table(tmp_path):
+    for path in FOLDER.glob("exp2_pythia_1*"):
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    found = imported(tmp_path, "12b", 36)
+    assert found.records.empty
+    assert list(found.records.columns) == list(RECORDS.columns)
+    assert "2 rows, not 4" in reasons(found)["exp2_pythia_12b_step2000"]
+    assert len(found.rejected) == len(list(FOLDER.glob("exp2_pythia_1*")))
+
+
+def test_a_folder_that_is_not_there_is_said(tmp_path):
+    with pytest.raises(MissingInputError, match="is not there"):
+        imported(tmp_path / "none")
