@@ -64,11 +64,13 @@ class ModelConfig:
 
     name: str = MISSING
     family: str = MISSING
-    source: str = MISSING  # hub or folder
+    source: str = MISSING  # hub (Pythia), suite (branches of `repository`) or folder
     size: str | None = MISSING  # of a Pythia model, e.g. 70m
     deduped: bool = MISSING
     seed: int = MISSING  # 0: the standard release
     folder: str | None = MISSING
+    repository: str | None = None  # of a suite, e.g. allenai/OLMo-1B-hf
+    variant: str | None = None  # of a suite's branches, e.g. stage1; null: the one with most checkpoints
     architecture: ArchitectureConfig = field(default_factory=ArchitectureConfig)
     probe: ModelProbeConfig = field(default_factory=ModelProbeConfig)
     recipe: RecipeConfig = field(default_factory=RecipeConfig)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -12,7 +12,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from massact.architecture import Architecture
 from massact.checkpoints.pythia import PYTHIA_STEPS, repo_id
-from massact.checkpoints.select import select_steps
+from massact.checkpoints.select import check_rule, select_steps
 from massact.config import Config, ModelConfig, RecipeConfig
 from massact.errors import ConfigError
 from massact.fit.table import FORM_PARAMETERS
@@ -22,6 +22,7 @@ from massact.trajectories.table import AGGREGATIONS
 STAGES = ("run", "train", "extract", "fit", "predict", "report", "audit", "published", "track")
 DTYPES = ("float32", "float16", "bfloat16")
 DEVICES = ("auto", "cpu", "cuda")
+SOURCES = ("hub", "suite", "folder")
 TEXTS = ("auto", "corpus", "redpajama")
 FEATURES = ("both", "paper", "raw")
 REGRESSORS = ("ridge", "lasso", "random_forest", "gradient_boosting", "xgboost")
@@ -52,7 +53,10 @@ def settings(composed: DictConfig) -> Config:
     architecture = architecture_of(config.model)
     _probe(config, architecture)
     _sweep(config)
-    steps_of(config)
+    if config.model.source == "suite":
+        check_rule(**_rule(config))
+    else:
+        steps_of(config)
     if config.model.seed < 0:
         raise ConfigError(f"model.seed = {config.model.seed}", "give 0 (the standard release) or a positive seed")
     repository_of(config.model)
@@ -94,28 +98,35 @@ def tokens_per_step(recipe: RecipeConfig) -> int:
 
 
 def available_steps(model: ModelConfig) -> list[int]:
-    """Every step the model should have a checkpoint of."""
+    """Every step the model should have a checkpoint of; of a suite only the Hub knows them (`steps_among`)."""
     if model.source == "hub":
         return list(PYTHIA_STEPS)
     return checkpoint_steps(model.recipe.steps, model.recipe.checkpoints)
 
 
 def steps_of(config: Config) -> list[int]:
-    """The steps this configuration asks for."""
-    wanted = config.checkpoints
-    return select_steps(
-        available_steps(config.model), rule=wanted.rule, count=wanted.count, steps=wanted.steps, model=config.model.name
-    )
+    """The steps this configuration asks for, of those the model should have."""
+    return steps_among(available_steps(config.model), config)
+
+
+def steps_among(available: Sequence[int], config: Config) -> list[int]:
+    """The steps this configuration asks for, of those that exist."""
+    return select_steps(available, **_rule(config), model=config.model.name)
 
 
 def repository_of(model: ModelConfig) -> str | None:
-    """The Hub repository of a Pythia model, None for a local folder."""
-    if model.source not in ("hub", "folder"):
-        raise ConfigError(f"model.source = {model.source}", "choose hub or folder")
+    """The Hub repository of a Pythia model or a suite, None for a local folder."""
+    _choice("model.source", model.source, SOURCES)
+    if model.source != "hub" and model.deduped:
+        raise ConfigError(f"{model.name} has no deduplicated variant", "drop model.deduped")
     if model.source == "folder":
-        if model.deduped:
-            raise ConfigError(f"{model.name} has no deduplicated variant", "drop model.deduped")
         return None
+    if model.source == "suite":
+        if not model.repository or model.repository.count("/") != 1:
+            raise ConfigError(f"model.repository = {model.repository}", "name it owner/name, e.g. allenai/OLMo-1B-hf")
+        if model.seed:
+            raise ConfigError(f"{model.name} has no seeds", "drop model.seed")
+        return model.repository
     return repo_id(model.size or "", deduped=model.deduped, seed=model.seed or None)
 
 
@@ -139,6 +150,11 @@ def nearest_names(name: str, choices: Iterable[str], n: int = 3) -> list[str]:
     known = list(choices)
     close = difflib.get_close_matches(name, known, n=n, cutoff=0.5)
     return close or (known if len(known) <= 12 else known[:12])
+
+
+def _rule(config: Config) -> dict[str, Any]:
+    wanted = config.checkpoints
+    return {"rule": wanted.rule, "count": wanted.count, "steps": wanted.steps}
 
 
 def _choice(key: str, value: Any, choices: Iterable[str]) -> None:

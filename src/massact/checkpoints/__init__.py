@@ -1,4 +1,4 @@
-"""Where weights come from: the Hub, local folders, trained families."""
+"""Where weights come from: the Hub, local folders, trained families, memory."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ if TYPE_CHECKING:
     from massact.checkpoints.bridge import load_bridge, load_tokenizer
     from massact.checkpoints.folder import FolderSource
     from massact.checkpoints.hub import HubSource
+    from massact.checkpoints.memory import MemorySource
     from massact.checkpoints.reach import reachable
     from massact.checkpoints.source import CheckpointSource, CheckpointStatus, Identity, Resolved, SourceError
+    from massact.checkpoints.suites import Suite, list_suite
 
 __all__ = [
     "CheckpointSource",
@@ -20,9 +22,12 @@ __all__ = [
     "FolderSource",
     "HubSource",
     "Identity",
+    "MemorySource",
     "Resolved",
     "SourceError",
+    "Suite",
     "audit_table",
+    "list_suite",
     "load_bridge",
     "load_tokenizer",
     "reachable",
@@ -36,9 +41,12 @@ __getattr__ = lazy(
         "FolderSource": "folder",
         "HubSource": "hub",
         "Identity": "source",
+        "MemorySource": "memory",
         "Resolved": "source",
         "SourceError": "source",
+        "Suite": "suites",
         "audit_table": "audit",
+        "list_suite": "suites",
         "load_bridge": "bridge",
         "load_tokenizer": "bridge",
         "reachable": "reach",

@@ -37,6 +37,8 @@ class Audit:
     ----------
     identities, errors
         By step: what each is, or why it cannot be had.
+    revisions
+        Step -> the revision asked for, of those that cannot be had.
     suspects
         Step -> why its weights are not its own.
     final
@@ -45,6 +47,7 @@ class Audit:
 
     identities: dict[int, Identity] = field(default_factory=dict)
     errors: dict[int, SourceError] = field(default_factory=dict)
+    revisions: dict[int, str] = field(default_factory=dict)
     suspects: dict[int, str] = field(default_factory=dict)
     final: Identity | None = None
 
@@ -67,7 +70,7 @@ class Audit:
     def _row(self, step: int, twins: Mapping[int, tuple[int, str]]) -> tuple[object, ...]:
         if step in self.errors:
             error = self.errors[step]
-            return (step, f"step{step}", str(error.status), error.what, -1, "", "", "", 0)
+            return (step, self.revisions.get(step, f"step{step}"), str(error.status), error.what, -1, "", "", "", 0)
         return _ok(self.identities[step], self.suspects.get(step, ""), *twins.get(step, (-1, "")))
 
 
@@ -93,6 +96,8 @@ def audit(source: CheckpointSource, steps: Sequence[int] | None = None) -> Audit
             found.identities[step] = answer
         else:
             found.errors[step] = answer
+            if isinstance(source, HubSource):
+                found.revisions[step] = source.revision(step)
     _raise_if_hopeless(found, wanted)
     found.final = source.final() if remote and len(everything) == len(source.steps()) else None
     found.suspects = _suspects(found, source)

@@ -30,6 +30,11 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 _REQUESTS_AT_ONCE = 8
 
 
+def hub_is_offline() -> bool:
+    """Whether HF_HUB_OFFLINE allows the local cache alone."""
+    return os.environ.get("HF_HUB_OFFLINE", "").lower() in _TRUE
+
+
 class HubSource:
     """Revisions of one repository, by default `step{N}`.
 
@@ -66,7 +71,7 @@ class HubSource:
     ) -> None:
         self.repo_id = repo_id
         self.endpoint = (endpoint or os.environ.get("HF_ENDPOINT") or PUBLIC_ENDPOINT).rstrip("/")
-        self.offline = os.environ.get("HF_HUB_OFFLINE", "").lower() in _TRUE if offline is None else offline
+        self.offline = hub_is_offline() if offline is None else offline
         self.cache = cache
         self._repository = Repository(repo_id, self.endpoint, cache)
         self._steps = sorted(steps)

@@ -1,7 +1,10 @@
-"""Names and commits of a repository's branches, in one request."""
+"""Names and commits of a repository's branches: from the Hub in one request, or from the cache."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
+from massact.checkpoints.hub_cache import cache_root
 from massact.checkpoints.hub_errors import ask
 
 
@@ -17,3 +20,9 @@ def branch_commits(repo_id: str, endpoint: str) -> dict[str, str]:
 
     refs = ask(lambda: HfApi(endpoint=endpoint).list_repo_refs(repo_id), repo_id, "branches", endpoint)
     return {branch.name: branch.target_commit for branch in refs.branches}
+
+
+def cached_branches(repo_id: str, cache: Path | None) -> list[str]:
+    """Branches that the local cache has something of."""
+    refs = cache_root(cache) / f"models--{repo_id.replace('/', '--')}" / "refs"
+    return sorted(path.relative_to(refs).as_posix() for path in refs.rglob("*") if path.is_file())

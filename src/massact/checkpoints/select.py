@@ -31,14 +31,12 @@ def select_steps(
     >>> select_steps([0, 1, 2, 4, 8, 16, 32], rule="log", count=3, model="m")
     [0, 4, 32]
     """
-    if rule not in RULES:
-        raise ConfigError(f"checkpoints.rule = {rule}", f"choose one of {', '.join(RULES)}")
+    check_rule(rule=rule, count=count, steps=steps)
     if rule == "all":
         return list(available)
     if rule == "list":
-        return _listed(available, steps, model)
-    if count is None or count < 2:
-        raise ConfigError(f"checkpoints.count = {count}", "give a number of at least 2")
+        return _listed(available, steps or (), model)
+    count = count or 0
     if count >= len(available):
         return list(available)
     if rule == "log":
@@ -50,6 +48,16 @@ def select_steps(
     return sorted(early + _evenly(late, count - len(early), key=float))
 
 
+def check_rule(*, rule: str, count: int | None, steps: Sequence[int] | None) -> None:
+    """Refuse a rule that no model could follow; errors as in `select_steps`."""
+    if rule not in RULES:
+        raise ConfigError(f"checkpoints.rule = {rule}", f"choose one of {', '.join(RULES)}")
+    if rule == "list" and not steps:
+        raise ConfigError("checkpoints=list without steps", "add checkpoints.steps=[0,512]")
+    if rule not in ("all", "list") and (count is None or count < 2):
+        raise ConfigError(f"checkpoints.count = {count}", "give a number of at least 2")
+
+
 def nearest(value: int, among: Sequence[int], n: int = 2) -> list[int]:
     """The `n` members of `among` nearest to `value`, ascending.
 
@@ -59,9 +67,7 @@ def nearest(value: int, among: Sequence[int], n: int = 2) -> list[int]:
     return sorted(sorted(among, key=lambda other: abs(other - value))[:n])
 
 
-def _listed(available: Sequence[int], steps: Sequence[int] | None, model: str) -> list[int]:
-    if not steps:
-        raise ConfigError("checkpoints=list without steps", "add checkpoints.steps=[0,512]")
+def _listed(available: Sequence[int], steps: Sequence[int], model: str) -> list[int]:
     for step in steps:
         if step not in available:
             near = " or ".join(map(str, nearest(step, available)))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 from massact.errors import CheckpointError
 
 if TYPE_CHECKING:
+    from torch import nn
     from transformer_lens.model_bridge import TransformerBridge
     from transformers import PreTrainedTokenizerFast
 
@@ -86,9 +87,9 @@ class Identity:
 
 @dataclass(frozen=True)
 class Resolved:
-    """A checkpoint whose files are on this disk, in `folder`; the other fields are those of `Identity`.
+    """A checkpoint at hand: its files in `folder`, or the `model` itself; the other fields are those of `Identity`.
 
-    `weights_sha256` is computed from the files read, never copied from what a server states.
+    `weights_sha256` is computed from what is read, never copied from what a server states.
     """
 
     step: int
@@ -97,6 +98,7 @@ class Resolved:
     folder: Path
     weights_sha256: str
     files: tuple[str, ...] = ()
+    model: nn.Module | None = None
 
 
 @runtime_checkable

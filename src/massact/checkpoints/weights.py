@@ -12,7 +12,7 @@ from massact.checkpoints.files import read_config
 from massact.checkpoints.source import CheckpointStatus, Resolved, SourceError
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
     from transformer_lens.model_bridge import TransformerBridge
 
 # What old files hold besides parameters; every class computes these from its configuration.
@@ -53,25 +53,31 @@ class CheckpointLoader:
         self._parameters: dict[str, Any] = {}
 
     def prepare(self, resolved: Resolved) -> Prepared:
-        """Read a checkpoint's files into memory.
+        """Read a checkpoint's files into memory, unless it is there already.
 
         Raises
         ------
         SourceError
             `corrupt` when a file cannot be read.
         """
+        if resolved.model is not None:
+            return Prepared(resolved, {}, None)
         config = {k: v for k, v in read_config(resolved.folder).items() if k not in _SOFTWARE}
         fits = self._config == config and bool(self._parameters)
         return Prepared(resolved, config, read_tensors(resolved.folder, resolved.files) if fits else None)
 
-    def load(self, prepared: Prepared) -> TransformerBridge:
+    def load(self, prepared: Prepared) -> Any:
         """The checkpoint as a bridge: the one given before, refilled, wherever that gives the same.
+
+        A model that was in memory is given as it is, so that `massact.extract.measure` reads it without a bridge.
 
         Raises
         ------
         SourceError
-            As `load_bridge`.
+            As `load_bridge`; `load_failed` when a model in memory has another number format or device.
         """
+        if prepared.resolved.model is not None:
+            return self._as_asked(prepared.resolved.model)
         if prepared.tensors is not None and self._bridge is not None and self._pour(prepared.tensors):
             return self._bridge
         from massact.checkpoints.bridge import load_model, wrap_loaded
@@ -83,6 +89,17 @@ class CheckpointLoader:
         self._config = prepared.config
         self._parameters = parameters if _still_used(parameters, self._bridge) else {}
         return self._bridge
+
+    def _as_asked(self, model: nn.Module) -> nn.Module:
+        held = next(model.parameters())
+        dtype, device = str(held.dtype).removeprefix("torch."), held.device.type
+        if (dtype, device) != (self.dtype, self.device):
+            raise SourceError(
+                CheckpointStatus.LOAD_FAILED,
+                f"the model in memory is in {dtype} on {device}, asked for {self.dtype} on {self.device}",
+                "ask for what it is in",
+            )
+        return model
 
     def _pour(self, tensors: Mapping[str, Tensor]) -> bool:
         """Copy tensors into the bridge's parameters; False, and nothing changed, when they are not the same set."""

@@ -232,9 +232,9 @@ class _Sweep:
 
         if prepared.resolved.weights_sha256 != identity.weights_sha256:
             raise MeasureError(f"the weights of step {identity.step} changed while they were read", "run it again")
-        bridge = self._loader_here().load(prepared)
+        model = self._loader_here().load(prepared)
         try:
-            return measure(bridge, torch.from_numpy(probe.tokens), sequences_at_once=self.options.sequences_at_once)
+            return measure(model, torch.from_numpy(probe.tokens), sequences_at_once=self.options.sequences_at_once)
         except NotFiniteError as error:
             return error
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from massact.config import Config
 from massact.settings import table_stem
-from massact.stages.extract import source_of
+from massact.stages.sources import source_of
 
 
 def run(config: Config, output: Path) -> list[str]:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from massact.checkpoints import hub_fetch
 from massact.checkpoints.files import file_sha256
-from massact.checkpoints.hub import PUBLIC_ENDPOINT
+from massact.checkpoints.hub import PUBLIC_ENDPOINT, hub_is_offline
 from massact.checkpoints.hub_cache import cache_root
 from massact.checkpoints.hub_errors import ask, disk_full, http_errors, translated
 from massact.checkpoints.ledger import Ledger, Listed
@@ -23,7 +23,6 @@ from massact.checkpoints.source import CheckpointStatus, SourceError
 
 log = logging.getLogger("massact")
 _SHA256, _GIT_SHA1 = re.compile(r"[0-9a-f]{64}"), re.compile(r"[0-9a-f]{40}")
-_TRUE = ("1", "true", "yes", "on")
 
 
 @dataclass(frozen=True)
@@ -51,7 +50,7 @@ class HubDataset:
     def from_environment(cls, name: str, commit: str, ledger: Path) -> HubDataset:
         """As HF_ENDPOINT, HF_HUB_OFFLINE and HF_HOME say."""
         endpoint = (os.environ.get("HF_ENDPOINT") or PUBLIC_ENDPOINT).rstrip("/")
-        offline = os.environ.get("HF_HUB_OFFLINE", "").lower() in _TRUE
+        offline = hub_is_offline()
         return cls(name, commit, ledger, endpoint, offline)
 
     @property

@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from massact.checkpoints import CheckpointSource, FolderSource, HubSource
+from massact.checkpoints.files import read_config
 from massact.config import Config
 from massact.errors import CheckpointError, ConfigError
 from massact.extract.options import SweepOptions
@@ -25,18 +25,24 @@ from massact.extract.store import RecordStore
 from massact.extract.sweep import measure_checkpoints
 from massact.settings import (
     architecture_of,
-    available_steps,
     model_folder,
     model_name,
     repository_of,
-    steps_of,
     table_stem,
     tokens_per_step,
 )
+from massact.stages.sources import source_of, wanted_steps
 from massact.tables import write_table
 from massact.trajectories import RECORDS
 
 log = logging.getLogger("massact")
+# Our names of an architecture's numbers, and those that config.json files have for them.
+_SAME_NUMBER = {
+    "n_layers": ("num_hidden_layers", "n_layer"),
+    "d_model": ("hidden_size", "n_embd"),
+    "n_heads": ("num_attention_heads", "n_head"),
+    "d_mlp": ("intermediate_size",),
+}
 
 
 @dataclass(frozen=True)
@@ -77,7 +83,7 @@ def extract(config: Config) -> Extraction:
     source = source_of(config)
     result, probe = measure_checkpoints(
         source,
-        steps_of(config),
+        wanted_steps(config, source),
         lambda folder: probe_of(config, folder),
         RecordStore(Path(config.paths.records)),
         dtype=config.protocol.dtype,
@@ -89,31 +95,22 @@ def extract(config: Config) -> Extraction:
         left_out = "" if step in result.measured else "; left out: measure it with checkpoints.suspects=true"
         log.warning("%s step %d is suspect: it %s%s", model_name(config.model), step, why, left_out)
     if probe is None or not result.measured:
-        raise CheckpointError(*failure(config, result))
+        raise CheckpointError(*failure(result))
     for step, reason in result.failed.items():
         log.warning("%s step %d (%s): %s", model_name(config.model), step, reason.status, reason)
     log.info("%s: %s", table_stem(config.model), counted(result.statuses()))
     return _extraction(config, result, probe, device)
 
 
-def source_of(config: Config) -> CheckpointSource:
-    """Where this model's checkpoints are."""
-    repository = repository_of(config.model)
-    if repository is None:
-        folder = model_folder(config.model)
-        if not folder.is_dir():
-            raise CheckpointError(
-                f"{folder} is not there",
-                f"bring it with: dvc pull -R data; or make it: python run.py stage=train model={config.model.name} "
-                f"model.seed={config.model.seed}",
-            )
-        return FolderSource(folder)
-    ledger = Path(config.paths.records) / "hub" / f"{repository.replace('/', '--')}.json"
-    return HubSource(repository, steps=available_steps(config.model), ledger=ledger)
-
-
 def probe_of(config: Config, folder: Path) -> Probe:
-    """The probe text in the model's own tokens; the folder has its tokenizer."""
+    """The probe text in the model's own tokens; the folder has its tokenizer, and a config.json that must fit.
+
+    Raises
+    ------
+    ConfigError
+        When the checkpoints are of another architecture than configured, or the text is too short.
+    """
+    check_architecture(config, folder)
     length = config.probe.length if config.probe.length is not None else config.model.probe.length
     name, text = _text(config)
     return chunk(
@@ -125,7 +122,20 @@ def probe_of(config: Config, folder: Path) -> Probe:
     )
 
 
-def failure(config: Config, result: SweepResult) -> tuple[str, str]:
+def check_architecture(config: Config, folder: Path) -> None:
+    """Hold the configured numbers to the checkpoint's own: tables state them, and forecasts learn from them."""
+    said = read_config(folder) if (folder / "config.json").is_file() else {}
+    for name, others in _SAME_NUMBER.items():
+        found = next((said[other] for other in others if other in said), None)
+        configured = getattr(config.model.architecture, name)
+        if found is not None and found != configured:
+            raise ConfigError(
+                f"model.architecture.{name} = {configured}, but {folder / 'config.json'} says {found}",
+                f"set model.architecture.{name}={found}, or choose another model",
+            )
+
+
+def failure(result: SweepResult) -> tuple[str, str]:
     """What happened and the remedy, in one line for all failed steps."""
     if not result.failed:
         return (
@@ -138,7 +148,7 @@ def failure(config: Config, result: SweepResult) -> tuple[str, str]:
     if not result.measured and len(reasons) == 1:
         return what, remedy
     more = f" (and for {len(reasons) - 1} other reasons)" if len(reasons) > 1 else ""
-    return f"{len(result.failed)} of {len(steps_of(config))} checkpoints not measured: {what}{more}", remedy
+    return f"{len(result.failed)} of {len(result.statuses())} checkpoints not measured: {what}{more}", remedy
 
 
 def _options(config: Config, device: str) -> SweepOptions:
@@ -213,5 +223,5 @@ def _extraction(config: Config, result: SweepResult, probe: Probe, device: str) 
         RECORDS.validate(records, model_name(config.model)),
         metadata,
         runtime,
-        failure(config, result) if result.failed else None,
+        failure(result) if result.failed else None,
     )

@@ -1,0 +1,65 @@
+"""The checkpoints a configuration names: where they are, and which of them."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from massact.checkpoints import CheckpointSource, FolderSource, HubSource
+from massact.config import Config
+from massact.errors import CheckpointError
+from massact.settings import available_steps, model_folder, repository_of, steps_among, steps_of
+
+log = logging.getLogger("massact")
+_NAMED = 5  # branches named in a message
+
+
+def source_of(config: Config) -> CheckpointSource:
+    """Where this model's checkpoints are; the branches of a suite are asked for here.
+
+    Raises
+    ------
+    CheckpointError
+        A folder that is not there, a suite whose branches cannot be listed.
+    ConfigError
+        A suite without checkpoints, or without the variant asked for.
+    """
+    model, repository = config.model, repository_of(config.model)
+    if repository is None:
+        folder = model_folder(model)
+        if not folder.is_dir():
+            raise CheckpointError(
+                f"{folder} is not there",
+                f"bring it with: dvc pull -R data; or make it: python run.py stage=train model={model.name} "
+                f"model.seed={model.seed}",
+            )
+        return FolderSource(folder)
+    ledger = Path(config.paths.records) / "hub" / f"{repository.replace('/', '--')}.json"
+    if model.source == "hub":
+        return HubSource(repository, steps=available_steps(model), ledger=ledger)
+    revisions = _suite_revisions(repository, model.variant)
+    return HubSource(repository, steps=list(revisions), revisions=revisions, ledger=ledger)
+
+
+def wanted_steps(config: Config, source: CheckpointSource) -> list[int]:
+    """The steps asked for: of a suite among those it was found to have, else among those the model should have."""
+    return steps_among(source.steps(), config) if config.model.source == "suite" else steps_of(config)
+
+
+def _suite_revisions(repository: str, variant: str | None) -> dict[int, str]:
+    """Step -> branch of a suite; what of it is left aside is said."""
+    from massact.checkpoints import list_suite
+    from massact.checkpoints.hub import hub_is_offline
+
+    suite = list_suite(repository, offline=hub_is_offline())
+    revisions = suite.revisions(variant)
+    chosen = next(iter(suite.variants())) if variant is None else variant
+    others = [f"{name or 'no prefix'} ({count})" for name, count in suite.variants().items() if name != chosen]
+    log.info("%s: %d checkpoints of %s", repository, len(revisions), f"variant {chosen}" if chosen else "no variant")
+    if others:
+        log.warning("%s has other variants, choose with model.variant: %s", repository, ", ".join(others))
+    if suite.unread:
+        named = "; ".join(f"{name} {why}" for name, why in list(suite.unread.items())[:_NAMED])
+        more = f"; and {len(suite.unread) - _NAMED} more" if len(suite.unread) > _NAMED else ""
+        log.warning("%s: %d branches are not checkpoints: %s%s", repository, len(suite.unread), named, more)
+    return revisions

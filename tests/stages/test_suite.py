@@ -1,0 +1,88 @@
+"""A suite with irregular branches, from the command line to its table: random OLMo weights on a loopback hub."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+from transformers import OlmoConfig, OlmoForCausalLM
+
+from massact.tables import read_metadata, read_table
+from massact.trajectories import RECORDS
+from tests.hub import serving, small_tokenizer
+
+ROOT = Path(__file__).parents[2]
+REPOSITORY = "allenai/OLMo-1B-hf"
+SHAPE = [
+    f"model.architecture.{name}={value}"
+    for name, value in {"n_layers": 2, "d_model": 32, "n_heads": 4, "d_mlp": 48, "vocab_size": 512}.items()
+]
+
+
+@pytest.fixture(scope="module")
+def suite(tmp_path_factory) -> dict[str, Path]:
+    root = tmp_path_factory.mktemp("olmo")
+    names = ["step0-tokens0B", "step1000-tokens4B", "step2000-tokens8B", "stage2-step500-tokens2B", "main"]
+    for seed, name in enumerate(names):
+        torch.manual_seed(seed)
+        config = OlmoConfig(
+            num_hidden_layers=2,
+            hidden_size=32,
+            num_attention_heads=4,
+            intermediate_size=48,
+            vocab_size=512,
+            max_position_embeddings=64,
+        )
+        OlmoForCausalLM(config).save_pretrained(root / name)
+        small_tokenizer().save_pretrained(root / name)
+    return {name: root / name for name in names}
+
+
+def run(folder: Path, endpoint: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    env = {**os.environ, "HF_ENDPOINT": endpoint, "HF_HOME": str(folder / "hf"), "HF_HUB_OFFLINE": "0"}
+    command = [
+        sys.executable, "run.py", "model=olmo-1b", f"hydra.run.dir={folder}/job", f"paths.records={folder}/records",
+        f"paths.extracted={folder}/extracted", "probe.length=16", "probe.sequences=2", "probe=corpus", *arguments,
+    ]  # fmt: skip
+    return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
+
+
+def test_the_steps_of_its_branches_are_measured_and_the_rest_is_said(suite, tmp_path):
+    with serving({REPOSITORY: suite}) as hub:
+        done = run(tmp_path, hub.url, "stage=extract", *SHAPE)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "model.variant: stage2 (1)" in done.stdout
+    assert "main names no step" in done.stdout
+    table = tmp_path / "extracted/olmo-1b-seed0.parquet"
+    frame = read_table(table, RECORDS)
+    assert frame.groupby("step")["tokens"].first().to_dict() == {0: 0, 1000: 4194304000, 2000: 8388608000}
+    assert read_metadata(table)["checkpoints"]["1000"]["revision_asked"] == "step1000-tokens4B"
+
+
+def test_the_audit_lists_them(suite, tmp_path):
+    with serving({REPOSITORY: suite}) as hub:
+        done = run(tmp_path, hub.url, "stage=audit", "model.variant=stage2")
+    assert done.returncode == 0, done.stdout + done.stderr
+    table = pd.read_csv(tmp_path / "job" / "audit.csv")
+    assert table["revision_asked"].tolist() == ["stage2-step500-tokens2B", "main"]
+
+
+def test_numbers_that_are_not_the_checkpoints_own_are_refused(suite, tmp_path):
+    with serving({REPOSITORY: suite}) as hub:
+        done = run(tmp_path, hub.url, "stage=extract")
+    assert done.returncode == 2
+    (said,) = [line for line in (done.stdout + done.stderr).splitlines() if line.startswith("massact:")]
+    assert "model.architecture.n_layers = 16" in said
+    assert "model.architecture.n_layers=2" in said
+
+
+def test_a_step_it_does_not_have_is_refused(suite, tmp_path):
+    with serving({REPOSITORY: suite}) as hub:
+        done = run(tmp_path, hub.url, "stage=extract", "checkpoints=list", "checkpoints.steps=[1500]", *SHAPE)
+    assert done.returncode == 2
+    assert "nearest: 1000 or 2000" in done.stdout + done.stderr
