@@ -10,9 +10,9 @@ from typing import Any
 def keep_native(architecture: str) -> None:
     """Make bridges of an architecture keep the model's own sdpa attention and norms.
 
-    TransformerLens's adapters rebuild attention eagerly to offer pattern hooks: that costs a factor of three and moves
-    the residual stream by 1e-6; massact reads no patterns. An architecture whose adapter is built in another way is
-    left as it is.
+    TransformerLens's adapters rebuild attention eagerly to offer pattern hooks, which costs a factor of three and moves
+    the residual stream by 1e-6, and compute every norm a second time to offer its scale; massact reads neither. An
+    architecture whose adapter is built in another way is left as it is.
     """
     from transformer_lens.factories.architecture_adapter_factory import (
         SUPPORTED_ARCHITECTURES,
@@ -25,6 +25,9 @@ def keep_native(architecture: str) -> None:
 
 
 def _native(base: type[Any]) -> type[Any]:
+    from transformer_lens.model_bridge.generalized_components import NormalizationBridge
+    from transformer_lens.model_bridge.generalized_components.base import GeneralizedComponent
+
     class Native(base):
         def __init__(self, cfg: Any) -> None:
             super().__init__(cfg)
@@ -34,9 +37,10 @@ def _native(base: type[Any]) -> type[Any]:
                 return
             self.cfg.attn_implementation = "sdpa"
             blocks.submodules["attn"] = _own_attention(attention, self.cfg)
-            for part in blocks.submodules.values():
-                if hasattr(part, "use_native_layernorm_autograd"):
-                    part.use_native_layernorm_autograd = True
+            for parts in (blocks.submodules, self.component_mapping):
+                for name, part in parts.items():
+                    if isinstance(part, NormalizationBridge):
+                        parts[name] = GeneralizedComponent(part.name, part.config, optional=part.optional)
 
     Native.__name__ = f"Native{base.__name__}"
     return Native

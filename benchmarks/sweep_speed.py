@@ -1,0 +1,104 @@
+"""A whole sweep over the checkpoints of a shipped family beside the sum of its bare forward passes, in paired runs.
+
+    python benchmarks/sweep_speed.py --model pocket-a --pairs 5 --sequences 10 100 1000
+
+Bare: every checkpoint's plain model, loaded before the clock starts, one pass over the probe in the same batches.
+Sweep: `massact.extract.sweep.measure_checkpoints` into an empty store: it hashes, reads, measures, writes and syncs.
+The first sweep of a process also imports libraries and builds the bridge; it is shown apart.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+
+def probe_of(sequences: int, length: int, vocabulary: int):
+    import numpy as np
+
+    from massact.extract.probe import Probe
+
+    tokens = np.random.default_rng(0).integers(1, vocabulary, (sequences, length))
+    tokens[:, 0] = 0
+    return Probe(tokens, "random", 0)
+
+
+def sweep(source, probe) -> float:
+    """Seconds of one sweep into an empty store."""
+    from massact.extract.options import SweepOptions
+    from massact.extract.store import RecordStore
+    from massact.extract.sweep import measure_checkpoints
+
+    with tempfile.TemporaryDirectory() as folder:
+        began = time.perf_counter()
+        result, _ = measure_checkpoints(
+            source,
+            source.steps(),
+            lambda small: probe,
+            RecordStore(Path(folder)),
+            dtype="float32",
+            device="cpu",
+            label="sweep",
+            options=SweepOptions(progress=False),
+        )
+        seconds = time.perf_counter() - began
+    assert len(result.measured) == len(source.steps()), result.failed
+    return seconds
+
+
+def bare(models, probe) -> float:
+    """Seconds of one forward pass of every model over the probe, in the batches that `measure` takes."""
+    import torch
+
+    from massact.extract.hooks import TOKENS_AT_ONCE
+
+    tokens = torch.from_numpy(probe.tokens)
+    batches = tokens.split(max(1, TOKENS_AT_ONCE // tokens.shape[1]))
+    began = time.perf_counter()
+    with torch.no_grad():
+        for model in models:
+            for batch in batches:
+                model.gpt_neox(batch, use_cache=False)
+    return time.perf_counter() - began
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="pocket-a")
+    parser.add_argument("--sequences", type=int, nargs="+", default=[10, 100, 1000])
+    parser.add_argument("--pairs", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=2)
+    args = parser.parse_args()
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    from massact.checkpoints import FolderSource
+
+    torch.set_num_threads(args.threads)
+    source = FolderSource(Path("data/pocket") / f"{args.model}-seed0")
+    models = [
+        AutoModelForCausalLM.from_pretrained(source.root / f"step{s}", dtype=torch.float32).eval()
+        for s in source.steps()
+    ]
+    config = models[0].config
+    print(f"{args.model}: {len(models)} checkpoints, windows of {config.max_position_embeddings}")
+    first = sweep(source, probe_of(args.sequences[0], config.max_position_embeddings, config.vocab_size))
+    print(f"first sweep of the process, imports and the bridge included: {first:.2f} s")
+    for sequences in args.sequences:
+        probe = probe_of(sequences, config.max_position_embeddings, config.vocab_size)
+        bare(models, probe)
+        pairs = [(bare(models, probe), sweep(source, probe)) for _ in range(args.pairs)]
+        ratios = " ".join(f"{b / a:.2f}" for a, b in pairs)
+        middle = statistics.median(b / a for a, b in pairs)
+        times = [statistics.median(column) for column in zip(*pairs, strict=True)]
+        print(f"{sequences} sequences: bare {times[0]:.3f} s, sweep {times[1]:.3f} s, ratio {middle:.2f} ({ratios})")
+
+
+if __name__ == "__main__":
+    main()
