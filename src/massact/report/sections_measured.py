@@ -189,6 +189,8 @@ def _ratio(rows: pd.DataFrame) -> float:
 def _agreed(rows: pd.DataFrame, noun: str) -> str:
     counts = Counter(int(value) for value in rows[f"{noun}1"])
     place, count = min(counts.items(), key=lambda item: (-item[1], item[0]))
+    if place < 0:  # as in the published tables
+        return f"{noun} unknown"
     return f"{noun} {place} ({count}/{len(rows)})"
 
 

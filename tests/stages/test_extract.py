@@ -1,0 +1,66 @@
+"""stage=extract on the command line, against a loopback hub that lacks what it should have."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from massact.tables import read_metadata, read_table
+from massact.trajectories import RECORDS
+from tests.hub import REPOSITORY, commit_of, serving
+
+ROOT = Path(__file__).parents[2]
+TINY = [
+    f"model.architecture.{name}={value}"
+    for name, value in {"n_layers": 2, "d_model": 16, "n_heads": 2, "d_mlp": 64, "vocab_size": 300}.items()
+]
+
+
+def extract(folder: Path, endpoint: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    env = {**os.environ, "HF_ENDPOINT": endpoint, "HF_HOME": str(folder / "hf"), "HF_HUB_OFFLINE": "0"}
+    command = [
+        sys.executable, "run.py", "stage=extract", "model=pythia-14m", "checkpoints=list", "checkpoints.steps=[0,1,2,4]",
+        "probe=corpus", "probe.length=16", "probe.sequences=2", f"hydra.run.dir={folder}/job",
+        f"paths.records={folder}/records", f"paths.extracted={folder}/extracted", *TINY, *arguments,
+    ]  # fmt: skip
+    return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
+
+
+def last_line(done: subprocess.CompletedProcess[str]) -> str:
+    (said,) = [line for line in (done.stdout + done.stderr).splitlines() if line.startswith("massact:")]
+    assert "Traceback" not in done.stderr
+    return said
+
+
+def test_what_is_missing_is_summed_up_and_a_second_run_tries_only_that(weights, tmp_path):
+    there = {name: weights[name] for name in ("step0", "step1", "step2")}
+    file = f"/resolve/{commit_of(REPOSITORY, 'step2')}/model.safetensors"
+    with serving({REPOSITORY: there}, fail={file: 500}) as hub:
+        done = extract(tmp_path, hub.url)
+    assert done.returncode == 3
+    assert "2 of 4 checkpoints not measured" in last_line(done)
+    assert "step 2 (unreachable)" in done.stdout
+    assert "step 4 (revision_missing)" in done.stdout
+    table = tmp_path / "extracted/pythia-14m-seed0.parquet"
+    assert sorted(read_table(table, RECORDS)["step"].unique()) == [0, 1]
+    assert sorted(read_metadata(table)["failed"]) == ["2", "4"]
+    with serving({REPOSITORY: weights}) as hub:
+        done = extract(tmp_path, hub.url)
+        assert hub.fetched().count("model.safetensors") == 2
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert sorted(read_table(table, RECORDS)["step"].unique()) == [0, 1, 2, 4]
+    runtime = json.loads(table.with_suffix(".runtime.json").read_text())
+    assert runtime["statuses"]["4"] == "measured"
+    assert runtime["from_store"] == 2
+
+
+def test_a_sweep_that_cannot_fit_on_the_disk_is_a_wrong_value(weights, tmp_path):
+    with serving({REPOSITORY: weights}) as hub:
+        done = extract(tmp_path, hub.url, "sweep.disk_gb=0.000001")
+        assert hub.fetched().count("model.safetensors") == 0
+    assert done.returncode == 2
+    assert "sweep.disk_gb allows" in last_line(done)
+    assert "to fetch" in done.stdout
