@@ -88,6 +88,11 @@ def test_every_model_composes_and_is_named_as_its_file(path):
     assert config.model.name == path.stem
 
 
+def test_near_names_are_each_named_once():
+    with pytest.raises(ConfigError, match=r"nearest: sweep, sweep\.prefetch"):
+        check("sweep.foo=1")
+
+
 def test_no_key_is_in_both_params_and_conf():
     import yaml
 

@@ -70,7 +70,7 @@ def _check_key(override: Override, groups: dict[str, list[str]]) -> None:
         raise ConfigError(f"{key} is not a setting", f"regressors: {near}")
     if key in groups or key.startswith("hydra") or override.package is not None:
         return
-    known = [*groups, *_keys(Config)]
+    known = list(dict.fromkeys([*groups, *_keys(Config)]))  # a group has its key's name
     if key not in known and not any(key.startswith(f"{k}.") and k.endswith("regressors") for k in known):
         raise ConfigError(f"{key} is not a setting", f"nearest: {', '.join(nearest_names(key, known))}")
 

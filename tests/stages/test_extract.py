@@ -22,7 +22,8 @@ TINY = [
 def extract(folder: Path, endpoint: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     env = {**os.environ, "HF_ENDPOINT": endpoint, "HF_HOME": str(folder / "hf"), "HF_HUB_OFFLINE": "0"}
     command = [
-        sys.executable, "run.py", "stage=extract", "model=pythia-14m", "checkpoints=list", "checkpoints.steps=[0,1,2,4]",
+        sys.executable, "run.py", "stage=extract", "model=pythia-14m",
+        "checkpoints=list", "checkpoints.steps=[0,1,2,4]",
         "probe=corpus", "probe.length=16", "probe.sequences=2", f"hydra.run.dir={folder}/job",
         f"paths.records={folder}/records", f"paths.extracted={folder}/extracted", *TINY, *arguments,
     ]  # fmt: skip
