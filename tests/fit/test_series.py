@@ -6,7 +6,7 @@ import pytest
 
 from massact.errors import FitError
 from massact.fit import FORMS, CurveFit, FitStatus, Regime, fit_many, fit_series
-from massact.fit.forms import eq9, eq14
+from massact.fit.paper_forms import eq9, eq14
 from tests.fit.curves import PYTHIA, SHORT, series
 
 

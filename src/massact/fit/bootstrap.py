@@ -1,17 +1,26 @@
-"""Intervals of derived quantities from resampled input sequences."""
+"""Intervals of derived quantities from resampled series: whole input sequences, or residuals where there are none."""
 
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Float
 from scipy.special import ndtri, stdtrit
 
-from massact.fit.group import fit_group
+from massact.fit.engine import BASES, Optimum, in_units, normalised, search, search_from, takes_compiled
+from massact.fit.group import Group, derived_of
+from massact.fit.scan import make_scan, scan_sse
 
+Resampling = Literal["sequences", "residuals", "blocks"]
 LEVEL = 0.95
 MOST_UNKNOWN = 0.5  # share of resamples without a quantity above which it has no interval
+WARM = 1e-7  # relative decrease of the SSE at which a resample's descent ends
+STRIDE = 2  # every second node of each rate is enough to see that another valley is lower
+RESCUED = 0.02  # share of the resamples, those that fit worst, searched from the scan in any case
+BLOCK = 8  # steps whose residuals are drawn together
+Bounds = dict[str, tuple[np.ndarray, np.ndarray]]
 
 
 def widening(n: int) -> float:
@@ -27,42 +36,93 @@ def widening(n: int) -> float:
     return math.sqrt(n / (n - 1)) * float(stdtrit(n - 1, upper) / ndtri(upper))
 
 
-def sequence_intervals(
+def draws(count: int, resamples: int, seed: int) -> Float[np.ndarray, "resample sequence"]:
+    """The weight of each of `count` sequences in each resample; rows sum to 1."""
+    rng = np.random.default_rng(seed)
+    return rng.multinomial(count, np.full(count, 1 / count), size=resamples) / count
+
+
+def resampled_sequences(
+    y: Float[np.ndarray, " step"], sequences: Float[np.ndarray, "sequence step"], *, resamples: int, seed: int
+) -> Float[np.ndarray, "resample step"]:
+    """Series of resampled sequences: y plus the resampled mean less the mean, so y may be another aggregate."""
+    count = len(sequences)
+    return y + (draws(count, resamples, seed) - 1 / count) @ sequences
+
+
+def resampled_residuals(
+    y: np.ndarray, curve: np.ndarray, k: int, *, block: int, resamples: int, seed: int
+) -> Float[np.ndarray, "resample step"]:
+    """The curve plus residuals drawn in blocks that go round the end, widened by sqrt(n / (n - k)) for k parameters."""
+    n = y.size
+    block = min(block, n)
+    rng = np.random.default_rng(seed)
+    first = rng.integers(0, n, (resamples, -(-n // block), 1))
+    index = ((first + np.arange(block)) % n).reshape(resamples, -1)[:, :n]
+    residual = (y - curve) * math.sqrt(n / (n - k))
+    return curve + (residual - residual.mean())[index]
+
+
+def refit(
     form: str,
     t: Float[np.ndarray, " step"],
-    y: Float[np.ndarray, " step"],
     w: Float[np.ndarray, " step"],
-    sequences: Float[np.ndarray, "sequence step"],
-    estimate: dict[str, float],
-    *,
-    resamples: int,
-    seed: int,
-) -> dict[str, tuple[float, float]]:
-    """95 % intervals of the quantities in `estimate`, from the global fit of `resamples` resampled series.
+    series: Float[np.ndarray, "resample step"],
+    rates: Float[np.ndarray, " rate"],
+) -> Optimum:
+    """Fits of resampled series, started at the rates of the series itself.
 
-    The same sequences are measured at every checkpoint, so errors are correlated over steps: whole sequences are drawn.
-    A resampled series is y plus the resampled mean less the mean of all sequences, so y may be another aggregate than
-    the mean. Percentiles are widened about the estimate by `widening`. Without an estimate there is (nan, nan). An
-    upper bound of inf for `peak_step` says that the data allow a curve without a peak in range. Not to be trusted for
-    fewer than about five sequences.
+    Those that a coarse scan shows in the wrong valley, and the `RESCUED` that fit worst, are searched again globally.
     """
-    count = len(sequences)
-    rng = np.random.default_rng(seed)
-    drawn = rng.multinomial(count, np.full(count, 1 / count), size=resamples) / count
-    replicates = fit_group(form, t, y + (drawn - 1 / count) @ sequences, w).derived
-    factor = widening(count)
-    limits = {
-        "peak_step": (t[0], np.inf),
-        "half_rise_step": (t[0], t[-1]),
-        "decay_share": (0.0, 1.0),
-    }
+    basis = BASES[form]
+    if takes_compiled(basis, len(series), "auto"):
+        from massact.fit.compiled import search_warm
+
+        target = normalised(basis, series, w)
+        found = in_units(basis, target, *search_warm(basis, t, w, target.y, rates[None], WARM))
+    else:
+        found = search_from(form, t, series, w, np.repeat(rates[:, None], len(series), axis=1))
+    lost = _lost(form, t, w, series, found.sse)
+    if lost.size:
+        again = search(form, t, series[lost], w)
+        better = again.sse < found.sse[lost]
+        won = lost[better]
+        found.rates[:, won], found.a[won], found.sse[won] = again.rates[:, better], again.a[better], again.sse[better]
+    return found
+
+
+def _lost(form: str, t: np.ndarray, w: np.ndarray, series: np.ndarray, sse: np.ndarray) -> np.ndarray:
+    """Resamples whose warm fit is not to be trusted."""
+    basis = BASES[form]
+    target, size, _ = normalised(basis, series, w)
+    coarse = scan_sse(make_scan(basis, t, w, stride=STRIDE), target).min(axis=1) * size[:, 0] ** 2
+    worst = np.argsort(-sse, kind="stable")[: math.ceil(RESCUED * len(sse))]
+    return np.union1d(np.flatnonzero(coarse < sse), worst)
+
+
+def intervals_of(
+    group: Group,
+    row: int,
+    t: np.ndarray,
+    w: np.ndarray,
+    series: Float[np.ndarray, "resample step"],
+    factor: float,
+) -> dict[str, tuple[float, float]]:
+    """95 % intervals of one curve's derived quantities from resampled series: percentiles, widened by `factor`.
+
+    Without an estimate, or where most resamples have none, there is (nan, nan). An upper bound of inf for `peak_step`
+    says that the data allow a curve without a peak in range.
+    """
+    found = refit(group.form, t, w, series, group.rates[:, row])
+    replicates = derived_of(group.form, t, series, w, found)
+    limits = {"peak_step": (t[0], np.inf), "half_rise_step": (t[0], t[-1]), "decay_share": (0.0, 1.0)}
     out = {}
-    for name, value in estimate.items():
-        found = replicates[name]
+    for name, estimates in group.derived.items():
+        value, values = float(estimates[row]), replicates[name]
         if name == "peak_step":
-            found = np.where(np.isnan(found), np.where(replicates["end_slope"] > 0, np.inf, -np.inf), found)
-        known = found[~np.isnan(found)]
-        if not np.isfinite(value) or known.size < (1 - MOST_UNKNOWN) * resamples:
+            values = np.where(np.isnan(values), np.where(replicates["end_slope"] > 0, np.inf, -np.inf), values)
+        known = values[~np.isnan(values)]
+        if not np.isfinite(value) or known.size < (1 - MOST_UNKNOWN) * len(series):
             out[name] = (math.nan, math.nan)
             continue
         low, high = np.quantile(known, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], method="inverted_cdf")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from massact.errors import FitError
-from massact.fit.bootstrap import sequence_intervals
-from massact.fit.checks import Numbers, check_steps, check_values, check_weights
+from massact.fit.bootstrap import intervals_of, resampled_sequences, widening
+from massact.fit.checks import Numbers, check_sequences, check_steps, check_values, check_weights
 from massact.fit.curve import CurveFit
 from massact.fit.forms import Form, get_form
 from massact.fit.group import Group, describe, fit_group
@@ -66,6 +67,7 @@ def fit_series(
         raise FitError(f"none of {t.size} values is finite with a weight above 0", "measure the series again")
     inside = (t[kept], y[kept], w[kept])
     group = fit_group(form, inside[0], inside[1][None], inside[2])
+    engine = group
     status, result = FitStatus[group.status[0].upper()], None
     if params is not None or status is FitStatus.OK:
         group, status, result = _polish(chosen, group, *inside, params)
@@ -73,13 +75,13 @@ def fit_series(
     estimate = {name: float(value[0]) for name, value in group.derived.items()}
     intervals: dict[str, tuple[float, float]] = {}
     if sequences is not None:
-        each = check_values(sequences, t, "sequence")[:, kept]
-        if len(each) < 2:
-            raise FitError(f"{len(each)} sequence cannot be resampled", "give at least 2, better 10")
+        each = check_sequences(sequences, t.shape)[:, kept]
         if np.isnan(each).any():
             raise FitError("a sequence has no value where the series has one", "leave that step out of both")
-        if fitted:
-            intervals = sequence_intervals(form, *inside, each, estimate, resamples=resamples, seed=seed)
+        if fitted and np.isfinite(engine.rates).all():
+            drawn = resampled_sequences(inside[1], each, resamples=resamples, seed=seed)
+            about = replace(engine, derived=group.derived)
+            intervals = intervals_of(about, 0, inside[0], inside[2], drawn, widening(len(each)))
     parameters = result.params if result is not None else _parameters(chosen, group)
     names = chosen.parameters
     stderr = dict(zip(names, (float(value) for value in group.stderr[0]), strict=True))
@@ -126,7 +128,7 @@ def _polish(
     except (ValueError, TypeError, ArithmeticError, np.linalg.LinAlgError):
         return engine, FitStatus.ENGINE_KEPT, None
     found = np.array([[result.params[name].value for name in form.arguments]], dtype=float)
-    lmfit = describe(form.name, t, y[None], w, found, np.array([str(FitStatus.OK)]))
+    lmfit = describe(form.name, t, y[None], w, found, np.array([str(FitStatus.OK)]), engine.rates)
     sse, best, total = float(lmfit.sse[0]), float(engine.sse[0]), float(np.sum((w * (y - y.mean())) ** 2))
     if params is not None and np.isfinite(sse):
         worse = np.isfinite(best) and sse > best * (1 + NOT_GLOBAL) + 1e-20 * total
