@@ -9,9 +9,21 @@ import numpy as np
 from jaxtyping import Float
 from scipy.special import ndtri, stdtrit
 
-from massact.fit.engine import BASES, Optimum, in_units, normalised, search, search_from, takes_compiled
+from massact.fit.bases import Basis, LogDecay
+from massact.fit.engine import (
+    BASES,
+    Optimum,
+    Target,
+    in_units,
+    linear_fit,
+    normalised,
+    optimum_of,
+    search,
+    takes_compiled,
+)
 from massact.fit.group import Group, derived_of
-from massact.fit.scan import make_scan, scan_sse
+from massact.fit.refine import Minima, refine
+from massact.fit.scan import make_scan, scan_sse, starts
 
 Resampling = Literal["sequences", "residuals", "blocks"]
 LEVEL = 0.95
@@ -19,6 +31,10 @@ MOST_UNKNOWN = 0.5  # share of resamples without a quantity above which it has n
 WARM = 1e-7  # relative decrease of the SSE at which a resample's descent ends
 STRIDE = 2  # every second node of each rate is enough to see that another valley is lower
 RESCUED = 0.02  # share of the resamples, those that fit worst, searched from the scan in any case
+RIVAL = 2.0  # minima with at most this times the lowest SSE are starts of the resamples
+MOST_MINIMA = 4
+INSIDE = 100.0  # times the first node off an edge
+DISTINCT = 0.05  # difference of a log rate above which minima are two
 BLOCK = 8  # steps whose residuals are drawn together
 Bounds = dict[str, tuple[np.ndarray, np.ndarray]]
 
@@ -68,21 +84,27 @@ def refit(
     t: Float[np.ndarray, " step"],
     w: Float[np.ndarray, " step"],
     series: Float[np.ndarray, "resample step"],
-    rates: Float[np.ndarray, " rate"],
+    minima: Float[np.ndarray, "rate minimum"],
 ) -> Optimum:
-    """Fits of resampled series, started at the rates of the series itself.
+    """Fits of resampled series, started at the `minima` of the series itself.
 
-    Those that a coarse scan shows in the wrong valley, and the `RESCUED` that fit worst, are searched again globally.
+    Those that a coarse scan shows in the wrong valley, and the `RESCUED` that fit worst, are searched again globally;
+    so are all of a falling curve, whose valley has minima that only some resamples know.
     """
     basis = BASES[form]
+    if isinstance(basis, LogDecay) and falls(basis, t, w, series.mean(axis=0), minima[:, 0]):
+        return search(form, t, series, w)
+    target = normalised(basis, series, w)
     if takes_compiled(basis, len(series), "auto"):
         from massact.fit.compiled import search_warm
 
-        target = normalised(basis, series, w)
-        found = in_units(basis, target, *search_warm(basis, t, w, target.y, rates[None], WARM))
+        found = in_units(basis, target, *search_warm(basis, t, w, target.y, minima.T, WARM))
     else:
-        found = search_from(form, t, series, w, np.repeat(rates[:, None], len(series), axis=1))
-    lost = _lost(form, t, w, series, found.sse)
+        best = refine(basis, t, w, target.y, np.repeat(minima[:, :1], len(series), axis=1), tolerance=WARM)
+        for other in minima.T[1:]:
+            best = _better(best, basis, t, w, target.y, np.repeat(other[:, None], len(series), axis=1))
+        found = optimum_of(basis, t, w, target, best)
+    lost = _lost(basis, t, w, target, found.sse)
     if lost.size:
         again = search(form, t, series[lost], w)
         better = again.sse < found.sse[lost]
@@ -91,11 +113,42 @@ def refit(
     return found
 
 
-def _lost(form: str, t: np.ndarray, w: np.ndarray, series: np.ndarray, sse: np.ndarray) -> np.ndarray:
-    """Resamples whose warm fit is not to be trusted."""
+def minima_of(
+    form: str, t: np.ndarray, w: np.ndarray, y: Float[np.ndarray, " step"], rates: np.ndarray
+) -> Float[np.ndarray, "rate minimum"]:
+    """The optimum of a series, given first, and the other minima that a resample of it may prefer."""
     basis = BASES[form]
-    target, size, _ = normalised(basis, series, w)
-    coarse = scan_sse(make_scan(basis, t, w, stride=STRIDE), target).min(axis=1) * size[:, 0] ** 2
+    target = normalised(basis, y[None], w)
+    begun = starts(make_scan(basis, t, w), target.y)
+    found = refine(basis, t, w, np.repeat(target.y, begun.curve.size, axis=0), begun.rates, tolerance=WARM)
+    lowest = refine(basis, t, w, target.y, rates[:, None]).sse[0]
+    kept = [rates]
+    for row in np.argsort(found.sse, kind="stable")[: found.sse.size]:
+        if found.sse[row] > RIVAL * lowest or len(kept) == MOST_MINIMA:
+            break
+        with np.errstate(divide="ignore", invalid="ignore"):
+            far = np.abs(np.log(found.rates[:, row] / np.stack(kept)))
+        same = (far < DISTINCT) | ((found.rates[:, row] == 0) & (np.stack(kept) == 0))
+        if not same.all(axis=1).any():
+            kept.append(found.rates[:, row])
+    return np.stack(kept, axis=1)
+
+
+def falls(basis: Basis, t: np.ndarray, w: np.ndarray, y: np.ndarray, rates: np.ndarray) -> bool:
+    """Whether the logarithm of the fit of one series has a negative coefficient."""
+    return bool(linear_fit(basis, t, y[None], w, rates[:, None])[0][0, -1] < 0)
+
+
+def _better(best: Minima, basis: Basis, t: np.ndarray, w: np.ndarray, y: np.ndarray, rates: np.ndarray) -> Minima:
+    """The better of the best minima and those from other starts."""
+    other = refine(basis, t, w, y, rates, tolerance=WARM, best=best)
+    won = other.sse < best.sse
+    return Minima(np.where(won, other.rates, best.rates), np.where(won, other.sse, best.sse))
+
+
+def _lost(basis: Basis, t: np.ndarray, w: np.ndarray, target: Target, sse: np.ndarray) -> np.ndarray:
+    """Resamples whose warm fit is not to be trusted."""
+    coarse = scan_sse(make_scan(basis, t, w, stride=STRIDE), target.y).min(axis=1) * target.size[:, 0] ** 2
     worst = np.argsort(-sse, kind="stable")[: math.ceil(RESCUED * len(sse))]
     return np.union1d(np.flatnonzero(coarse < sse), worst)
 
@@ -105,15 +158,16 @@ def intervals_of(
     row: int,
     t: np.ndarray,
     w: np.ndarray,
+    y: np.ndarray,
     series: Float[np.ndarray, "resample step"],
     factor: float,
 ) -> dict[str, tuple[float, float]]:
-    """95 % intervals of one curve's derived quantities from resampled series: percentiles, widened by `factor`.
+    """95 % intervals of one curve's derived quantities y from resampled series: percentiles, widened by `factor`.
 
     Without an estimate, or where most resamples have none, there is (nan, nan). An upper bound of inf for `peak_step`
     says that the data allow a curve without a peak in range.
     """
-    found = refit(group.form, t, w, series, group.rates[:, row])
+    found = refit(group.form, t, w, series, minima_of(group.form, t, w, y, group.rates[:, row]))
     replicates = derived_of(group.form, t, series, w, found)
     limits = {"peak_step": (t[0], np.inf), "half_rise_step": (t[0], t[-1]), "decay_share": (0.0, 1.0)}
     out = {}

@@ -17,9 +17,10 @@ from massact.fit.engine import Path
 from massact.fit.forms import FORMS, get_form
 from massact.fit.group import Group, fit_group
 from massact.fit.robust import Loss, relative_weights
+from massact.fit.sequences import sequence_array
 from massact.fit.table import ARCHITECTURE, DERIVED, fits_schema
 
-BATCH = 512  # curves between two movements of the progress bar
+BATCH, RESAMPLED = 512, 16  # curves between two movements of the progress bar, without and with intervals
 SERIES = ["family", "recipe", "model", "seed", "layer", "quantity"]
 
 
@@ -95,7 +96,8 @@ def fit_many(
         raise FitError("intervals over sequences need sequences", "give them, or choose residuals or blocks")
     present = np.isfinite(y) & (w > 0)
     parts = [fit_group(form, t, y[:0], np.ones(t.size)).frame().assign(curve=np.zeros(0, dtype=np.int64))]
-    for rows in _progress(list(_batches(present)), len(y), progress):
+    batches = _batches(present, BATCH if how is None else RESAMPLED)
+    for rows in _progress(list(batches), len(y), progress):
         kept = present[rows[0]]
         at, series, weight = t[kept], y[np.ix_(rows, kept)], _common(w[np.ix_(rows, kept)])
         if relative and at.size > len(FORMS[form].parameters):
@@ -138,7 +140,7 @@ def _intervals(
             drawn = group.curve(int(row), t)
             series = resampled_residuals(y[row], drawn, k, block=block, resamples=resamples, seed=seed)
             factor = 1.0
-        for name, (lower, upper) in intervals_of(group, int(row), t, weight, series, factor).items():
+        for name, (lower, upper) in intervals_of(group, int(row), t, weight, y[row], series, factor).items():
             bounds[name][0][row], bounds[name][1][row] = lower, upper
     return bounds
 
@@ -154,12 +156,17 @@ def fit_table(
     form: str = "eq9",
     quantities: Sequence[str] | None = None,
     progress: bool = False,
+    *,
+    sequences: pd.DataFrame | None = None,
+    resamples: int = 1000,
+    seed: int = 0,
 ) -> pd.DataFrame:
     """Fit every series of a table of trajectories (schema `TRAJECTORIES`) of models of one architecture.
 
     A series is one (family, recipe, model, seed, layer, quantity) over steps. `architecture` has the keys of
-    `massact.fit.table.ARCHITECTURE` (others are ignored); `quantities` are those fitted, all when None. Returns a table
-    of `fits_schema(form)`, validated.
+    `massact.fit.table.ARCHITECTURE` (others are ignored); `quantities` are those fitted, all when None. `sequences`,
+    from `massact.fit.sequences.sequence_series`, give intervals from `resamples` resamples of them. Returns a table of
+    `fits_schema(form)`, validated.
 
     Raises
     ------
@@ -176,8 +183,12 @@ def fit_table(
     if absent:
         raise FitError(f"the trajectories have no quantity {', '.join(absent)}", f"known: {', '.join(known)}")
     parts = []
+    several = sequences is not None and len(set(sequences["sequence"])) > 1 and resamples > 0
     for steps, keys, values in _by_steps(trajectories.loc[trajectories["quantity"].isin(wanted)]):
-        fits = fit_many(steps, values, form=form, progress=progress).drop(columns="curve")
+        each = sequence_array(sequences, keys, steps) if sequences is not None and several else None
+        fits = fit_many(
+            steps, values, form=form, sequences=each, resamples=resamples, seed=seed, progress=progress
+        ).drop(columns="curve")
         parts.append(pd.concat([keys, fits], axis=1))
     schema = fits_schema(form)
     if not parts:
@@ -201,14 +212,14 @@ def _by_steps(trajectories: pd.DataFrame) -> Iterator[tuple[np.ndarray, pd.DataF
         yield steps, pd.DataFrame(keys, columns=pd.Index(SERIES)), np.stack(values)
 
 
-def _batches(present: np.ndarray) -> Iterator[np.ndarray]:
-    """Rows (curve,) that share present points, `BATCH` at a time."""
+def _batches(present: np.ndarray, most: int) -> Iterator[np.ndarray]:
+    """Rows (curve,) that share present points, at most so many at a time."""
     groups: dict[bytes, list[int]] = {}
     for row, there in enumerate(present):
         groups.setdefault(there.tobytes(), []).append(row)
     for rows in groups.values():
-        for start in range(0, len(rows), BATCH):
-            yield np.array(rows[start : start + BATCH])
+        for start in range(0, len(rows), most):
+            yield np.array(rows[start : start + most])
 
 
 def _progress(batches: list[np.ndarray], count: int, show: bool) -> Iterator[np.ndarray]:

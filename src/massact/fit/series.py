@@ -81,7 +81,7 @@ def fit_series(
         if fitted and np.isfinite(engine.rates).all():
             drawn = resampled_sequences(inside[1], each, resamples=resamples, seed=seed)
             about = replace(engine, derived=group.derived)
-            intervals = intervals_of(about, 0, inside[0], inside[2], drawn, widening(len(each)))
+            intervals = intervals_of(about, 0, inside[0], inside[2], inside[1], drawn, widening(len(each)))
     parameters = result.params if result is not None else _parameters(chosen, group)
     names = chosen.parameters
     stderr = dict(zip(names, (float(value) for value in group.stderr[0]), strict=True))

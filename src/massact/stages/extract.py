@@ -15,13 +15,13 @@ import pandas as pd
 from massact.checkpoints import CheckpointSource, FolderSource, HubSource
 from massact.config import Config
 from massact.errors import CheckpointError, ConfigError
+from massact.extract.options import SweepOptions
 from massact.extract.outcome import SweepResult, counted
 from massact.extract.plan import FORWARD_SHARE, forward_flops, matmul_flops_per_second
 from massact.extract.probe import CORPUS, REDPAJAMA, Probe, chunk, encode, redpajama_text
 from massact.extract.provenance import device_named, library_versions, provenance
 from massact.extract.records import records_frame
 from massact.extract.store import RecordStore
-from massact.extract.options import SweepOptions
 from massact.extract.sweep import measure_checkpoints
 from massact.settings import (
     architecture_of,
