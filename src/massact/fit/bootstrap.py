@@ -19,6 +19,7 @@ from massact.fit.engine import (
     normalised,
     optimum_of,
     search,
+    search_from,
     takes_compiled,
 )
 from massact.fit.group import Group, derived_of
@@ -48,8 +49,13 @@ def widening(n: int) -> float:
     >>> round(widening(10), 3)
     1.217
     """
+    return math.sqrt(n / (n - 1)) * student(n - 1)
+
+
+def student(degrees: int) -> float:
+    """Student's quantile over the normal's at LEVEL, for a variance estimated with so many degrees of freedom."""
     upper = (1 + LEVEL) / 2
-    return math.sqrt(n / (n - 1)) * float(stdtrit(n - 1, upper) / ndtri(upper))
+    return float(stdtrit(degrees, upper) / ndtri(upper))
 
 
 def draws(count: int, resamples: int, seed: int) -> Float[np.ndarray, "resample sequence"]:
@@ -67,16 +73,19 @@ def resampled_sequences(
 
 
 def resampled_residuals(
-    y: np.ndarray, curve: np.ndarray, k: int, *, block: int, resamples: int, seed: int
+    y: np.ndarray, curve: np.ndarray, w: np.ndarray, k: int, *, block: int, resamples: int, seed: int
 ) -> Float[np.ndarray, "resample step"]:
-    """The curve plus residuals drawn in blocks that go round the end, widened by sqrt(n / (n - k)) for k parameters."""
+    """The curve plus residuals drawn in blocks that go round the end, widened by sqrt(n / (n - k)) for k parameters.
+
+    Weighted residuals are drawn, so noise may differ between steps as the weights say.
+    """
     n = y.size
     block = min(block, n)
     rng = np.random.default_rng(seed)
     first = rng.integers(0, n, (resamples, -(-n // block), 1))
     index = ((first + np.arange(block)) % n).reshape(resamples, -1)[:, :n]
-    residual = (y - curve) * math.sqrt(n / (n - k))
-    return curve + (residual - residual.mean())[index]
+    residual = (y - curve) * w * math.sqrt(n / (n - k))
+    return curve + (residual - residual.mean())[index] / w
 
 
 def refit(
@@ -153,6 +162,14 @@ def _lost(basis: Basis, t: np.ndarray, w: np.ndarray, target: Target, sse: np.nd
     return np.union1d(np.flatnonzero(coarse < sse), worst)
 
 
+def _percentiles(values: np.ndarray) -> tuple[float, float]:
+    """The order statistics between which another value would lie with probability LEVEL."""
+    ordered, tail = np.sort(values), (1 - LEVEL) / 2 * (values.size + 1)
+    return float(ordered[max(math.floor(tail) - 1, 0)]), float(
+        ordered[min(math.ceil(values.size + 1 - tail), values.size) - 1]
+    )
+
+
 def intervals_of(
     group: Group,
     row: int,
@@ -169,17 +186,22 @@ def intervals_of(
     """
     found = refit(group.form, t, w, series, minima_of(group.form, t, w, y, group.rates[:, row]))
     replicates = derived_of(group.form, t, series, w, found)
+    # What the parameters draw may differ from the optimum (Eq. 9 at its cap): the spread is moved to the estimate.
+    same = search_from(group.form, t, y[None], w, group.rates[:, row : row + 1])
+    centre = derived_of(group.form, t, y[None], w, same)
     limits = {"peak_step": (t[0], np.inf), "half_rise_step": (t[0], t[-1]), "decay_share": (0.0, 1.0)}
     out = {}
     for name, estimates in group.derived.items():
-        value, values = float(estimates[row]), replicates[name]
+        value, values, middle = float(estimates[row]), replicates[name], float(centre[name][0])
+        if np.isfinite(value) and np.isfinite(middle):
+            values = values + (value - middle)
         if name == "peak_step":
             values = np.where(np.isnan(values), np.where(replicates["end_slope"] > 0, np.inf, -np.inf), values)
         known = values[~np.isnan(values)]
         if not np.isfinite(value) or known.size < (1 - MOST_UNKNOWN) * len(series):
             out[name] = (math.nan, math.nan)
             continue
-        low, high = np.quantile(known, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], method="inverted_cdf")
+        low, high = _percentiles(known)
         least, most = limits.get(name, (-np.inf, np.inf))
         lower = max(value - factor * max(value - low, 0.0), least)
         upper = min(value + factor * max(high - value, 0.0), most)

@@ -11,7 +11,7 @@ from jaxtyping import Float
 
 from massact.errors import FitError
 from massact.fit.bootstrap import BLOCK as RESAMPLED_TOGETHER
-from massact.fit.bootstrap import Resampling, intervals_of, resampled_residuals, resampled_sequences, widening
+from massact.fit.bootstrap import Resampling, intervals_of, resampled_residuals, resampled_sequences, student, widening
 from massact.fit.checks import Numbers, check_sequences, check_steps, check_values, check_weights
 from massact.fit.engine import Path
 from massact.fit.forms import FORMS, get_form
@@ -138,8 +138,8 @@ def _intervals(
         else:
             block = RESAMPLED_TOGETHER if how == "blocks" else 1
             drawn = group.curve(int(row), t)
-            series = resampled_residuals(y[row], drawn, k, block=block, resamples=resamples, seed=seed)
-            factor = 1.0
+            series = resampled_residuals(y[row], drawn, weight, k, block=block, resamples=resamples, seed=seed)
+            factor = student(t.size - k)
         for name, (lower, upper) in intervals_of(group, int(row), t, weight, y[row], series, factor).items():
             bounds[name][0][row], bounds[name][1][row] = lower, upper
     return bounds
