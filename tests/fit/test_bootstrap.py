@@ -113,6 +113,5 @@ def test_missing_steps_and_constants_have_their_intervals_or_none():
     broken[2, 0, 3] = np.nan
     with pytest.raises(FitError, match="a sequence of curve 0"):
         fit_many(T, y, form="eq14", sequences=broken)
-    for wrong in (sequences[:, :2], sequences[:1]):
-        with pytest.raises(FitError):
-            fit_many(T, y, form="eq14", sequences=wrong)
+    with pytest.raises(FitError, match="1 sequence cannot be resampled"):
+        fit_many(T, y, form="eq14", sequences=sequences[:1])
