@@ -9,6 +9,7 @@ from massact._lazy import lazy
 if TYPE_CHECKING:
     from massact.fit.curve import CurveFit
     from massact.fit.forms import FORMS, curve_values
+    from massact.fit.joint import fit_joint
     from massact.fit.many import fit_many, fit_table
     from massact.fit.regimes import FitStatus, Regime
     from massact.fit.selection import best_form, compare_forms
@@ -22,6 +23,7 @@ __all__ = [
     "best_form",
     "compare_forms",
     "curve_values",
+    "fit_joint",
     "fit_many",
     "fit_series",
     "fit_table",
@@ -36,6 +38,7 @@ __getattr__ = lazy(
         "best_form": "selection",
         "compare_forms": "selection",
         "curve_values": "forms",
+        "fit_joint": "joint",
         "fit_many": "many",
         "fit_series": "series",
         "fit_table": "many",
