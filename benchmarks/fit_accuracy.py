@@ -72,7 +72,7 @@ def lmfit_ten(t: np.ndarray, y: np.ndarray, starts_: int = 10) -> float:
 def paper(t: np.ndarray, y: np.ndarray) -> float:
     """The paper's: curve_fit (TRF) with the analytic Jacobian on normalised steps and values, one start, lambda > 0."""
     low, span = y.min(), np.ptp(y) or 1.0
-    z, t = (y - low) / span, t / t[-1]
+    floor, z, t = tau_floor(t) / t[-1], (y - low) / span, t / t[-1]
     start = [1.0, 1 / t.std(), 1 / np.ptp(t), 1.0, 0.5]
     try:
         found, _ = curve_fit(
@@ -85,6 +85,8 @@ def paper(t: np.ndarray, y: np.ndarray) -> float:
             maxfev=10_000,
         )
     except (RuntimeError, ValueError):
+        return np.inf
+    if found[3] / found[2] < floor:
         return np.inf
     return float(np.sum((z - eq9(t, *found)) ** 2)) * span**2
 

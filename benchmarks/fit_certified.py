@@ -1,4 +1,4 @@
-"""Make tests/data/certified_fits.json: least-squares optima to 15 digits, by Newton's method in 50-digit arithmetic.
+"""Make tests/data/certified_fits.json: least-squares optima to 15 digits, by Newton's method in 60-digit arithmetic.
 
 `python benchmarks/fit_certified.py`. The engine only gives the start; the digits are mpmath's.
 """

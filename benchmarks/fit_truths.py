@@ -60,7 +60,7 @@ def of_form(truth: str, t: np.ndarray, rng: np.random.Generator) -> tuple[str, n
         row = eq14_parameters("early peak", rng)
         return "eq9", FORMS["eq14"].function(t, *row)
     if truth == "eq9 log":
-        tau = 10 ** rng.uniform(2.5, 4.0)
+        tau = 10 ** rng.uniform(2.0, 4.0)
         row = [A / np.log1p(T / tau), rng.uniform(0.05, 0.3) / T, tau, K]
         return "log_decay", FORMS["log_decay"].function(t, *row)
     if truth == "two_exp":
@@ -74,4 +74,5 @@ def of_form(truth: str, t: np.ndarray, rng: np.random.Generator) -> tuple[str, n
     if truth == "bump":
         row = [A, T * 10 ** rng.uniform(-1.5, -0.5), rng.uniform(0.5, 1.2), A * rng.uniform(0.02, 0.1), K]
         return truth, FORMS[truth].function(t, *row)
-    return truth, FORMS["power"].function(t, A, 10 ** rng.uniform(2.5, 4), rng.uniform(0.5, 2), K)
+    # n from 2: at n = 1 the curve is Hill's with n = 1, and none could tell them apart.
+    return truth, FORMS["power"].function(t, A, 10 ** rng.uniform(2.5, 4), rng.uniform(2, 5), K)

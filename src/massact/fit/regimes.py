@@ -10,6 +10,7 @@ from massact.fit.table import FORM_PARAMETERS
 
 PLATEAU = 5.0  # b T above which the plateau was seen: 99.3 % of the decay is completed
 SLOW = 1.0  # b T below which the decay has hardly begun
+QUOTABLE = 3.0  # b T below which the plateau, and what trades with it, is an extrapolation: 95 % of the decay seen
 VISIBLE_DROP = (
     2.0  # a peak with b T < 1 counts when the curve falls by more than this many residual deviations after it
 )
@@ -184,7 +185,7 @@ def may_quote(
 ) -> np.ndarray:
     """Which raw parameters (curve, parameter) are determined.
 
-    None on flat series; not where `meaningless` or, on a log rise or at b T < 1, `ON_LOG_RISE` names it; else where the
+    None on flat series; not where `meaningless` or, on a log rise or at b T < 3, `ON_LOG_RISE` names it; else where the
     standard error is known and at most 30 % of the parameter. K is compared with at least the range of the curve,
     `scale` (curve,), because K = 0 is a value like any other. Of a constant series K alone is.
     """
@@ -193,7 +194,7 @@ def may_quote(
     size = np.where(is_K, np.maximum(np.abs(values), scale[:, None]), np.abs(values))
     with np.errstate(invalid="ignore"):
         quoted = stderr <= LARGEST_RELATIVE_STDERR * size
-    unsettled = (regime == Regime.LOG_RISE) | (bT < SLOW)
+    unsettled = (regime == Regime.LOG_RISE) | (bT < QUOTABLE)
     table = MEANINGLESS if form in PAPER else MEANINGLESS_BEYOND
     for j, name in enumerate(names):
         at_edge = [str(ending) for ending, unusable in table.items() if name in unusable]
