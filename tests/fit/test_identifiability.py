@@ -9,7 +9,7 @@ W = np.ones(PYTHIA.size)
 
 
 def test_an_early_peak_is_determined_and_a_log_rise_is_not():
-    # The study's cases: gamma, t0, lambda, K of a plateau that was reached, and of logarithmic growth at b T = .2.
+    # A plateau that was reached, and logarithmic growth at b T = .2.
     peak = np.array([[60.0, 0.022, np.exp(-5.8), 0.6, 20.0]])
     rise = np.array([[40.0, 1.4e-6 / np.exp(-8), np.exp(-8.0), 0.3, 10.0]])
     (a,), (b,) = (identifiability("eq9", values, PYTHIA, W)[0] for values in (peak, rise))
