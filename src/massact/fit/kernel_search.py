@@ -2,6 +2,9 @@
 
 The same search as `scan` and `refine` in numpy, but one curve after the other, so that each start knows how good the
 best one already is and is left as soon as it cannot win.
+
+numba keeps the compiled code beside this file and compiles anew when this file changes, not when a kernel module it
+calls does: after editing those, remove `__pycache__`.
 """
 
 from __future__ import annotations
