@@ -57,9 +57,29 @@ def covered(out: pd.DataFrame, true: dict[str, np.ndarray]) -> dict[str, float]:
     return shares
 
 
+def raw_parameters(count: int) -> pd.DataFrame:
+    """Of Eq. 9's parameters: coverage by standard errors, the share the table quotes, and coverage of these."""
+    rows = {}
+    for size, t in GRIDS.items():
+        for k, (name, parameters) in enumerate(TRUTHS.items()):
+            truth, rng, found = FORMS["eq14"].function(t, *parameters), np.random.default_rng([size, k]), {}
+            fits = fit_many(t, truth * (1 + 0.05 * rng.standard_normal((count, t.size))), weights=1 / truth)
+            true = eq9_from_eq14(*parameters)[:5]
+            for parameter, value in zip(("A", "lambda", "gamma", "t0", "K"), true, strict=True):
+                near = np.abs(fits[parameter] - float(value)) <= 1.96 * fits[f"{parameter}_stderr"]
+                quoted = fits[f"{parameter}_determined"]
+                found[parameter] = float(near.mean())
+                found[f"{parameter} quoted"] = float(quoted.mean())
+                found[f"{parameter} of these"] = float(near[quoted].mean()) if quoted.any() else np.nan
+            rows[size, name] = found
+    return pd.DataFrame(rows).T
+
+
 def main() -> None:
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 1000
-    began, rows, raw = time.perf_counter(), {}, {}
+    print("Raw parameters of Eq. 9, +-1.96 standard errors (no standard error counts as not covering):")
+    print(raw_parameters(count).round(3).to_string(), flush=True)
+    began, rows = time.perf_counter(), {}
     for size, t in GRIDS.items():
         for name, parameters in TRUTHS.items():
             truth = FORMS["eq14"].function(t, *parameters)
@@ -68,23 +88,8 @@ def main() -> None:
                 rng = np.random.default_rng([size, len(rows)])
                 out = fit_many(t, **cell(truth, kind, count, rng), form="eq14", weights=1 / truth, resamples=RESAMPLES)
                 rows[size, name, kind] = covered(out, true)
-                if kind == "independent":
-                    fits = fit_many(t, truth * (1 + 0.05 * rng.standard_normal((count, t.size))), weights=1 / truth)
-                    eq9 = eq9_from_eq14(*parameters)
-                    found = {}
-                    for parameter, value in zip(("A", "lambda", "gamma", "t0", "K"), eq9[:5], strict=True):
-                        error = 1.96 * fits[f"{parameter}_stderr"]
-                        with np.errstate(all="ignore"):
-                            near = np.abs(fits[parameter] - float(value)) <= error
-                        quoted = fits[f"{parameter}_determined"]
-                        found[parameter] = float(near.mean())
-                        found[f"{parameter} quoted"] = float(quoted.mean())
-                        found[f"{parameter} of these"] = float(near[quoted].mean()) if quoted.any() else np.nan
-                    raw[size, name] = found
-    print(f"{count} data sets a cell, {RESAMPLES} resamples; {time.perf_counter() - began:.0f} s")
+    print(f"\n{count} data sets a cell, {RESAMPLES} resamples; {time.perf_counter() - began:.0f} s")
     print(pd.DataFrame(rows).T.round(3).to_string())
-    print("\nRaw parameters of Eq. 9, +-1.96 standard errors (no standard error counts as not covering):")
-    print(pd.DataFrame(raw).T.round(3).to_string())
 
 
 if __name__ == "__main__":
