@@ -126,10 +126,11 @@ class SweepConfig:
 
 @dataclass
 class FitConfig:
-    """Which form is fitted to every series, and whether suspect checkpoints count."""
+    """Which form is fitted to every series, whether suspect checkpoints count, and resamples for intervals."""
 
     form: str = MISSING
     suspects: bool = MISSING
+    resamples: int = MISSING
 
 
 @dataclass

@@ -42,6 +42,8 @@ def settings(composed: DictConfig) -> Config:
         raise ConfigError(" ".join(str(error).split("\n")[:1]), "see docs/configuration.md") from None
     _choice("stage", config.stage, STAGES)
     _choice("fit.form", config.fit.form, FORM_PARAMETERS)
+    if config.fit.resamples < 0:
+        raise ConfigError(f"fit.resamples = {config.fit.resamples}", "give 0 for no intervals, or some hundred")
     _choice("predictor.form", config.predictor.form, FORM_PARAMETERS)
     _choice("protocol.dtype", config.protocol.dtype, DTYPES)
     _choice("protocol.device", config.protocol.device, DEVICES)

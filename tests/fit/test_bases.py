@@ -1,44 +1,56 @@
 import numpy as np
 import pytest
 
-from massact.fit.bases import BASES, CAPPED, LOG_DECAY, tau_floor
+from massact.fit.bases import CAPPED, LOG_DECAY, tau_floor
+from massact.fit.engine import BASES
 from tests.fit.curves import PYTHIA, SHORT
 
 ALL = {**BASES, "capped": CAPPED[1], "capped below": CAPPED[-1]}
 
 
+def middle(basis, t, share):
+    """Rates inside the box, as a column for one problem."""
+    low, high = basis.box(t).T
+    return np.exp(np.log(low) + share * (np.log(high) - np.log(low)))[:, None]
+
+
 @pytest.mark.parametrize("name", ALL)
-def test_slopes_are_the_derivatives_of_the_columns(name):
+@pytest.mark.parametrize("share", [0.4, 0.55, 0.7])
+def test_slopes_are_the_derivatives_of_the_columns(name, share):
     basis, t, h = ALL[name], SHORT, 1e-6
-    p, q = np.array([[3e-4], [0.02]]), np.array([[0.7], [0.05]])
-    columns = basis.columns(t, p, q)
-    a = np.array([[1.0, -2.0, 3.0], [0.5, 1.0, -1.0]])[:, : len(columns)]
+    rates = middle(basis, t, share)
+    columns = basis.columns(t, rates)
+    a = np.array([[1.0, -2.0, 3.0]])[:, : len(columns)]
 
-    def curve(p, q):
-        return sum(a[:, j : j + 1] * column for j, column in enumerate(basis.columns(t, p, q)))
+    def curve(moved):
+        return sum(a[:, j : j + 1] * column for j, column in enumerate(basis.columns(t, moved)))
 
-    by_p, by_q = basis.slopes(t, p, q, columns, a)
-    size = np.abs(by_p).max() + np.abs(by_q).max()
-    np.testing.assert_allclose(by_p, (curve(p * np.exp(h), q) - curve(p * np.exp(-h), q)) / (2 * h), atol=1e-6 * size)
-    expected = (curve(p, q * np.exp(h)) - curve(p, q * np.exp(-h))) / (2 * h)
-    np.testing.assert_allclose(by_q, 0 * expected if name == "step1" else expected, atol=1e-6 * size)
+    slopes = basis.slopes(t, rates, columns, a)
+    assert len(slopes) == len(rates)
+    size = np.abs(slopes).max() + 1e-6 * np.abs(curve(rates)).max()
+    for j, slope in enumerate(slopes):
+        up, down = (rates * np.exp(sign * h * (np.arange(len(rates)) == j))[:, None] for sign in (1, -1))
+        np.testing.assert_allclose(slope, (curve(up) - curve(down)) / (2 * h), atol=1e-5 * size)
 
 
-def test_rates_of_zero_are_the_limits_and_stay():
-    t = SHORT
-    zero, tiny, other = np.zeros((1, 1)), np.full((1, 1), 1e-9), np.full((1, 1), 0.01)
-    for at, near in (((zero, other), (tiny, other)), ((other, zero), (other, tiny))):
-        for exact, close in zip(LOG_DECAY.columns(t, *at), LOG_DECAY.columns(t, *near), strict=True):
+@pytest.mark.parametrize("name", [name for name, basis in ALL.items() if any(getattr(basis, "zero", ()))])
+def test_rates_of_zero_are_the_limits_and_stay(name):
+    basis, t = ALL[name], SHORT
+    if "capped" in name:
+        return
+    for j in np.flatnonzero(basis.zero):
+        rates = middle(basis, t, 0.5)
+        zero, tiny = rates.copy(), rates.copy()
+        zero[j], tiny[j] = 0.0, 1e-10
+        for exact, close in zip(basis.columns(t, zero), basis.columns(t, tiny), strict=True):
             np.testing.assert_allclose(exact, close, rtol=1e-5)
-    a = np.ones((1, 3))
-    assert not LOG_DECAY.slopes(t, zero, other, LOG_DECAY.columns(t, zero, other), a)[0].any()
-    assert not LOG_DECAY.slopes(t, other, zero, LOG_DECAY.columns(t, other, zero), a)[1].any()
-    assert LOG_DECAY.clip(t, zero, zero) == (0, 0)
+        columns = basis.columns(t, zero)
+        assert not basis.slopes(t, zero, columns, np.ones((1, len(columns))))[j].any()
+        assert basis.clip(basis.box(t), zero)[j] == 0
 
 
 def test_the_corner_is_a_parabola():
-    zero = np.zeros((1, 1))
-    np.testing.assert_array_equal(LOG_DECAY.columns(SHORT, zero, zero)[2][0], SHORT**2)
+    np.testing.assert_array_equal(LOG_DECAY.columns(SHORT, np.zeros((2, 1)))[2][0], SHORT**2)
 
 
 def test_tau_floor_is_stated_in_steps():
@@ -47,9 +59,10 @@ def test_tau_floor_is_stated_in_steps():
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_nodes_lie_in_the_box(name):
+@pytest.mark.parametrize("t", [SHORT, PYTHIA, SHORT[5:]], ids=["short", "pythia", "without 0"])
+def test_nodes_lie_in_the_box(name, t):
     basis = ALL[name]
-    p, q = basis.grid(SHORT)
-    for rate, (low, high) in ((p, basis.box(SHORT).p), (q, basis.box(SHORT).q)):
-        inner = rate[rate > 0]
+    for nodes, (low, high) in zip(basis.grid(t), basis.box(t), strict=True):
+        inner = nodes[nodes > 0]
         assert (inner >= low * (1 - 1e-12)).all() and (inner <= high * (1 + 1e-12)).all()
+        assert (np.diff(nodes) > 0).all()

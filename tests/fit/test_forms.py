@@ -6,7 +6,8 @@ from scipy.integrate import solve_ivp
 from scipy.special import lambertw
 
 from massact.errors import FitError
-from massact.fit.forms import FORMS, curve_values, eq9, eq9_from_eq14, eq14, eq14_from_eq9, get_form, step1, step2
+from massact.fit.forms import FORMS, curve_values, eq9_from_eq14, eq14_from_eq9, get_form
+from massact.fit.paper_forms import eq9, eq14, step1, step2
 from massact.fit.table import FORM_PARAMETERS
 
 T = np.r_[0.0, np.geomspace(1, 143000, 60)]

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from massact.fit.forms import eq14
 from massact.fit.group import fit_group
+from massact.fit.paper_forms import eq14
 from massact.fit.regimes import MEANINGLESS, FitStatus, Regime
 from massact.fit.table import FORM_PARAMETERS
 from tests.fit.curves import SHORT, series

@@ -6,7 +6,7 @@ import pytest
 
 from massact.errors import FitError
 from massact.fit import FORMS, CurveFit, FitStatus, Regime, fit_many, fit_series
-from massact.fit.forms import eq9, eq14
+from massact.fit.paper_forms import eq9, eq14
 from tests.fit.curves import PYTHIA, SHORT, series
 
 
@@ -144,3 +144,92 @@ def test_report_of_every_form_is_text():
         for y in noisy:
             fit = fit_series(SHORT, y, form=form)
             assert isinstance(fit, CurveFit) and fit.report().startswith(f"{form}: ")
+
+
+def early_peak(seed: int = 0, noise: float = 1.0) -> np.ndarray:
+    return eq14(SHORT, 60.0, -100.0, 12 / 4096, 30.0, 25.0) + noise * np.random.default_rng(seed).standard_normal(24)
+
+
+def test_bounds_and_expressions_are_lmfits():
+    from lmfit import Parameters
+
+    params = Parameters()
+    for name, value in (("A1", 50.0), ("A2", -80.0), ("beta", 2e-3), ("tau0", 25.0), ("K", 30.0)):
+        params.add(name, value)
+    params["K"].set(max=20.0)
+    bounded = fit_series(SHORT, early_peak(), form="eq14", params=params)
+    assert bounded.params["K"].value <= 20.0
+    params["K"].set(max=np.inf)
+    params["tau0"].set(min=1e-6)
+    params["A2"].set(expr="-A1 * log(tau0)")  # f(0) = K: growth that begins at the plateau's height
+    tied = fit_series(SHORT, early_peak(), form="eq14", params=params)
+    assert tied.best["A2"] == pytest.approx(-tied.best["A1"] * np.log(tied.best["tau0"]))
+    alike = fit_series(SHORT, early_peak(), form="log_decay")
+    assert tied.sse >= alike.sse * (1 - 1e-6)
+
+
+def test_profiles_hold_the_truth_and_are_about_twice_the_standard_error():
+    fit = fit_series(SHORT, early_peak(), form="eq14")
+    found = fit.conf_interval("beta", "tau0")
+    for name, true in (("beta", 12 / 4096), ("tau0", 30.0)):
+        lower, upper = found[name]
+        assert lower < fit.best[name] < upper
+        assert lower < true < upper
+        assert 3 < (upper - lower) / fit.stderr[name] < 5.5
+    with pytest.raises(FitError, match="no parameter gamma"):
+        fit.conf_interval("gamma")
+    edge = fit_series(SHORT, 3 + 2 * np.log(SHORT + 9) + 1e-4 * SHORT)
+    with pytest.raises(FitError, match="no profile: at_edge_b_zero"):
+        edge.conf_interval()
+
+
+@pytest.mark.parametrize("form", ["eq9", "eq14", "hill_decay", "bump"])
+def test_bands_cover_the_curve(form):
+    truth = eq14(SHORT, 60.0, -100.0, 12 / 4096, 30.0, 25.0)
+    inside = []
+    for seed in range(25):
+        fit = fit_series(SHORT, early_peak(seed), form="eq14" if form == "eq9" else form)
+        lower, upper = fit.band(SHORT)
+        assert (lower <= fit.predict(SHORT)).all() and (upper >= fit.predict(SHORT)).all()
+        inside.append((lower <= truth) & (truth <= upper))
+    if form in ("eq9", "eq14"):
+        assert 0.88 < np.mean(inside) <= 1
+
+
+def test_a_band_is_finite_where_the_parameters_are_not_determined():
+    y = 3 + 2 * np.log(SHORT + 9) + 0.05 * np.random.default_rng(3).standard_normal(24)
+    for form in ("eq9", "eq14"):
+        lower, upper = fit_series(SHORT, y, form=form).band(SHORT)
+        assert np.isfinite(lower).all() and np.median(upper - lower) < 0.3
+
+
+def test_a_fit_survives_json_and_a_pickle():
+    import pickle
+
+    sequences = early_peak()[None] * (1 + 0.05 * np.random.default_rng(1).standard_normal((10, 24)))
+    y = sequences.mean(axis=0)
+    y[3] = np.nan
+    for form, values in (("eq9", y), ("eq14", 3 + 2 * np.log(SHORT + 9) + 1e-4 * SHORT)):
+        fit = fit_series(SHORT, values, form=form, sequences=sequences)
+        for again in (CurveFit.from_json(fit.to_json()), pickle.loads(pickle.dumps(fit))):
+            assert again.report() == fit.report() and again.regime is fit.regime and again.status is fit.status
+            np.testing.assert_array_equal(again.predict(SHORT), fit.predict(SHORT))
+            np.testing.assert_array_equal(again.values, fit.values)
+            assert again.intervals.keys() == fit.intervals.keys()
+    for broken in ("{", "[]", '{"form": "eq9"}'):
+        with pytest.raises(FitError, match="not the JSON of a fit"):
+            CurveFit.from_json(broken)
+
+
+def test_hubers_loss_and_relative_weights_reach_one_curve():
+    wild = early_peak()
+    wild[12] *= 4
+    plain, huber = (fit_series(SHORT, wild, form="eq14", loss=loss) for loss in ("squares", "huber"))
+    truth = eq14(SHORT, 60.0, -100.0, 12 / 4096, 30.0, 25.0)
+    rest = np.arange(24) != 12
+    assert np.abs(huber.predict(SHORT) - truth)[rest].mean() < 0.5 * np.abs(plain.predict(SHORT) - truth)[rest].mean()
+    assert huber.weights[12] < 0.5 * np.median(huber.weights)
+    relative = fit_series(SHORT, early_peak(), form="eq14", weights="relative")
+    assert np.argmax(relative.weights) == np.argmin(truth) and np.isfinite(relative.sse)
+    with pytest.raises(FitError, match="'absolute'"):
+        fit_series(SHORT, wild, weights="absolute")

@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 
 from massact.fit.bootstrap import widening
-from massact.fit.forms import FORMS, eq14
+from massact.fit.forms import FORMS
 from massact.fit.group import fit_group
+from massact.fit.paper_forms import eq14
 from massact.fit.regimes import FitStatus
 from massact.fit.statistics import information, standard_errors
 from tests.fit.curves import PYTHIA, SHORT

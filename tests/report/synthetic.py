@@ -9,13 +9,14 @@ from functools import cache
 import numpy as np
 import pandas as pd
 
-from massact.fit.table import FORM_PARAMETERS, fits_schema
+from massact.fit.table import DERIVED, fits_schema
 from massact.predict.table import PREDICTIONS, SCORES
 from massact.report import ReportInputs
 from massact.trajectories import QUANTITIES, RECORDS, aggregate
 
 STEPS = [0, 1, 2, 4, 8, 16, 32, 64, 128, *np.unique(np.geomspace(128, 2048, 16).round().astype(int))[1:]]
 REGRESSORS = ("ridge", "lasso", "random_forest", "gradient_boosting", "xgboost", "mean", "nearest")
+PAPER_FORMS = ("eq9", "eq14", "step1", "step2")
 TARGETS = ("A", "lambda", "gamma", "t0", "K", "f_start", "f_end", "peak_value", "half_rise_step", "end_slope")
 
 
@@ -106,6 +107,8 @@ def fits_of(trajectories: pd.DataFrame, shapes: Sequence[Shape], form: str) -> p
                     "end_slope": 2048 * (values[-1] - values[-2]), "decay_share": 0.1 if rises else 0.99,
                     "regime": "log_rise" if rises else "plateau_seen", "status": "converged",
                 }  # fmt: skip
+                row |= {f"{name}_{bound}": np.nan for name in DERIVED for bound in ("lower", "upper")}
+                row |= {"condition": 1e6 if rises else 40.0, "sloppiest": "K" if rises else "lambda"}
                 for name, value in parameters_of(form, curve).items():
                     row |= {name: value, f"{name}_stderr": 0.1 * abs(value), f"{name}_determined": not rises}
                 rows.append(row)
@@ -150,7 +153,7 @@ def make_inputs(
     """Inputs as the pipeline makes them, from synthetic measurements of these shapes."""
     measured = records(shapes, tuple(steps), sequences)
     trajectories = aggregate(measured)
-    fits = {form: fits_of(trajectories, shapes, form) for form in FORM_PARAMETERS}
+    fits = {form: fits_of(trajectories, shapes, form) for form in PAPER_FORMS}
     wanted = [("eq9", "ratio"), ("eq9", "top1"), ("eq14", "ratio")][:slices]
     tables = [predicted(fits[form], form, quantity, targets) for form, quantity in wanted]
     hashes = {str(step): f"{step:064x}"[::-1] for step in steps}

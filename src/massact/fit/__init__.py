@@ -9,11 +9,25 @@ from massact._lazy import lazy
 if TYPE_CHECKING:
     from massact.fit.curve import CurveFit
     from massact.fit.forms import FORMS, curve_values
+    from massact.fit.joint import fit_joint
     from massact.fit.many import fit_many, fit_table
     from massact.fit.regimes import FitStatus, Regime
+    from massact.fit.selection import best_form, compare_forms
     from massact.fit.series import fit_series
 
-__all__ = ["FORMS", "CurveFit", "FitStatus", "Regime", "curve_values", "fit_many", "fit_series", "fit_table"]
+__all__ = [
+    "FORMS",
+    "CurveFit",
+    "FitStatus",
+    "Regime",
+    "best_form",
+    "compare_forms",
+    "curve_values",
+    "fit_joint",
+    "fit_many",
+    "fit_series",
+    "fit_table",
+]
 __getattr__ = lazy(
     __name__,
     {
@@ -21,7 +35,10 @@ __getattr__ = lazy(
         "CurveFit": "curve",
         "FitStatus": "regimes",
         "Regime": "regimes",
+        "best_form": "selection",
+        "compare_forms": "selection",
         "curve_values": "forms",
+        "fit_joint": "joint",
         "fit_many": "many",
         "fit_series": "series",
         "fit_table": "many",

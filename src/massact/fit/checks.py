@@ -66,6 +66,28 @@ def check_weights(weights: Numbers | None, shape: tuple[int, int]) -> np.ndarray
     return np.broadcast_to(w, shape)
 
 
+def check_sequences(sequences: Numbers, shape: tuple[int, ...]) -> np.ndarray:
+    """Series of each input sequence as floats (sequence, *`shape`), the missing ones NaN.
+
+    Raises
+    ------
+    FitError
+        Another shape, or fewer than two sequences.
+    """
+    each = _floats(sequences, "sequences")
+    if each.shape[1:] != shape:
+        wanted = ", ".join(map(str, shape))
+        raise FitError(f"sequences have shape {each.shape}", f"give values of shape (sequences, {wanted})")
+    if len(each) < 2:
+        raise FitError(f"{len(each)} sequence cannot be resampled", "give at least 2, better 10")
+    return np.where(np.isfinite(each), each, np.nan)
+
+
+def floats(*values: Numbers) -> tuple[np.ndarray, ...]:
+    """Each value as an array of floats."""
+    return tuple(np.asarray(value, dtype=float) for value in values)
+
+
 def _floats(values: Numbers, what: str) -> np.ndarray:
     try:
         return np.asarray(values, dtype=float)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from scipy.special import stdtrit
 
+from massact.errors import FitError
 from massact.fit.checks import Numbers
 from massact.fit.forms import FORMS
 from massact.fit.regimes import FitStatus, Regime
@@ -22,6 +25,7 @@ LABELS = {
     "end_slope": "slope at the end, df/d(ln t)",
     "decay_share": "share of the decay completed",
 }
+FLATTEST = 1e-10  # singular values of the scaled Jacobian, over the largest, below which a direction is left out
 NONE_IN_RANGE = {"peak_step", "half_rise_step"}
 
 
@@ -31,8 +35,8 @@ class CurveFit:
 
     Attributes
     ----------
-    form, steps, values
-        What was fitted; missing values are NaN.
+    form, steps, values, weights
+        What was fitted; missing values are NaN, weights those the fit ended with and 0 for what was left out.
     params
         lmfit Parameters, named as the arguments of the form's function: `lam` for lambda.
     stderr, determined
@@ -47,12 +51,13 @@ class CurveFit:
     n_points
         Points fitted.
     result
-        lmfit's ModelResult (for `conf_interval` and the like), None when the curve is the engine's.
+        lmfit's ModelResult, None when the curve is the engine's and after reading a fit from JSON or a pickle.
     """
 
     form: str
     steps: np.ndarray = field(repr=False)
     values: np.ndarray = field(repr=False)
+    weights: np.ndarray = field(repr=False)
     params: Any = field(repr=False)
     stderr: dict[str, float] = field(repr=False)
     determined: dict[str, bool] = field(repr=False)
@@ -97,6 +102,97 @@ class CurveFit:
     def predict(self, t: Numbers) -> np.ndarray:
         """The curve at steps t. Beyond the trained range it is an extrapolation that the regime does not cover."""
         return FORMS[self.form].function(t, *self.best.values())
+
+    def band(self, t: Numbers, *, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
+        """Lower and upper confidence limits of the curve at steps t, by the delta method.
+
+        Points are taken as independent: where input sequences are known, their `intervals` are the ones to trust. Like
+        the curve itself it is determined where the parameters are not: flat directions of theirs are left out.
+        """
+        form, best = FORMS[self.form], np.array(list(self.best.values()))
+        at, seen = np.asarray(t, dtype=float), self.weights > 0
+        units = np.where(form.scales, np.abs(best), 1.0)
+        by_seen, by_at = (
+            np.stack([np.broadcast_to(part, x.shape) for part in form.gradient(x, *best)], axis=-1) * units
+            for x in (self.steps[seen], at)
+        )
+        degrees = max(self.n_points - best.size, 1)
+        inverse = np.linalg.pinv(by_seen * self.weights[seen, None], rcond=FLATTEST)
+        error = np.linalg.norm(by_at @ inverse, axis=-1) * math.sqrt(self.sse / degrees)
+        half = float(stdtrit(degrees, (1 + level) / 2)) * error
+        drawn = self.predict(at)
+        return drawn - half, drawn + half
+
+    def conf_interval(self, *names: str, level: float = 0.95) -> dict[str, tuple[float, float]]:
+        """Profile-likelihood intervals of parameters (all that vary, by default), inf where a side is not bounded.
+
+        lmfit's `conf_interval`: each is fixed at a row of values and the others are fitted again. Takes up to seconds;
+        on log rises most of Eq. 9's parameters have no bound, and Eq. 14's beta and tau0 are the ones to ask for.
+
+        Raises
+        ------
+        FitError
+            No such parameter, a curve that is the engine's (see `status`), or a profile that lmfit cannot follow.
+        """
+        arguments = dict(zip(FORMS[self.form].parameters, FORMS[self.form].arguments, strict=True))
+        unknown = [name for name in names if name not in arguments]
+        if unknown:
+            raise FitError(f"no parameter {', '.join(unknown)}", f"form '{self.form}' has {', '.join(arguments)}")
+        if self.result is None:
+            raise FitError(f"no profile: {self.status.sentence}", "quote `band` and `intervals`, or fit again")
+        wanted = [name for name in (names or arguments) if self.result.params[arguments[name]].vary]
+        from lmfit.minimizer import MinimizerException
+
+        try:
+            found = self.result.conf_interval(p_names=[arguments[name] for name in wanted], sigmas=[level])
+        except (ValueError, TypeError, ArithmeticError, np.linalg.LinAlgError, MinimizerException) as error:
+            said = " ".join(str(error).split())
+            raise FitError(
+                f"the profile of {', '.join(wanted)} breaks off ({said})", "ask for beta, tau0 of eq14"
+            ) from None
+        return {name: (found[arguments[name]][0][1], found[arguments[name]][-1][1]) for name in wanted}
+
+    def to_json(self) -> str:
+        """The fit as JSON: all but `result`."""
+        content = {
+            **{name: getattr(self, name) for name in ("form", "sse", "r2", "n_points")},
+            **{name: getattr(self, name).tolist() for name in ("steps", "values", "weights")},
+            **{name: getattr(self, name) for name in ("stderr", "determined", "derived", "intervals")},
+            "regime": str(self.regime),
+            "status": str(self.status),
+            "params": self.params.dumps(),
+        }
+        return json.dumps(content)
+
+    @classmethod
+    def from_json(cls, text: str) -> CurveFit:
+        """A fit from what `to_json` wrote.
+
+        Raises
+        ------
+        FitError
+            Other text.
+        """
+        from lmfit import Parameters
+
+        try:
+            content: dict[str, Any] = json.loads(text)
+            arrays: dict[str, Any] = {
+                name: np.array(content.pop(name), dtype=float) for name in ("steps", "values", "weights")
+            }
+            intervals = {name: (lower, upper) for name, (lower, upper) in content.pop("intervals").items()}
+            params = Parameters().loads(content.pop("params"))
+            regime, status = Regime[content.pop("regime").upper()], FitStatus[content.pop("status").upper()]
+            return cls(
+                **content, **arrays, intervals=intervals, params=params, regime=regime, status=status, result=None
+            )
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise FitError(
+                f"not the JSON of a fit ({type(error).__name__}: {error})", "write it with to_json"
+            ) from None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return CurveFit.from_json, (self.to_json(),)
 
     def report(self) -> str:
         """What was found and what may be quoted, as text."""

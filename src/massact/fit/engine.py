@@ -1,125 +1,238 @@
-"""The global search: every curve on one scan over two rates, then the best minima refined.
+"""The global search: every curve on one scan over the rates, then the best minima refined.
 
-Variable projection (Golub and Pereyra 1973) with Kaufman's Jacobian. One search takes one set of steps and weights; NaN
-and weights that differ between curves are for `massact.fit.many`, which groups the curves first.
+Variable projection (Golub and Pereyra 1973) with Kaufman's Jacobian. One search takes one set of steps and no missing
+values: `massact.fit.many` groups the curves first. Eqs. 9 and 14 have a compiled path (numba) that gives the same
+answers.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
 
-from massact.fit.bases import BASES, CAPPED, LOG_DECAY, Basis
-from massact.fit.refine import evaluate, project, refine
-from massact.fit.scan import starts
+from massact.fit.bases import CAPPED, LOG_DECAY, Basis, LogDecay, Step1, Step2
+from massact.fit.other_bases import HILL, Bump, HillDecay, Log, LogDecayFromStart, Power, TwoExp
+from massact.fit.refine import FINE, ROUGH, Minima, evaluate, polish, project, refine
+from massact.fit.scan import Scan, make_scan, starts
 
-CHUNK = 128  # curves searched together: their arrays stay in the cache
+Path = Literal["auto", "numba", "numpy"]
+CHUNK = 64  # curves scanned together: their arrays stay in the cache
+REFINED = 512  # curves refined together by numpy, whose calls cost more than their work on fewer
+WORTH_COMPILED = 128  # curves from which "auto" takes the compiled path: loading numba takes as long as so many fits
 HOPS = (0.5, 0.8, 1.25, 2.0)
+FAR_ABOVE, MATTERS_OF_SCAN = 4.0, 0.02  # a start is tried whose SSE is below this times the best, or near in total
 EDGE_MARGIN = 1e-9  # an edge is taken when its SSE is no worse than this, relatively
+
+BASES: dict[str, Basis] = {
+    "eq9": LOG_DECAY,
+    "eq14": LOG_DECAY,
+    "step1": Step1(),
+    "step2": Step2(),
+    "log": Log(),
+    "log_decay": LogDecayFromStart(),
+    "two_exp": TwoExp(),
+    "hill": HILL,
+    "hill_decay": HillDecay(),
+    "bump": Bump(),
+    "power": Power(),
+}
 
 
 class Optimum(NamedTuple):
-    """The best curve of each series: rates (curve,), coefficients (curve, j) of the basis's columns, weighted SSE."""
+    """The best curve of each series: rates (rate, curve), coefficients (curve, j) of the basis's columns, weighted
+    SSE (curve,)."""
 
-    p: np.ndarray
-    q: np.ndarray
+    rates: np.ndarray
     a: np.ndarray
     sse: np.ndarray
 
 
+class Target(NamedTuple):
+    """Weighted curves about their mean and of size 1 (curve, step), their size and their mean (curve, 1)."""
+
+    y: np.ndarray
+    size: np.ndarray
+    middle: np.ndarray
+
+
 def search(
-    form: str, t: Float[np.ndarray, " step"], y: Float[np.ndarray, "curve step"], w: Float[np.ndarray, " step"]
+    form: str,
+    t: Float[np.ndarray, " step"],
+    y: Float[np.ndarray, "curve step"],
+    w: Float[np.ndarray, " step"] | Float[np.ndarray, "curve step"],
+    *,
+    path: Path = "auto",
 ) -> Optimum:
     """The global optimum of a form, the limit curves included (a rate of 0 says which).
 
-    Steps ascending and not negative, no NaN, weights w > 0 that multiply residuals.
+    Steps ascending and not negative, no NaN, weights w > 0 that multiply residuals. `path` is the code that runs: both
+    give the same optimum to about 1e-9 of its SSE. Weights that differ between curves cannot share a scan: theirs is of
+    the mean weights, and only the refinement uses their own, in numpy.
     """
-    return _search(BASES[form], t, y, w)
+    return _search(BASES[form], t, y, w, path)
 
 
-def search_capped(t: np.ndarray, y: np.ndarray, w: np.ndarray) -> tuple[Optimum, np.ndarray]:
-    """The best curve of Eq. 9 at the largest |log gamma| it can draw, and the sign (curve,) of that log gamma."""
-    plus, minus = (_search(CAPPED[sign], t, y, w) for sign in (1, -1))
-    first = plus.sse <= minus.sse
-    best = (np.where(first.reshape(-1, *[1] * (a.ndim - 1)), a, b) for a, b in zip(plus, minus, strict=True))
-    return Optimum(*best), np.where(first, 1, -1)
+def search_capped(t: np.ndarray, y: np.ndarray, w: np.ndarray, sign: np.ndarray, *, path: Path = "auto") -> Optimum:
+    """The best curve of Eq. 9 at the largest |log gamma| it can draw, the sign (curve,) of that log gamma given."""
+    out = Optimum(np.empty((2, len(y))), np.empty((len(y), 2)), np.empty(len(y)))
+    for side in (1, -1):
+        rows = np.flatnonzero(sign == side)
+        if rows.size:
+            weights = w[rows] if w.ndim == 2 else w
+            out.rates[:, rows], out.a[rows], out.sse[rows] = _search(CAPPED[side], t, y[rows], weights, path)
+    return out
+
+
+def search_from(form: str, t: np.ndarray, y: np.ndarray, w: np.ndarray, rates: np.ndarray) -> Optimum:
+    """The minima next to given rates (rate, curve); w is (step,) or (curve, step)."""
+    basis = BASES[form]
+    target = normalised(basis, y, w)
+    return optimum_of(basis, t, w, target, refine(basis, t, w, target.y, rates))
 
 
 def linear_fit(
-    basis: Basis, t: np.ndarray, y: np.ndarray, w: np.ndarray, p: np.ndarray, q: np.ndarray
+    basis: Basis, t: np.ndarray, y: np.ndarray, w: np.ndarray, rates: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Coefficients (curve, j) and weighted SSE (curve,) at given rates (curve,)."""
-    fitted = project([column * w for column in basis.columns(t, p[:, None], q[:, None])], y * w)
+    """Coefficients (curve, j) and weighted SSE (curve,) at given rates (rate, curve)."""
+    fitted = project([column * w for column in basis.columns(t, rates)], y * w)
     return fitted.a, np.vecdot(fitted.residual, fitted.residual)
 
 
-def _search(basis: Basis, t: np.ndarray, y: np.ndarray, w: np.ndarray) -> Optimum:
-    parts = [_search_chunk(basis, t, y[start : start + CHUNK], w) for start in range(0, len(y), CHUNK)]
-    return Optimum(*(np.concatenate(part) for part in zip(*parts, strict=True)))
+def fitted_values(form: str, t: np.ndarray, optimum: Optimum) -> np.ndarray:
+    """The curves (curve, step) of an optimum at the steps t it was found on."""
+    columns = BASES[form].columns(t, optimum.rates)
+    return np.sum([optimum.a[:, j : j + 1] * column for j, column in enumerate(columns)], axis=0)
 
 
-def _search_chunk(basis: Basis, t: np.ndarray, y: np.ndarray, w: np.ndarray) -> Optimum:
-    middle = (y @ w**2 / np.sum(w**2))[:, None] if basis.constant else np.zeros((len(y), 1))
+def takes_compiled(basis: Basis, count: int, path: Path) -> bool:
+    """Whether a search of so many curves runs compiled."""
+    return isinstance(basis, LogDecay) and (path == "numba" or (path == "auto" and count >= WORTH_COMPILED))
+
+
+def normalised(basis: Basis, y: np.ndarray, w: np.ndarray) -> Target:
+    """The curves as the search takes them."""
+    squares = np.broadcast_to(w**2, y.shape)
+    middle = np.zeros((len(y), 1))
+    if basis.constant:
+        middle = (np.vecdot(y, squares) / squares.sum(axis=1))[:, None]
     size = np.abs(y - middle).max(axis=1, keepdims=True)
     size = np.where(size > 0, size, 1.0)
-    target = (y - middle) / size * w
-    curve, p, q = starts(basis, t, w, target)
-    p, q, sse = refine(basis, t, w, target[curve], p, q, curve)
-    p, q, sse = _best(curve, p, q, sse, len(y))
-    p, q, sse = _across_edges(basis, t, w, target, p, q, sse)
-    if basis is LOG_DECAY:
-        p, q, sse = _nearby(basis, t, w, target, p, q, sse)
-    a = evaluate(basis, t, w, target, p, q).a * size
+    return Target((y - middle) / size * w, size, middle)
+
+
+def optimum_of(basis: Basis, t: np.ndarray, w: np.ndarray, target: Target, found: Minima) -> Optimum:
+    """Minima of the search in the units of the curves."""
+    a = project([column * w for column in basis.columns(t, found.rates)], target.y).a
+    return in_units(basis, target, found.rates, a, found.sse)
+
+
+def in_units(basis: Basis, target: Target, rates: np.ndarray, a: np.ndarray, sse: np.ndarray) -> Optimum:
+    """Coefficients and SSE of normalised curves in the units of the curves."""
+    a = a * target.size
     if basis.constant:
-        a[:, 0] += middle[:, 0]
-    return Optimum(p, q, a, sse * size[:, 0] ** 2)
+        a[:, 0] += target.middle[:, 0]
+    return Optimum(rates, a, sse * target.size[:, 0] ** 2)
 
 
-def _best(curve: np.ndarray, p: np.ndarray, q: np.ndarray, sse: np.ndarray, count: int) -> tuple[np.ndarray, ...]:
-    """Of each curve's problems the one with the smallest SSE; an edge wins a tie."""
-    rank = sse * np.where((p == 0) | (q == 0), 1 - EDGE_MARGIN, 1.0)
+def _search(basis: Basis, t: np.ndarray, y: np.ndarray, w: np.ndarray, path: Path) -> Optimum:
+    compiled = w.ndim == 1 and takes_compiled(basis, len(y), path)
+    common = np.sqrt(np.mean(w**2, axis=0)) if w.ndim == 2 else w
+    scan, parts = make_scan(basis, t, common), []
+    together = CHUNK if compiled else REFINED
+    for start in range(0, len(y), together):
+        rows = slice(start, start + together)
+        weights = w[rows] if w.ndim == 2 else w
+        target = normalised(basis, y[rows], weights)
+        if compiled:
+            from massact.fit.compiled import search_compiled
+
+            parts.append(in_units(basis, target, *search_compiled(basis, t, w, target.y, scan, HOPS)))
+        else:
+            scanned = target.y if w.ndim == 1 else normalised(basis, y[rows], common).y
+            found = _searched(basis, t, weights, target.y, scanned, scan)
+            parts.append(optimum_of(basis, t, weights, target, polish(basis, t, weights, target.y, found)))
+    rates, a, sse = zip(*parts, strict=True)
+    return Optimum(np.concatenate(rates, axis=1), np.concatenate(a), np.concatenate(sse))
+
+
+def _searched(
+    basis: Basis, t: np.ndarray, w: np.ndarray, target: np.ndarray, scanned: np.ndarray, scan: Scan
+) -> Minima:
+    """The best minimum of each curve: its lowest start refined, then what other starts and the edges can better."""
+    firsts = range(0, len(target), CHUNK)
+    parts = [starts(scan, scanned[first : first + CHUNK]) for first in firsts]
+    curve = np.concatenate([part.curve + first for part, first in zip(parts, firsts, strict=True)])
+    height = np.concatenate([part.sse for part in parts])
+    order = np.lexsort((height, curve))
+    curve, height = curve[order], height[order]
+    rates = np.concatenate([part.rates for part in parts], axis=1)[:, order]
+    first = np.searchsorted(curve, np.arange(len(target)))
+    best = refine(basis, t, w, target, rates[:, first], tolerance=ROUGH)
+    others = np.setdiff1d(np.arange(curve.size), first)
+    others = others[_worth(scan, curve[others], rates[:, others], height[others], best, target, rates[:, first])]
+    best = _bettered(basis, t, w, target, best, curve[others], rates[:, others])
+    if basis is LOG_DECAY:
+        best = _bettered(basis, t, w, target, best, *_nearby(basis, t, w, target, best))
+    best = refine(basis, t, w, target, best.rates, tolerance=FINE)
+    return _bettered(basis, t, w, target, best, *_across_edges(scan, best))
+
+
+def _worth(
+    scan: Scan,
+    curve: np.ndarray,
+    rates: np.ndarray,
+    height: np.ndarray,
+    best: Minima,
+    target: np.ndarray,
+    taken: np.ndarray,
+) -> np.ndarray:
+    """Which further starts can better the best minimum: those on an edge, and those neither far above it nor next to
+    the start that led there."""
+    total = np.vecdot(target, target)[curve]
+    low = height <= FAR_ABOVE * best.sse[curve] + MATTERS_OF_SCAN * total
+    with np.errstate(divide="ignore", invalid="ignore"):
+        far = np.abs(np.log(rates / taken[:, curve]))
+    step = np.array([np.log(nodes[-1] / nodes[-2]) for nodes in scan.nodes])
+    near = (far <= 0.5 * step[:, None]) | ((rates == 0) & (taken[:, curve] == 0))
+    return (low | (rates == 0).any(axis=0)) & ~near.all(axis=0)
+
+
+def _bettered(
+    basis: Basis, t: np.ndarray, w: np.ndarray, y: np.ndarray, best: Minima, curve: np.ndarray, rates: np.ndarray
+) -> Minima:
+    """The better of the best minimum and those from further starts of `curve` (problem,); an edge wins a tie."""
+    if not curve.size:
+        return best
+    goal = Minima(best.rates[:, curve], best.sse[curve])
+    found = refine(basis, t, w[curve] if w.ndim == 2 else w, y[curve], rates, tolerance=ROUGH, best=goal)
+    every = np.arange(len(y))
+    curve, rates = np.r_[every, curve], np.concatenate([best.rates, found.rates], axis=1)
+    sse = np.r_[best.sse, found.sse]
+    rank = sse * np.where((rates == 0).any(axis=0), 1 - EDGE_MARGIN, 1.0)
     order = np.lexsort((rank, curve))
-    first = order[np.searchsorted(curve[order], np.arange(count))]
-    return p[first], q[first], sse[first]
+    chosen = order[np.searchsorted(curve[order], every)]
+    return Minima(rates[:, chosen], sse[chosen])
 
 
-def _nearby(
-    basis: Basis, t: np.ndarray, w: np.ndarray, y: np.ndarray, p: np.ndarray, q: np.ndarray, sse: np.ndarray
-) -> tuple[np.ndarray, ...]:
-    """Start again at either side of falling curves, whose valley can hold two minima closer than the scan's nodes."""
-    falling = np.flatnonzero((evaluate(basis, t, w, y, p, q).a[:, -1] < 0) & (p > 0) & (q > 0))
-    if not falling.size:
-        return p, q, sse
-    curve = np.tile(falling, len(HOPS))
-    moved = np.concatenate([q[falling] * hop for hop in HOPS])
-    new_p, new_q, new_sse = refine(basis, t, w, y[curve], p[curve], moved, curve)
-    every = np.arange(len(y))
-    return _best(np.r_[every, curve], np.r_[p, new_p], np.r_[q, new_q], np.r_[sse, new_sse], len(y))
+def _nearby(basis: Basis, t: np.ndarray, w: np.ndarray, y: np.ndarray, best: Minima) -> tuple[np.ndarray, np.ndarray]:
+    """Starts at either side of falling curves, whose valley can hold two minima closer than the scan's nodes."""
+    falling = np.flatnonzero((evaluate(basis, t, w, y, best.rates).a[:, -1] < 0) & (best.rates > 0).all(axis=0))
+    p, q = best.rates[:, falling]
+    return np.tile(falling, len(HOPS)), np.stack([np.tile(p, len(HOPS)), np.concatenate([q * hop for hop in HOPS])])
 
 
-def _across_edges(
-    basis: Basis, t: np.ndarray, w: np.ndarray, y: np.ndarray, p: np.ndarray, q: np.ndarray, sse: np.ndarray
-) -> tuple[np.ndarray, ...]:
-    """Try the inside for curves that ended on an edge, and the edge for those that ended near it."""
-    p_nodes, q_nodes = basis.grid(t)
-    every = np.arange(len(y))
-    curves, ps, qs = [every], [p], [q]
-    for nodes, is_p in ((p_nodes, True), (q_nodes, False)):
+def _across_edges(scan: Scan, best: Minima) -> tuple[np.ndarray, np.ndarray]:
+    """Starts inside for curves that ended on an edge, and on the edge for those that ended near it."""
+    curves, moved = [np.zeros(0, dtype=int)], [np.zeros((len(best.rates), 0))]
+    for axis, nodes in enumerate(scan.nodes):
         if nodes[0] != 0:
             continue
-        rate = p if is_p else q
-        inside = np.flatnonzero(rate == 0)
-        edge = np.flatnonzero((rate > 0) & (rate < 3 * nodes[1]))
-        for chosen, value in ((inside, nodes[1]), (edge, 0.0)):
-            moved = np.full(chosen.size, value)
-            curves.append(chosen)
-            ps.append(moved if is_p else p[chosen])
-            qs.append(q[chosen] if is_p else moved)
-    curve, p, q = np.concatenate(curves), np.concatenate(ps), np.concatenate(qs)
-    extra = curve.size - len(y)
-    if extra:
-        new_p, new_q, new_sse = refine(basis, t, w, y[curve[-extra:]], p[-extra:], q[-extra:])
-        p, q, sse = np.r_[p[:-extra], new_p], np.r_[q[:-extra], new_q], np.r_[sse, new_sse]
-    return _best(curve, p, q, sse, len(y))
+        rate = best.rates[axis]
+        chosen = np.flatnonzero(rate < 3 * nodes[1])
+        rates = best.rates[:, chosen].copy()
+        rates[axis] = np.where(rate[chosen] == 0, nodes[1], 0.0)
+        curves.append(chosen)
+        moved.append(rates)
+    return np.concatenate(curves), np.concatenate(moved, axis=1)

@@ -1,4 +1,4 @@
-"""Fits of complete series that share steps and weights: search, parameters, errors, derived quantities, regime."""
+"""Fits of complete series that share steps: search, parameters, errors, derived quantities, regime."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ import numpy as np
 import pandas as pd
 
 from massact.fit.derived import derived
-from massact.fit.engine import search
+from massact.fit.engine import BASES, Optimum, Path, search
 from massact.fit.forms import FORMS
+from massact.fit.identifiability import identifiability
 from massact.fit.parameters import drawable
 from massact.fit.regimes import STATUS_DTYPE, FitStatus, Regime
+from massact.fit.robust import Loss, huber
 from massact.fit.statistics import information, judge, standard_errors, sums_of_squares
 from massact.fit.table import DERIVED
 
@@ -21,7 +23,10 @@ EQUAL = 1e-12  # values whose range is at most this share of their size are equa
 
 @dataclass(frozen=True)
 class Group:
-    """What is known of every series: arrays over (curve,), or (curve, parameter) in the table's order."""
+    """What is known of every series: arrays over (curve,), or (curve, parameter) in the table's order.
+
+    `rates` (rate, curve) are those of the search, NaN where there was none; `weights` those the fit ended with.
+    """
 
     form: str
     n_points: int
@@ -30,34 +35,76 @@ class Group:
     determined: np.ndarray
     sse: np.ndarray
     r2: np.ndarray
+    condition: np.ndarray
+    sloppiest: list[str]
     derived: dict[str, np.ndarray]
     regime: np.ndarray
     status: np.ndarray
+    rates: np.ndarray
+    weights: np.ndarray
 
-    def frame(self) -> pd.DataFrame:
-        """The columns of `fits_schema(form)` from `n_points` to `status`."""
+    def curve(self, row: int, t: np.ndarray) -> np.ndarray:
+        """The fitted curve of one series at steps t."""
+        return FORMS[self.form].function(t, *self.values[row])
+
+    def frame(self, intervals: dict[str, tuple[np.ndarray, np.ndarray]] | None = None) -> pd.DataFrame:
+        """The columns of `fits_schema(form)` from `n_points` to `status`; bounds are NaN without intervals."""
+        unknown = np.full(len(self.values), np.nan)
         columns: dict[str, Any] = {"n_points": np.full(len(self.values), self.n_points, dtype=np.int32)}
         for j, name in enumerate(FORMS[self.form].parameters):
             columns[name] = self.values[:, j]
             columns[f"{name}_stderr"] = self.stderr[:, j]
             columns[f"{name}_determined"] = self.determined[:, j]
         columns |= {"sse": self.sse, "r2": self.r2}
-        columns |= information(self.sse, self.n_points, self.values.shape[1]) | self.derived
+        columns |= information(self.sse, self.n_points, self.values.shape[1])
+        for name, value in self.derived.items():
+            lower, upper = (intervals or {}).get(name, (unknown, unknown))
+            columns |= {name: value, f"{name}_lower": lower, f"{name}_upper": upper}
+        columns["condition"] = self.condition
+        columns["sloppiest"] = pd.Series(self.sloppiest, dtype=object)
         columns["regime"] = pd.Series(self.regime.tolist(), dtype=object)
         columns["status"] = pd.Series([FitStatus[name.upper()].sentence for name in self.status], dtype=object)
         return pd.DataFrame(columns)
 
 
-def fit_group(form: str, t: np.ndarray, y: np.ndarray, w: np.ndarray) -> Group:
-    """The global fit of each series y (curve, step) without missing values, weights w (step,) > 0, t ascending."""
+def fit_group(
+    form: str, t: np.ndarray, y: np.ndarray, w: np.ndarray, *, loss: Loss = "squares", path: Path = "auto"
+) -> Group:
+    """The global fit of each series y (curve, step) without missing values, t ascending.
+
+    Weights w > 0, (step,) or (curve, step).
+    """
     n, k, count = t.size, len(FORMS[form].parameters), len(y)
     if n <= k or not count:
         return _unfitted(form, n, count)
-    values, status = _optimise(form, t, y, w)
-    return describe(form, t, y, w, values, status)
+    size = np.abs(y).max(axis=1)
+    # The step responses have no constant term: of the constants they only take 0.
+    still = np.ptp(y, axis=1) <= EQUAL * size if FORMS[form].shift else size == 0
+    values = _constants(form, y, float(t[-1]))
+    status = np.full(count, str(FitStatus.CONSTANT), dtype=STATUS_DTYPE)
+    rates = np.full((len(BASES[form].box(t)), count), np.nan)
+    moving = np.flatnonzero(~still)
+    if moving.size:
+        weights = w[moving] if w.ndim == 2 else w
+        found = search(form, t, y[moving], weights, path=path)
+        if loss == "huber":
+            found, ended = huber(form, t, y[moving], weights, found, path)
+            weights, w = ended, np.broadcast_to(w, y.shape).copy()
+            w[moving] = ended
+        values[moving], status[moving] = drawable(form, found, t, y[moving], weights, path=path)
+        rates[:, moving] = found.rates
+    return describe(form, t, y, w, values, status, rates)
 
 
-def describe(form: str, t: np.ndarray, y: np.ndarray, w: np.ndarray, values: np.ndarray, status: np.ndarray) -> Group:
+def describe(
+    form: str,
+    t: np.ndarray,
+    y: np.ndarray,
+    w: np.ndarray,
+    values: np.ndarray,
+    status: np.ndarray,
+    rates: np.ndarray,
+) -> Group:
     """Everything that follows from parameters (curve, parameter), found in whatever way."""
     sse, total = sums_of_squares(form, values, t, y, w)
     constant = status == FitStatus.CONSTANT
@@ -68,45 +115,54 @@ def describe(form: str, t: np.ndarray, y: np.ndarray, w: np.ndarray, values: np.
     quantities["decay_share"][status == FitStatus.AT_EDGE_B_ZERO] = 0.0
     quantities["decay_share"][constant] = np.nan
     stderr = standard_errors(form, values, t, w, sse, status)
+    condition, sloppiest = identifiability(form, values, t, w)
     regime, quoted = judge(form, values, stderr, quantities, sse, total, t.size, float(t[-1]), status)
-    return Group(form, t.size, values, stderr, quoted, sse, r2, quantities, regime, status)
+    return Group(
+        form, t.size, values, stderr, quoted, sse, r2, condition, sloppiest, quantities, regime, status, rates, w
+    )
+
+
+def derived_of(form: str, t: np.ndarray, y: np.ndarray, w: np.ndarray, found: Optimum) -> dict[str, np.ndarray]:
+    """The derived quantities of optima. Of Eq. 9 they are Eq. 14's, which draws every one of its curves."""
+    form = "eq14" if form == "eq9" else form
+    values, status = drawable(form, found, t, y, w)
+    quantities = derived(form, values, float(t[0]), float(t[-1]))
+    quantities["decay_share"][status == FitStatus.AT_EDGE_B_ZERO] = 0.0
+    return quantities
 
 
 def _unfitted(form: str, n: int, count: int) -> Group:
     """Series with too few points for the form."""
     unknown, k = np.full(count, np.nan), len(FORMS[form].parameters)
     table = np.full((count, k), np.nan)
+    status = FitStatus.FEW_POINTS if n else FitStatus.NO_FINITE_POINTS
     return Group(
-        form,
-        n,
-        table,
-        table,
-        np.zeros((count, k), dtype=bool),
-        unknown,
-        unknown,
-        dict.fromkeys(DERIVED, unknown),
-        np.full(count, str(Regime.FAILED)),
-        np.full(count, str(FitStatus.FEW_POINTS if n else FitStatus.NO_FINITE_POINTS)),
+        form=form,
+        n_points=n,
+        values=table,
+        stderr=table,
+        determined=np.zeros((count, k), dtype=bool),
+        sse=unknown,
+        r2=unknown,
+        condition=unknown,
+        sloppiest=[""] * count,
+        derived=dict.fromkeys(DERIVED, unknown),
+        regime=np.full(count, str(Regime.FAILED)),
+        status=np.full(count, str(status)),
+        rates=np.full((1, count), np.nan),
+        weights=np.ones(n),
     )
 
 
-def _optimise(form: str, t: np.ndarray, y: np.ndarray, w: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Parameters (curve, parameter) and status (curve,)."""
-    size = np.abs(y).max(axis=1)
-    # The step responses have no constant term: of the constants they only take 0.
-    still = np.ptp(y, axis=1) <= EQUAL * size if form in ("eq9", "eq14") else size == 0
-    T, zero, one = float(t[-1]), np.zeros(len(y)), np.ones(len(y))
-    level = y.mean(axis=1)
-    constants = {
-        "eq9": (zero, one, one / T, one, level),
-        "eq14": (zero, zero, one / T, one * T, level),
-        "step1": (zero, one * T),
-        "step2": (zero, one, one / T),
-    }
-    values = np.stack(constants[form], axis=1)
-    status = np.full(len(y), str(FitStatus.CONSTANT), dtype=STATUS_DTYPE)
-    if not still.all():
-        moving = y[~still]
-        parameters, endings = drawable(form, search(form, t, moving, w), t, moving, w)
-        values[~still], status[~still] = parameters, endings
-    return values, status
+def _constants(form: str, y: np.ndarray, last: float) -> np.ndarray:
+    """Parameters (curve, parameter) that draw each series' mean, for those that are constant."""
+    rates = {"lambda", "gamma", "t0", "zeta", "n", "width"}
+    steps = {"tau", "tau0", "t_half", "t_bump"}
+    columns = []
+    for name in FORMS[form].parameters:
+        value = 1.0 if name in rates else last if name in steps else 1 / last
+        if name == "K":
+            columns.append(y.mean(axis=1))
+        else:
+            columns.append(np.full(len(y), 0.0 if name in ("A", "A1", "A2", "B") else value))
+    return np.stack(columns, axis=1)

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
 from massact.errors import FitError
-from massact.fit.checks import Numbers, check_steps, check_values, check_weights
-from massact.fit.forms import get_form
-from massact.fit.group import fit_group
-from massact.fit.table import ARCHITECTURE, fits_schema
+from massact.fit.bootstrap import BLOCK as RESAMPLED_TOGETHER
+from massact.fit.bootstrap import Resampling, intervals_of, resampled_residuals, resampled_sequences, student, widening
+from massact.fit.checks import Numbers, check_sequences, check_steps, check_values, check_weights
+from massact.fit.engine import Path
+from massact.fit.forms import FORMS, get_form
+from massact.fit.group import Group, fit_group
+from massact.fit.robust import Loss, relative_weights
+from massact.fit.sequences import sequence_array
+from massact.fit.table import ARCHITECTURE, DERIVED, fits_schema
 
-BATCH = 512  # curves between two movements of the progress bar
+BATCH, RESAMPLED = 512, 16  # curves between two movements of the progress bar, without and with intervals
 SERIES = ["family", "recipe", "model", "seed", "layer", "quantity"]
 
 
@@ -24,7 +29,13 @@ def fit_many(
     values: Float[np.ndarray, "curve step"],
     *,
     form: str = "eq9",
-    weights: Numbers | None = None,
+    weights: Numbers | Literal["relative"] | None = None,
+    loss: Loss = "squares",
+    sequences: Float[np.ndarray, "sequence curve step"] | None = None,
+    intervals: Resampling | None = None,
+    resamples: int = 1000,
+    seed: int = 0,
+    path: Path = "auto",
     progress: bool = False,
 ) -> pd.DataFrame:
     """Fit one form to many series by a global search.
@@ -38,8 +49,18 @@ def fit_many(
     form
         A key of `FORMS`.
     weights
-        Multiply residuals, as in lmfit: (step,) or (curve, step), not negative; 0 leaves a point out. Series that share
-        weights and missing points are searched together, so weights per curve are slower.
+        Multiply residuals, as in lmfit: (step,) or (curve, step), not negative; 0 leaves a point out. None is uniform,
+        as in the paper; "relative" is 1 / |f| of a first fit f, for noise in proportion to the curve.
+    loss
+        "huber" counts residuals beyond 1.345 deviations linearly: a few wild points do not pull the curve along.
+        `sse`, `r2` and the criteria are then of the points so weighted.
+    sequences, intervals, resamples, seed
+        `sequences` are the series of each input sequence: gives 95 % intervals of the derived quantities by resampling
+        them, widened for their number. Without them `intervals` may be "residuals" (independent noise) or "blocks"
+        (noise correlated over neighbouring steps): both see the residuals of one curve only and are too narrow for
+        noise that all checkpoints share.
+    path
+        "numba" or "numpy" decide what code runs; both give the same fits. "auto" loads numba from 128 curves on.
     progress
         Show a progress bar on standard error.
 
@@ -54,7 +75,8 @@ def fit_many(
     Raises
     ------
     FitError
-        Shapes that differ, steps that are negative, unsorted or repeated, negative weights, unknown form.
+        Shapes that differ, steps that are negative, unsorted or repeated, negative weights, unknown form, fewer than
+        two sequences, a sequence without a value where the series has one.
 
     >>> t = np.r_[0, 2.0 ** np.arange(12)]
     >>> row = fit_many(t, 3 + 2 * np.log1p(t / 20)[None] * np.exp(-t / 500), form="eq14").iloc[0]
@@ -64,15 +86,68 @@ def fit_many(
     get_form(form)
     t = check_steps(steps)
     y = check_values(values, t, "curve")
-    w = check_weights(weights, y.shape)
+    relative = isinstance(weights, str)
+    if relative and weights != "relative":
+        raise FitError(f"weights are '{weights}'", "give numbers, 'relative' or None")
+    w = check_weights(None if relative else weights, y.shape)
+    each = None if sequences is None else check_sequences(sequences, y.shape)
+    how = intervals or (None if each is None else "sequences")
+    if how == "sequences" and each is None:
+        raise FitError("intervals over sequences need sequences", "give them, or choose residuals or blocks")
     present = np.isfinite(y) & (w > 0)
     parts = [fit_group(form, t, y[:0], np.ones(t.size)).frame().assign(curve=np.zeros(0, dtype=np.int64))]
-    for rows in _progress(list(_batches(present, w)), len(y), progress):
+    batches = _batches(present, BATCH if how is None else RESAMPLED)
+    for rows in _progress(list(batches), len(y), progress):
         kept = present[rows[0]]
-        parts.append(fit_group(form, t[kept], y[np.ix_(rows, kept)], w[rows[0], kept]).frame().assign(curve=rows))
+        at, series, weight = t[kept], y[np.ix_(rows, kept)], _common(w[np.ix_(rows, kept)])
+        if relative and at.size > len(FORMS[form].parameters):
+            weight = relative_weights(form, at, series, path)
+        group = fit_group(form, at, series, weight, loss=loss, path=path)
+        bounds = None
+        if how is not None:
+            inside = None if each is None else each[:, rows][:, :, kept]
+            bounds = _intervals(group, at, series, inside, how, resamples, seed)
+        parts.append(group.frame(bounds).assign(curve=rows))
     out = pd.concat(parts[1:] or parts, ignore_index=True)
     names = list(fits_schema(form).columns)
     return out.sort_values("curve", ignore_index=True).loc[:, ["curve", *names[names.index("n_points") :]]]
+
+
+def _intervals(
+    group: Group,
+    t: np.ndarray,
+    y: np.ndarray,
+    sequences: np.ndarray | None,
+    how: Resampling,
+    resamples: int,
+    seed: int,
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Bounds (curve,) of every derived quantity of a group."""
+    bounds = {name: (np.full(len(y), np.nan), np.full(len(y), np.nan)) for name in DERIVED}
+    k = len(FORMS[group.form].parameters)
+    for row in np.flatnonzero(np.isfinite(group.rates).all(axis=0)):
+        weight = group.weights[row] if group.weights.ndim == 2 else group.weights
+        if how == "sequences" and sequences is not None:
+            each = sequences[:, row]
+            if np.isnan(each).any():
+                raise FitError(
+                    f"a sequence of curve {row} has no value where the series has one", "leave that step out of both"
+                )
+            series = resampled_sequences(y[row], each, resamples=resamples, seed=seed)
+            factor = widening(len(each))
+        else:
+            block = RESAMPLED_TOGETHER if how == "blocks" else 1
+            drawn = group.curve(int(row), t)
+            series = resampled_residuals(y[row], drawn, weight, k, block=block, resamples=resamples, seed=seed)
+            factor = student(t.size - k)
+        for name, (lower, upper) in intervals_of(group, int(row), t, weight, y[row], series, factor).items():
+            bounds[name][0][row], bounds[name][1][row] = lower, upper
+    return bounds
+
+
+def _common(w: np.ndarray) -> np.ndarray:
+    """Weights (step,) where all curves have the same, else (curve, step)."""
+    return w[0] if (w == w[0]).all() else w
 
 
 def fit_table(
@@ -81,12 +156,17 @@ def fit_table(
     form: str = "eq9",
     quantities: Sequence[str] | None = None,
     progress: bool = False,
+    *,
+    sequences: pd.DataFrame | None = None,
+    resamples: int = 1000,
+    seed: int = 0,
 ) -> pd.DataFrame:
     """Fit every series of a table of trajectories (schema `TRAJECTORIES`) of models of one architecture.
 
     A series is one (family, recipe, model, seed, layer, quantity) over steps. `architecture` has the keys of
-    `massact.fit.table.ARCHITECTURE` (others are ignored); `quantities` are those fitted, all when None. Returns a table
-    of `fits_schema(form)`, validated.
+    `massact.fit.table.ARCHITECTURE` (others are ignored); `quantities` are those fitted, all when None. `sequences`,
+    from `massact.fit.sequences.sequence_series`, give intervals from `resamples` resamples of them. Returns a table of
+    `fits_schema(form)`, validated.
 
     Raises
     ------
@@ -103,8 +183,12 @@ def fit_table(
     if absent:
         raise FitError(f"the trajectories have no quantity {', '.join(absent)}", f"known: {', '.join(known)}")
     parts = []
+    several = sequences is not None and len(set(sequences["sequence"])) > 1 and resamples > 0
     for steps, keys, values in _by_steps(trajectories.loc[trajectories["quantity"].isin(wanted)]):
-        fits = fit_many(steps, values, form=form, progress=progress).drop(columns="curve")
+        each = sequence_array(sequences, keys, steps) if sequences is not None and several else None
+        fits = fit_many(
+            steps, values, form=form, sequences=each, resamples=resamples, seed=seed, progress=progress
+        ).drop(columns="curve")
         parts.append(pd.concat([keys, fits], axis=1))
     schema = fits_schema(form)
     if not parts:
@@ -128,14 +212,14 @@ def _by_steps(trajectories: pd.DataFrame) -> Iterator[tuple[np.ndarray, pd.DataF
         yield steps, pd.DataFrame(keys, columns=pd.Index(SERIES)), np.stack(values)
 
 
-def _batches(present: np.ndarray, w: np.ndarray) -> Iterator[np.ndarray]:
-    """Rows (curve,) that share present points and weights, `BATCH` at a time."""
+def _batches(present: np.ndarray, most: int) -> Iterator[np.ndarray]:
+    """Rows (curve,) that share present points, at most so many at a time."""
     groups: dict[bytes, list[int]] = {}
-    for row, (there, weight) in enumerate(zip(present, w, strict=True)):
-        groups.setdefault(np.where(there, weight, 0.0).tobytes(), []).append(row)
+    for row, there in enumerate(present):
+        groups.setdefault(there.tobytes(), []).append(row)
     for rows in groups.values():
-        for start in range(0, len(rows), BATCH):
-            yield np.array(rows[start : start + BATCH])
+        for start in range(0, len(rows), most):
+            yield np.array(rows[start : start + most])
 
 
 def _progress(batches: list[np.ndarray], count: int, show: bool) -> Iterator[np.ndarray]:

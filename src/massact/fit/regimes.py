@@ -10,6 +10,7 @@ from massact.fit.table import FORM_PARAMETERS
 
 PLATEAU = 5.0  # b T above which the plateau was seen: 99.3 % of the decay is completed
 SLOW = 1.0  # b T below which the decay has hardly begun
+QUOTABLE = 3.0  # b T below which the plateau, and what trades with it, is an extrapolation: 95 % of the decay seen
 VISIBLE_DROP = (
     2.0  # a peak with b T < 1 counts when the curve falls by more than this many residual deviations after it
 )
@@ -98,6 +99,11 @@ class FitStatus(StrEnum):
         "at_edge_zeta",
         "The damping is at a bound of 0.05 or 100: zeta is not determined; at 100 the form is step1, so fit that.",
     )
+    AT_EDGE_RATE = (
+        "at_edge_rate",
+        "A time scale or exponent is at a bound of the search: the parameters draw the curve but are not determined; "
+        "compare with a simpler form.",
+    )
     FEW_POINTS = ("few_points", "No more points than parameters: measure more checkpoints, or fit step1.")
     CONSTANT = ("constant", "All points are equal: the curve is that constant, and nothing but K has a meaning.")
     NO_FINITE_POINTS = ("no_finite_points", "Every value is missing: measure the series again.")
@@ -111,7 +117,7 @@ class FitStatus(StrEnum):
     )
 
 
-# Raw parameters that mean nothing at an edge, whatever their standard error.
+# Raw parameters of the paper's forms that mean nothing at an edge, whatever their standard error.
 MEANINGLESS: dict[str, frozenset[str]] = {
     FitStatus.AT_EDGE_B_ZERO: frozenset({"A", "lambda", "gamma", "t0", "K", "A2", "beta", "tau", "omega", "zeta"}),
     FitStatus.AT_EDGE_B_CEILING: frozenset({"A", "lambda", "gamma", "t0", "beta", "A1", "A2", "tau0", "tau", "omega"}),
@@ -121,12 +127,26 @@ MEANINGLESS: dict[str, frozenset[str]] = {
     FitStatus.AT_EDGE_ZETA: frozenset({"zeta", "omega"}),
     FitStatus.CONSTANT: frozenset({"A", "lambda", "gamma", "t0", "A1", "A2", "beta", "tau0", "tau", "zeta", "omega"}),
 }
+ANY = frozenset({"A", "A1", "A2", "B", "beta", "beta1", "beta2", "n", "t_bump", "t_half", "tau", "tau0", "width"})
+# The same of the forms beyond the paper, which lose less at an edge.
+MEANINGLESS_BEYOND: dict[str, frozenset[str]] = {
+    FitStatus.AT_EDGE_B_ZERO: frozenset({"beta"}),
+    FitStatus.AT_EDGE_RATE: ANY,
+    FitStatus.CONSTANT: ANY,
+}
+PAPER = ("eq9", "eq14", "step1", "step2")
 ON_LOG_RISE: dict[str, frozenset[str]] = {
     "eq9": frozenset({"A", "lambda", "gamma", "t0", "K"}),
     "eq14": frozenset({"A2", "beta", "K"}),
-    "step1": frozenset(),
-    "step2": frozenset(),
+    "log_decay": frozenset({"beta"}),
+    "two_exp": frozenset({"A1", "beta1", "K"}),
+    "hill_decay": frozenset({"beta"}),
 }
+
+
+def meaningless(form: str, status: str) -> frozenset[str]:
+    """Which raw parameters of a form mean nothing at that ending."""
+    return (MEANINGLESS if form in PAPER else MEANINGLESS_BEYOND).get(status, frozenset())
 
 
 def regime_of(
@@ -165,7 +185,7 @@ def may_quote(
 ) -> np.ndarray:
     """Which raw parameters (curve, parameter) are determined.
 
-    None on flat series; not where `MEANINGLESS` or, on a log rise or at b T < 1, `ON_LOG_RISE` names it; else where the
+    None on flat series; not where `meaningless` or, on a log rise or at b T < 3, `ON_LOG_RISE` names it; else where the
     standard error is known and at most 30 % of the parameter. K is compared with at least the range of the curve,
     `scale` (curve,), because K = 0 is a value like any other. Of a constant series K alone is.
     """
@@ -174,11 +194,12 @@ def may_quote(
     size = np.where(is_K, np.maximum(np.abs(values), scale[:, None]), np.abs(values))
     with np.errstate(invalid="ignore"):
         quoted = stderr <= LARGEST_RELATIVE_STDERR * size
-    unsettled = (regime == Regime.LOG_RISE) | (bT < SLOW)
+    unsettled = (regime == Regime.LOG_RISE) | (bT < QUOTABLE)
+    table = MEANINGLESS if form in PAPER else MEANINGLESS_BEYOND
     for j, name in enumerate(names):
-        at_edge = [str(ending) for ending, meaningless in MEANINGLESS.items() if name in meaningless]
+        at_edge = [str(ending) for ending, unusable in table.items() if name in unusable]
         quoted[:, j] &= ~np.isin(status, at_edge)
-        if name in ON_LOG_RISE[form]:
+        if name in ON_LOG_RISE.get(form, frozenset()):
             quoted[:, j] &= ~unsettled
     quoted[regime == Regime.FLAT] = False
     return quoted | ((status == FitStatus.CONSTANT)[:, None] & is_K)

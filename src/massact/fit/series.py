@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import replace
+from typing import Any, Literal
 
 import numpy as np
 
 from massact.errors import FitError
-from massact.fit.bootstrap import sequence_intervals
-from massact.fit.checks import Numbers, check_steps, check_values, check_weights
+from massact.fit.bootstrap import intervals_of, resampled_sequences, widening
+from massact.fit.checks import Numbers, check_sequences, check_steps, check_values, check_weights
 from massact.fit.curve import CurveFit
 from massact.fit.forms import Form, get_form
 from massact.fit.group import Group, describe, fit_group
-from massact.fit.regimes import MEANINGLESS, FitStatus, Regime
+from massact.fit.regimes import FitStatus, Regime, meaningless
+from massact.fit.robust import Loss, relative_weights
 
 NO_WORSE = 1e-8  # lmfit's SSE may exceed the engine's by this share and still be taken
 NOT_GLOBAL = 1e-3  # the same for parameters that the caller gave, before the status says so
-POSITIVE = {"lam", "gamma", "t0", "beta", "tau0", "tau", "zeta", "omega"}
 
 
 def fit_series(
@@ -25,7 +26,8 @@ def fit_series(
     *,
     form: str = "eq9",
     sequences: Numbers | None = None,
-    weights: Numbers | None = None,
+    weights: Numbers | Literal["relative"] | None = None,
+    loss: Loss = "squares",
     params: Any | None = None,
     resamples: int = 200,
     seed: int = 0,
@@ -41,10 +43,13 @@ def fit_series(
     sequences
         (sequence, step): the series of each input sequence. Gives `.intervals`, by resampling sequences.
     weights
-        (step,), multiply residuals as in lmfit; 0 leaves a point out.
+        (step,), multiply residuals as in lmfit; 0 leaves a point out. None is uniform, as in the paper; "relative" is
+        1 / |f| of a first fit f, for noise in proportion to the curve.
+    loss
+        "huber" counts residuals beyond 1.345 deviations linearly: a few wild points do not pull the curve along.
     params
         lmfit Parameters named as the arguments of the form's function (`lam` for lambda): starting values, bounds, what
-        is held. Without them the global search starts lmfit, which is almost always better.
+        is held, expressions between them. Without them the global search starts lmfit, which is almost always better.
     resamples, seed
         Of the resampling of sequences.
 
@@ -60,12 +65,19 @@ def fit_series(
     (20.0, 191.9)
     """
     chosen = get_form(form)
-    t, y, w = _checked(steps, values, weights)
+    relative = isinstance(weights, str)
+    if relative and weights != "relative":
+        raise FitError(f"weights are '{weights}'", "give numbers, 'relative' or None")
+    t, y, w = _checked(steps, values, None if relative else weights)
     kept = np.isfinite(y) & (w > 0)
     if not kept.any():
         raise FitError(f"none of {t.size} values is finite with a weight above 0", "measure the series again")
-    inside = (t[kept], y[kept], w[kept])
-    group = fit_group(form, inside[0], inside[1][None], inside[2])
+    at, series, weight = t[kept], y[kept], w[kept]
+    if relative and at.size > len(chosen.parameters):
+        weight = relative_weights(form, at, series[None], "auto")[0]
+    group = engine = fit_group(form, at, series[None], weight, loss=loss)
+    weight = np.broadcast_to(engine.weights, (1, at.size))[0] if at.size else weight
+    inside = (at, series, weight)
     status, result = FitStatus[group.status[0].upper()], None
     if params is not None or status is FitStatus.OK:
         group, status, result = _polish(chosen, group, *inside, params)
@@ -73,13 +85,13 @@ def fit_series(
     estimate = {name: float(value[0]) for name, value in group.derived.items()}
     intervals: dict[str, tuple[float, float]] = {}
     if sequences is not None:
-        each = check_values(sequences, t, "sequence")[:, kept]
-        if len(each) < 2:
-            raise FitError(f"{len(each)} sequence cannot be resampled", "give at least 2, better 10")
+        each = check_sequences(sequences, t.shape)[:, kept]
         if np.isnan(each).any():
             raise FitError("a sequence has no value where the series has one", "leave that step out of both")
-        if fitted:
-            intervals = sequence_intervals(form, *inside, each, estimate, resamples=resamples, seed=seed)
+        if fitted and np.isfinite(engine.rates).all():
+            drawn = resampled_sequences(inside[1], each, resamples=resamples, seed=seed)
+            about = replace(engine, derived=group.derived)
+            intervals = intervals_of(about, 0, inside[0], inside[2], inside[1], drawn, widening(len(each)))
     parameters = result.params if result is not None else _parameters(chosen, group)
     names = chosen.parameters
     stderr = dict(zip(names, (float(value) for value in group.stderr[0]), strict=True))
@@ -91,6 +103,7 @@ def fit_series(
         form=form,
         steps=t,
         values=y,
+        weights=_spread(weight, kept),
         params=parameters,
         stderr=stderr,
         determined=dict(zip(names, (bool(value) for value in group.determined[0]), strict=True)),
@@ -118,15 +131,15 @@ def _polish(
         start = params.copy()
     else:
         start = Parameters()
-        for name, value in zip(form.arguments, engine.values[0], strict=True):
-            start.add(name, value=float(value), min=0.0 if name in POSITIVE else -np.inf)
+        for name, value, scale in zip(form.arguments, engine.values[0], form.scales, strict=True):
+            start.add(name, value=float(value), min=0.0 if scale else -np.inf)
     model = Model(form.function, independent_vars=["t"], nan_policy="omit")
     try:
         result = model.fit(y, params=start, t=t, weights=w)
     except (ValueError, TypeError, ArithmeticError, np.linalg.LinAlgError):
         return engine, FitStatus.ENGINE_KEPT, None
     found = np.array([[result.params[name].value for name in form.arguments]], dtype=float)
-    lmfit = describe(form.name, t, y[None], w, found, np.array([str(FitStatus.OK)]))
+    lmfit = describe(form.name, t, y[None], w, found, np.array([str(FitStatus.OK)]), engine.rates)
     sse, best, total = float(lmfit.sse[0]), float(engine.sse[0]), float(np.sum((w * (y - y.mean())) ** 2))
     if params is not None and np.isfinite(sse):
         worse = np.isfinite(best) and sse > best * (1 + NOT_GLOBAL) + 1e-20 * total
@@ -140,12 +153,19 @@ def _parameters(form: Form, group: Group) -> Any:
     """The engine's parameters as lmfit's, with what an edge holds marked `vary=False`."""
     from lmfit import Parameters
 
-    held = MEANINGLESS.get(group.status[0], frozenset())
+    held = meaningless(form.name, str(group.status[0]))
     out = Parameters()
     for j, (name, argument) in enumerate(zip(form.parameters, form.arguments, strict=True)):
         out.add(argument, value=float(group.values[0, j]), vary=name not in held)
         error = group.stderr[0, j]
         out[argument].stderr = float(error) if np.isfinite(error) else None
+    return out
+
+
+def _spread(weight: np.ndarray, kept: np.ndarray) -> np.ndarray:
+    """Weights of the points fitted at the places of all, 0 elsewhere."""
+    out = np.zeros(kept.size)
+    out[kept] = weight
     return out
 
 

@@ -7,9 +7,10 @@ import numpy as np
 from massact.fit.bases import LOG_DECAY
 from massact.fit.derived import slowest_rate
 from massact.fit.forms import FORMS, eq14_from_eq9
-from massact.fit.regimes import MEANINGLESS, FitStatus, may_quote, regime_of
+from massact.fit.regimes import PLATEAU, FitStatus, may_quote, meaningless, regime_of
 
 SINGULAR = 1e-13  # ratio of diagonal entries of R below which the Jacobian is singular
+SETTLED = PLATEAU * np.exp(-PLATEAU)  # end slope over range at which a form without a rate of decay has its plateau
 LOG_RATES = {"p": 3, "q": 4}  # columns of the Jacobian of Eqs. 9 and 14
 FIXED_AT: dict[str, str] = {
     FitStatus.AT_EDGE_B_ZERO: "p",
@@ -39,7 +40,8 @@ def sums_of_squares(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Weighted sums of squares (curve,): of the residuals of the drawn curve, and about the weighted mean."""
     residual = (y - FORMS[form].function(t, *(column[:, None] for column in values.T))) * w
-    about = (y - (y @ w**2 / np.sum(w**2))[:, None]) * w
+    squares = np.broadcast_to(w**2, y.shape)
+    about = (y - (np.vecdot(y, squares) / squares.sum(axis=1))[:, None]) * w
     return np.vecdot(residual, residual), np.vecdot(about, about)
 
 
@@ -51,8 +53,8 @@ def standard_errors(
     At an edge they are conditional on the rate held there, and NaN for parameters without a meaning there. NaN where
     the Jacobian is singular. Linear theory: on log-rise curves they are far too small for gamma, t0, lambda and K.
     """
-    jacobian, rows = (_log_decay if form in ("eq9", "eq14") else _step_response)(form, values, t)
-    jacobian = jacobian * w[:, None]
+    jacobian, rows = (_log_decay if form in ("eq9", "eq14") else _by_parameter)(form, values, t)
+    jacobian = jacobian * w[..., None]
     sigma = np.sqrt(sse / (t.size - values.shape[1])) if t.size > values.shape[1] else np.full(sse.shape, np.nan)
     out = np.full(values.shape, np.nan)
     for ending in np.unique(status).tolist():
@@ -60,9 +62,9 @@ def standard_errors(
         fixed = LOG_RATES[FIXED_AT[ending]] if ending in FIXED_AT and form in ("eq9", "eq14") else None
         kept = [j for j in range(jacobian.shape[2]) if j != fixed]
         out[here] = _delta(jacobian[here][:, :, kept], rows[here][:, :, kept]) * sigma[here, None]
-        meaningless = MEANINGLESS.get(ending, frozenset())
+        unusable = meaningless(form, str(ending))
         for j, name in enumerate(FORMS[form].parameters):
-            if name in meaningless:
+            if name in unusable:
                 out[here, j] = np.nan
     with np.errstate(all="ignore"):
         out = out * np.where(_relative(form), np.abs(values), 1.0)
@@ -82,9 +84,12 @@ def judge(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Regimes (curve,) and whether each parameter may be quoted (curve, parameter)."""
     k = values.shape[1]
+    scale = quantities["peak_value"] - np.minimum(quantities["f_start"], quantities["f_end"])
     with np.errstate(all="ignore"):
         flat = n * np.log(total / sse) <= (k - 1) * np.log(n)
         bT = slowest_rate(form, values) * last
+        settled = np.abs(quantities["end_slope"]) <= SETTLED * scale
+    bT = np.where(np.isnan(bT), np.where(settled, 2 * PLATEAU, 0.0), bT)
     constant = (status == FitStatus.CONSTANT) | (total == 0)
     peak, end = quantities["peak_value"], quantities["f_end"]
     regimes = regime_of(
@@ -95,14 +100,17 @@ def judge(
         flat=flat | constant,
         at_b_zero=status == FitStatus.AT_EDGE_B_ZERO,
     )
-    scale = peak - np.minimum(quantities["f_start"], end)
     quoted = may_quote(form, values, stderr, scale=scale, bT=bT, regime=regimes, status=status)
     return regimes, quoted
 
 
 def _relative(form: str) -> np.ndarray:
     """Which parameters' rows are relative to the parameter, so that an extreme gamma does not overflow."""
-    return np.array([name not in ("A1", "A2", "K") for name in FORMS[form].parameters])
+    if form == "eq9":
+        return np.array([True, True, True, True, False])
+    if form == "step1" or form == "step2":
+        return np.array([False] + [True] * (len(FORMS[form].parameters) - 1))
+    return np.array(FORMS[form].scales)
 
 
 def _delta(jacobian: np.ndarray, rows: np.ndarray) -> np.ndarray:
@@ -131,8 +139,9 @@ def _log_decay(form: str, values: np.ndarray, t: np.ndarray) -> tuple[np.ndarray
         q, log_q = 1 / shifted, -np.log(shifted)
         a1 = -b * (B2 - B1 * log_q)
         a = np.stack([K - a1 / b, a1, B1 * q], axis=1)
-        columns = LOG_DECAY.columns(t, b[:, None], q[:, None])
-        slopes = LOG_DECAY.slopes(t, b[:, None], q[:, None], columns, a)
+        rates = np.stack([b, q])
+        columns = LOG_DECAY.columns(t, rates)
+        slopes = LOG_DECAY.slopes(t, rates, columns, a)
         shape = (len(values), t.size)
         jacobian = np.stack([np.broadcast_to(column, shape) for column in (*columns, *slopes)], axis=2)
         zero, one = np.zeros_like(b), np.ones_like(b)
@@ -151,13 +160,11 @@ def _log_decay(form: str, values: np.ndarray, t: np.ndarray) -> tuple[np.ndarray
         return jacobian, np.stack([row_A, by_b - row_c, row_c, row_c + row_tau, row_K], axis=1)
 
 
-def _step_response(form: str, values: np.ndarray, t: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Jacobian in K and the logarithms of the other parameters, by central differences; rows are the identity."""
-    function = FORMS[form].function
-    K, *others = (column[:, None] for column in values.T)
-    parts = [function(t, np.ones_like(K), *others)]
-    for j in range(len(others)):
-        up, down = ([other * np.exp(sign * 1e-5 * (i == j)) for i, other in enumerate(others)] for sign in (1, -1))
-        parts.append((function(t, K, *up) - function(t, K, *down)) / 2e-5)
+def _by_parameter(form: str, values: np.ndarray, t: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Jacobian in the parameters, or the logarithm where they are `_relative`; rows are the identity."""
+    scale = np.where(_relative(form), values, 1.0)
+    gradient = FORMS[form].gradient(t, *values.T[:, :, None])
+    shape = (len(values), t.size)
+    jacobian = np.stack([np.broadcast_to(part, shape) for part in gradient], axis=2) * scale[:, None, :]
     size = values.shape[1]
-    return np.stack(parts, axis=2), np.broadcast_to(np.eye(size), (len(values), size, size))
+    return jacobian, np.broadcast_to(np.eye(size), (len(values), size, size))

@@ -9,8 +9,24 @@ FORM_PARAMETERS: dict[str, tuple[str, ...]] = {
     "eq14": ("A1", "A2", "beta", "tau0", "K"),
     "step1": ("K", "tau"),
     "step2": ("K", "zeta", "omega"),
+    "log": ("A", "tau", "K"),
+    "log_decay": ("A", "beta", "tau0", "K"),
+    "two_exp": ("A1", "beta1", "A2", "beta2", "K"),
+    "hill": ("A", "t_half", "n", "K"),
+    "hill_decay": ("A", "t_half", "n", "beta", "K"),
+    "bump": ("A", "t_bump", "width", "B", "K"),
+    "power": ("A", "tau", "n", "K"),
 }
-DERIVED = ("f_start", "f_end", "peak_value", "peak_step", "half_rise_step", "end_slope", "decay_share")
+MEANINGS = {
+    "f_start": "curve at the first step",
+    "f_end": "curve at the last step",
+    "peak_value": "largest value of the curve in the trained range",
+    "peak_step": "step of an interior maximum, NaN when there is none in range",
+    "half_rise_step": "first step at half the rise from start to largest value",
+    "end_slope": "df / d(ln t) at the last step",
+    "decay_share": "share of the decay completed, 1 - exp(-b T)",
+}
+DERIVED = tuple(MEANINGS)
 ARCHITECTURE = {
     "n_layers": Column("int32", "blocks"),
     "d_model": Column("int32", "width of the residual stream"),
@@ -48,15 +64,22 @@ def fits_schema(form: str) -> Schema:
             "aic": Column("float64", "n log(sse/n) + 2k", nan=True),
             "aicc": Column("float64", "AIC with the small-sample term, NaN when n <= k + 1", nan=True),
             "bic": Column("float64", "n log(sse/n) + k log n", nan=True),
-            "f_start": Column("float64", "curve at the first step", nan=True),
-            "f_end": Column("float64", "curve at the last step", nan=True),
-            "peak_value": Column("float64", "largest value of the curve in the trained range", nan=True),
-            "peak_step": Column("float64", "step of an interior maximum, NaN when there is none in range", nan=True),
-            "half_rise_step": Column("float64", "first step at half the rise from start to largest value", nan=True),
-            "end_slope": Column("float64", "df / d(ln t) at the last step", nan=True),
-            "decay_share": Column("float64", "share of the decay completed, 1 - exp(-b T)", nan=True),
+            **_derived_columns(),
+            "condition": Column("float64", "condition number of the scaled Jacobian", nan=True),
+            "sloppiest": Column("string", "parameters that change together while the curve hardly does"),
             "regime": Column("string", "plateau_seen, peak_without_plateau, log_rise, flat or failed"),
             "status": Column("string", "how the fit ended, with the remedy where there is one"),
         },
         key=("family", "recipe", "model", "seed", "layer", "quantity", "form"),
     )
+
+
+def _derived_columns() -> dict[str, Column]:
+    """Each derived quantity with its interval."""
+    out: dict[str, Column] = {}
+    for name, meaning in MEANINGS.items():
+        out[name] = Column("float64", meaning, nan=True)
+        for bound in ("lower", "upper"):
+            says = f"{bound} end of the 95 % interval of {name}, NaN where there is none"
+            out[f"{name}_{bound}"] = Column("float64", says, nan=True)
+    return out

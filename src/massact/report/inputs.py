@@ -23,6 +23,13 @@ FORM_NAMES = {
     "eq14": "Eq. 14",
     "step1": "first-order step",
     "step2": "second-order step",
+    "log": "log growth",
+    "log_decay": "log growth with decay",
+    "two_exp": "two exponentials",
+    "hill": "Hill",
+    "hill_decay": "Hill with decay",
+    "bump": "lognormal bump + log",
+    "power": "power saturation",
 }
 PARAMETER_NAMES = {
     "lambda": "λ",

@@ -37,6 +37,7 @@ FORM_LINES: dict[str, dict[str, Any]] = {
     "eq14": {"lw": 1.0, "ls": (0, (4, 2))},
     "step1": {"lw": 1.1, "ls": (0, (1, 1.2))},
     "step2": {"lw": 1.1, "ls": (0, (5, 1.5, 1, 1.5))},
+    **{form: {"lw": 1.0} for form in FORM_PARAMETERS if form not in ("eq9", "eq14", "step1", "step2")},
 }
 R2_FLOOR = 0.0
 

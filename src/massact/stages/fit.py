@@ -29,8 +29,12 @@ def run(config: Config, output: Path) -> list[str]:
 
 
 def fit_records(config: Config, records: pd.DataFrame, metadata: dict[str, Any]) -> pd.DataFrame:
-    """Fits of the configured form to the series of one records table, suspect checkpoints left out by default."""
+    """Fits of the configured form to one records table, suspect checkpoints left out by default.
+
+    Intervals of the derived quantities are from resampling the input sequences, where there are several.
+    """
     from massact.fit import fit_table
+    from massact.fit.sequences import sequence_series
 
     if not config.fit.suspects:
         records = without_suspects(records, metadata)
@@ -41,6 +45,8 @@ def fit_records(config: Config, records: pd.DataFrame, metadata: dict[str, Any])
         form=config.fit.form,
         quantities=quantities,
         progress=sys.stderr.isatty(),
+        sequences=sequence_series(records, config.protocol.aggregation),
+        resamples=config.fit.resamples,
     )
 
 

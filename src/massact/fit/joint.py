@@ -1,0 +1,231 @@
+"""Joint fits of the layers of one model: each curve's two rates, shrunk towards what the others say.
+
+Empirical Bayes. Given the two rates of Eq. 14, its other parameters are linear and leave by least squares, so a curve's
+likelihood is a surface over (log beta, log tau0) alone. Over the curves of a model these two are taken as normal about
+a common mean, or a mean linear in covariates such as depth; mean and covariance are estimated from all surfaces by EM,
+and each curve gets its posterior. Where one curve determines its rates, nothing changes.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float
+from scipy.special import ndtri
+
+from massact.errors import FitError
+from massact.fit.bases import LOG_DECAY, LogDecay
+from massact.fit.checks import Numbers, check_steps, check_weights
+from massact.fit.engine import Optimum, normalised, search
+from massact.fit.parameters import drawable
+from massact.fit.refine import evaluate, project
+from massact.fit.scan import make_scan, scan_sse
+
+LEVEL = 0.95
+ITERATIONS = 60
+SETTLED = 1e-4  # change of the mean and deviations at which EM ends
+SHARP = 0.25  # standard errors of log rates below which a curve's surface is its normal approximation
+FIRST_SPREAD = 2.0  # deviation of the log rates that EM begins with
+BELIEVED, BELIEVED_SPREAD = 4, 1.0  # so many layers' worth of belief in that deviation: few layers say little of it
+FEWEST = 4
+
+
+class _Wide(LogDecay):
+    """Eq. 14's rates on a grid for integrals."""
+
+    per_decade = (12, 12)
+
+    def box(self, t: np.ndarray) -> np.ndarray:
+        """Beta from 1e-3 / T on; tau0 up to 100 T."""
+        box = super().box(t)
+        box[:, 0] *= np.array([1.0, 10.0])  # the grid begins at ten times these
+        return box
+
+
+_WIDE = _Wide()
+
+
+class _Surfaces(NamedTuple):
+    """Log likelihoods (curve, node) over log rates (node, 2), with normal approximations where they are sharp.
+
+    `known` (curve, 2) says which rate the curve alone determines; it is sharp where that is both.
+    """
+
+    nodes: np.ndarray
+    log_likelihood: np.ndarray
+    known: np.ndarray
+    sharp: np.ndarray
+    centre: np.ndarray
+    covariance: np.ndarray
+
+
+class _Posterior(NamedTuple):
+    """Means (curve, 2) and covariances (curve, 2, 2) of the log rates; bounds (curve, 2) of LEVEL."""
+
+    mean: np.ndarray
+    covariance: np.ndarray
+    lower: np.ndarray
+    upper: np.ndarray
+
+
+def fit_joint(
+    steps: Numbers,
+    values: Float[np.ndarray, "curve step"],
+    *,
+    covariates: Float[np.ndarray, "curve feature"] | None = None,
+    weights: Numbers | None = None,
+) -> pd.DataFrame:
+    """Fit Eq. 14 to the curves of one model together.
+
+    Parameters
+    ----------
+    steps, values
+        (step,) ascending optimiser steps, and one curve a row, without missing values.
+    covariates
+        What the mean of the log rates is linear in besides a constant, e.g. relative depth and its square.
+    weights
+        (step,), multiply residuals.
+
+    Returns
+    -------
+    DataFrame
+        One row a curve: `curve`; `log_beta`, `log_tau0` (posterior means, natural logarithms, per step and in steps)
+        with `_lower`, `_upper` (95 % credible) and `_alone` (the curve's own optimum, at the bound of the search where
+        it is on an edge); `beta_determined_alone`, `tau0_determined_alone` (whether the curve alone knows it within
+        25 %); Eq. 14's parameters `A1 A2 beta tau0 K` at the posterior means, and `sse` beside `sse_alone`.
+        Errors are taken as independent between steps: for noise that checkpoints share, intervals are too narrow. The
+        posterior of one curve is only as good as the belief that the layers are alike: not for pooling models.
+
+    Raises
+    ------
+    FitError
+        Fewer than four curves, as many parameters as points, missing values, or as `massact.fit.fit_many`.
+    """
+    t = check_steps(steps)
+    y = np.asarray(values, dtype=float)
+    if y.ndim != 2 or y.shape[1] != t.size or not np.isfinite(y).all():
+        raise FitError(f"values of shape {y.shape} for {t.size} steps, or missing ones", "give complete curves")
+    if len(y) < FEWEST or t.size <= 6:
+        raise FitError(f"{len(y)} curves of {t.size} points", f"a joint fit needs {FEWEST} curves and 7 points")
+    w = check_weights(weights, y.shape)[0]
+    design = np.ones((len(y), 1))
+    if covariates is not None:
+        design = np.column_stack([design, np.asarray(covariates, dtype=float).reshape(len(y), -1)])
+    alone = search("eq14", t, y, w)
+    surfaces = _surfaces(t, y, w, alone)
+    posterior = _posterior(surfaces, *_estimated(surfaces, design))
+    rates = np.exp(posterior.mean.T)
+    rates = LOG_DECAY.clip(LOG_DECAY.box(t), rates)
+    fitted = project([column * w for column in LOG_DECAY.columns(t, rates)], y * w)
+    shrunk = Optimum(rates, fitted.a, np.vecdot(fitted.residual, fitted.residual))
+    drawn, _ = drawable("eq14", shrunk, t, y, w)
+    own, _ = drawable("eq14", alone, t, y, w)
+    # The grid is over q = 1 / (tau0 + t[0]): log tau0 is -log q but for the first step.
+    return pd.DataFrame(
+        {
+            "curve": np.arange(len(y)),
+            "log_beta": posterior.mean[:, 0],
+            "log_beta_lower": posterior.lower[:, 0],
+            "log_beta_upper": posterior.upper[:, 0],
+            "log_beta_alone": np.log(own[:, 2]),
+            "log_tau0": _log_tau(posterior.mean[:, 1], t),
+            "log_tau0_lower": _log_tau(posterior.upper[:, 1], t),
+            "log_tau0_upper": _log_tau(posterior.lower[:, 1], t),
+            "log_tau0_alone": np.log(own[:, 3]),
+            "beta_determined_alone": surfaces.known[:, 0],
+            "tau0_determined_alone": surfaces.known[:, 1],
+            **dict(zip(("A1", "A2", "beta", "tau0", "K"), drawn.T, strict=True)),
+            "sse": shrunk.sse,
+            "sse_alone": alone.sse,
+        }
+    )
+
+
+def _log_tau(log_q: np.ndarray, t: np.ndarray) -> np.ndarray:
+    return np.log(np.maximum(np.exp(-log_q) - t[0], 1e-12))
+
+
+def _surfaces(t: np.ndarray, y: np.ndarray, w: np.ndarray, alone: Optimum) -> _Surfaces:
+    scan = make_scan(_WIDE, t, w)
+    target = normalised(_WIDE, y, w)
+    inner = [nodes[1:] for nodes in scan.nodes]
+    shape = [nodes.size for nodes in scan.nodes]
+    sse = scan_sse(scan, target.y).reshape(len(y), *shape)[:, 1:, 1:].reshape(len(y), -1)
+    lowest = alone.sse / target.size[:, 0] ** 2
+    sse = np.maximum(sse, lowest[:, None]) + 1e-14
+    degrees = t.size - 5
+    nodes = np.stack([grid.ravel() for grid in np.meshgrid(*map(np.log, inner), indexing="ij")], axis=1)
+    here = evaluate(LOG_DECAY, t, w, target.y, alone.rates)
+    normal = np.moveaxis(here.normal, 2, 0)
+    with np.errstate(all="ignore"):
+        determinant = normal[:, 0, 0] * normal[:, 1, 1] - normal[:, 0, 1] ** 2
+        inverse = np.stack(
+            [
+                np.stack([normal[:, 1, 1], -normal[:, 0, 1]], axis=1),
+                np.stack([-normal[:, 0, 1], normal[:, 0, 0]], axis=1),
+            ],
+            axis=1,
+        )
+        covariance = inverse / determinant[:, None, None] * (here.sse / degrees)[:, None, None]
+        errors = np.sqrt(np.stack([covariance[:, 0, 0], covariance[:, 1, 1]], axis=1))
+        centre = np.log(alone.rates.T)
+    known = (errors < SHARP) & np.isfinite(centre)
+    sharp = np.asarray(known.all(axis=1))
+    return _Surfaces(nodes, -degrees / 2 * np.log(sse), known, sharp, centre, covariance)
+
+
+def _estimated(surfaces: _Surfaces, design: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Means (curve, 2) and the covariance (2, 2) of the log rates over curves, by EM."""
+    known = surfaces.sharp if surfaces.sharp.any() else np.ones(len(surfaces.sharp), dtype=bool)
+    peak = surfaces.nodes[surfaces.log_likelihood.argmax(axis=1)]
+    start = np.where(surfaces.sharp[:, None], surfaces.centre, peak)
+    mean = np.tile(np.median(start[known], axis=0), (len(design), 1))
+    covariance = np.eye(2) * FIRST_SPREAD**2
+    for _ in range(ITERATIONS):
+        posterior = _posterior(surfaces, mean, covariance)
+        weights, *_ = np.linalg.lstsq(design, posterior.mean, rcond=None)
+        new_mean = design @ weights
+        off = posterior.mean - new_mean
+        scatter = posterior.covariance.sum(axis=0) + off.T @ off + np.eye(2) * BELIEVED * BELIEVED_SPREAD**2
+        new = scatter / (max(len(design) - design.shape[1], 1) + BELIEVED)
+        moved = max(float(np.abs(new_mean - mean).max()), float(np.abs(new - covariance).max()))
+        mean, covariance = new_mean, new
+        if moved < SETTLED:
+            break
+    return mean, covariance
+
+
+def _posterior(surfaces: _Surfaces, mean: np.ndarray, covariance: np.ndarray) -> _Posterior:
+    precision = np.linalg.inv(covariance)
+    count = len(mean)
+    out = _Posterior(np.empty((count, 2)), np.empty((count, 2, 2)), np.empty((count, 2)), np.empty((count, 2)))
+    reach = ndtri((1 + LEVEL) / 2)
+    for i in range(count):
+        if surfaces.sharp[i]:
+            own = np.linalg.inv(surfaces.covariance[i])
+            out.covariance[i] = np.linalg.inv(own + precision)
+            out.mean[i] = out.covariance[i] @ (own @ surfaces.centre[i] + precision @ mean[i])
+            half = reach * np.sqrt(np.diag(out.covariance[i]))
+            out.lower[i], out.upper[i] = out.mean[i] - half, out.mean[i] + half
+            continue
+        off = surfaces.nodes - mean[i]
+        log = surfaces.log_likelihood[i] - 0.5 * np.einsum("ni,ij,nj->n", off, precision, off)
+        share = np.exp(log - log.max())
+        share /= share.sum()
+        out.mean[i] = share @ surfaces.nodes
+        about = surfaces.nodes - out.mean[i]
+        out.covariance[i] = (share[:, None] * about).T @ about
+        for j in range(2):
+            out.lower[i, j], out.upper[i, j] = _quantiles(surfaces.nodes[:, j], share)
+    return out
+
+
+def _quantiles(x: np.ndarray, share: np.ndarray) -> tuple[float, float]:
+    """Where the distribution function of weighted nodes passes the tails of LEVEL, linear between nodes."""
+    places, index = np.unique(x, return_inverse=True)
+    mass = np.bincount(index, weights=share)
+    middle = np.cumsum(mass) - mass / 2
+    tail = (1 - LEVEL) / 2
+    return float(np.interp(tail, middle, places)), float(np.interp(1 - tail, middle, places))
