@@ -82,7 +82,8 @@ class LoopbackHub:
 
     `fail` maps a part of a path to a status (`/api/` to 500), for `failures` requests (None: all). `truncate` cuts
     files whose name it holds to this many bytes, `flip` inverts the first bit of their middle byte, `delay_s` waits
-    before every answer. `spoil` limits how often files are truncated or flipped.
+    before every answer. `spoil` limits how often files are truncated or flipped. `unplugged` closes every connection
+    without an answer.
     """
 
     revisions: Revisions
@@ -93,6 +94,7 @@ class LoopbackHub:
     flip: set[str] = field(default_factory=set)
     spoil: int | None = None
     delay_s: float = 0.0
+    unplugged: bool = False
     asked: list[tuple[str, str]] = field(default_factory=list)
 
     @property
@@ -176,6 +178,9 @@ class _Handler(BaseHTTPRequestHandler):
         path = unquote(urlsplit(self.path).path)
         self.served.asked.append((self.command, path))
         time.sleep(self.served.delay_s)
+        if self.served.unplugged:
+            self.close_connection = True
+            return
         status = self.served.status_for(path)
         if status is not None:
             self._send(status, b"{}", {"Retry-After": "0"})
@@ -283,7 +288,7 @@ def _lfs(path: Path) -> dict[str, Any]:
 
 
 def _sibling(path: Path, folder: Path) -> dict[str, Any]:
-    found = {"rfilename": path.relative_to(folder).as_posix(), "size": path.stat().st_size, "blobId": "0" * 40}
+    found = {"rfilename": path.relative_to(folder).as_posix(), "size": path.stat().st_size, "blobId": _etag(path)[:40]}
     if path.name.endswith(LARGE_FILES):
         found["lfs"] = {**_lfs(path), "sha256": _etag(path)}
     return found

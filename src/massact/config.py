@@ -121,6 +121,7 @@ class SweepConfig:
     disk_gb: float | None = MISSING
     keep_downloads: bool = MISSING
     sequences_at_once: int | None = MISSING
+    patience_s: float = MISSING
     bandwidth_mb_s: float = MISSING
 
 

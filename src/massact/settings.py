@@ -181,6 +181,8 @@ def _sweep(config: Config) -> None:
         raise ConfigError(f"sweep.prefetch = {sweep.prefetch}", "give 0 (none) or more")
     if sweep.sequences_at_once is not None and sweep.sequences_at_once < 1:
         raise ConfigError(f"sweep.sequences_at_once = {sweep.sequences_at_once}", "give at least 1, or null")
+    if sweep.patience_s < 0:
+        raise ConfigError(f"sweep.patience_s = {sweep.patience_s}", "give 0 (none) or more seconds")
     for name in ("disk_gb", "bandwidth_mb_s"):
         value = getattr(sweep, name)
         if value is not None and value <= 0:

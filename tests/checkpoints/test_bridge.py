@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
 
 from massact.checkpoints import CheckpointStatus, SourceError, load_bridge, load_tokenizer
-from massact.errors import ConfigError
+from massact.errors import ConfigError, OutOfMemoryError
 from massact.extract import measure
 from tests.hub import write_checkpoint
 from tests.models import tiny
@@ -186,6 +186,15 @@ def test_a_spoiled_checkpoint_is_refused_and_never_filled_with_random_numbers(tm
     assert caught.value.status is status, caught.value
     assert str(folder) in caught.value.what
     assert caught.value.remedy
+
+
+def test_weights_that_memory_does_not_hold_are_called_that(weights, monkeypatch):
+    def refuse(*arguments, **named):
+        raise RuntimeError("[enforce fail at alloc_cpu.cpp:117] DefaultCPUAllocator: can't allocate memory")
+
+    monkeypatch.setattr("transformers.AutoModelForCausalLM.from_pretrained", refuse)
+    with pytest.raises(OutOfMemoryError, match="do not fit into memory"):
+        load_bridge(weights["step0"])
 
 
 def test_an_unknown_format_is_refused(weights):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import resource
@@ -116,11 +115,12 @@ def test_two_processes_share_the_work_and_write_each_record_once(family, tmp_pat
 
 def test_claims_of_a_killed_sweep_do_not_hold_up_the_next(family, tmp_path):
     store = RecordStore(tmp_path / "store")
-    weights = [json.loads(json.dumps(i.weights_sha256)) for i in identities(family)]
-    for sha in weights[:3]:
-        claim = store.path(provenance.record_key(sha, PROBE, "float32", "cpu")).with_suffix(".claim")
+    mine = f"{os.uname().nodename} {os.getpid()}"
+    owners = [f"{os.uname().nodename} {dead_pid()} boot/1", f"{mine} another-boot/1", f"{os.uname().nodename} 1 boot/1"]
+    for identity, owner in zip(identities(family), owners, strict=False):
+        claim = store.path(provenance.record_key(identity, PROBE, "float32", "cpu")).with_suffix(".claim")
         claim.parent.mkdir(parents=True, exist_ok=True)
-        claim.write_text(f"{os.uname().nodename} {dead_pid()}")
+        claim.write_text(owner)  # dead; its number is ours now; its number is that of a living process
     began = time.monotonic()
     result, _ = sweep(family, tmp_path / "store", tmp_path / "diary")
     assert len(result.seconds) == STEPS

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shutil
+import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -126,6 +128,73 @@ def test_a_server_that_is_busy_for_one_checkpoint_is_tried_once_more_at_the_end(
         result = sweep(hub_source(hub, tmp_path / "b"), tmp_path / "b")
     assert {step: f.status for step, f in result.failed.items()} == {2: "unreachable"}
     assert sorted(result.measured) == [0, 1, 4]
+
+
+class Unplugging(RecordStore):
+    """A store that unplugs the server once the first record is written, and plugs it in again three seconds later."""
+
+    def __init__(self, folder: Path, hub) -> None:
+        super().__init__(folder)
+        self.hub, self.done = hub, False
+
+    def write(self, key, outcome) -> None:
+        super().write(key, outcome)
+        if not self.done:
+            self.done = self.hub.unplugged = True
+            threading.Timer(3.0, setattr, (self.hub, "unplugged", False)).start()
+
+
+@pytest.mark.parametrize("patience_s", [30.0, 0.0])
+def test_a_network_that_goes_away_and_comes_back_is_waited_for(weights, tmp_path, patience_s):
+    with serving({REPOSITORY: weights}) as hub:
+        result, _ = measure_checkpoints(
+            hub_source(hub, tmp_path),
+            [0, 2, 4],
+            lambda folder: PROBE,
+            Unplugging(tmp_path / "records", hub),
+            dtype="float32",
+            device="cpu",
+            label="pythia-14m",
+            options=SweepOptions(progress=False, prefetch=0, patience_s=patience_s),
+        )
+    if patience_s:
+        assert sorted(result.measured) == [0, 2, 4]
+        assert not result.failed
+    else:
+        assert sorted(result.measured) == [0]
+        assert {step: f.status for step, f in result.failed.items()} == {2: "unreachable", 4: "unreachable"}
+
+
+def test_downloads_of_a_killed_sweep_and_of_a_corrupt_checkpoint_leave_the_cache_too(weights, tmp_path):
+    ledger = tmp_path / "ledger.json"
+    with serving({REPOSITORY: weights}, flip={"model.safetensors"}, spoil=4) as hub:
+        corrupt = sweep(hub_source(hub, tmp_path, ledger=ledger), tmp_path, [2])
+        assert corrupt.failed[2].status == "corrupt"
+        assert not hub_source(hub, tmp_path, ledger=ledger).cached(2)
+        hub_source(hub, tmp_path, ledger=ledger).resolve(4)  # a sweep that was killed after the download
+        assert hub_source(hub, tmp_path, ledger=ledger).cached(4)
+        sweep(hub_source(hub, tmp_path, ledger=ledger), tmp_path, [4])
+        assert not hub_source(hub, tmp_path, ledger=ledger).cached(4)
+
+
+def test_the_hubs_own_limits_are_waited_for():
+    from massact.checkpoints.hub_errors import _asked_to_wait
+
+    def busy(headers):
+        error = OSError("429")
+        error.response = SimpleNamespace(headers=headers)
+        return error
+
+    assert _asked_to_wait(busy({"RateLimit": '"api";r=0;t=55'})) == 55
+    assert _asked_to_wait(busy({"RateLimit": '"api";r=12;t=55'})) == 0
+    assert _asked_to_wait(busy({"Retry-After": "7"})) == 7
+
+
+def test_an_answer_that_is_not_the_hubs_is_unreachable(weights, tmp_path):
+    with serving({REPOSITORY: weights}, fail={"/api/": 200}) as hub:
+        result = sweep(hub_source(hub, tmp_path), tmp_path)
+    assert {f.status for f in result.failed.values()} <= {"unreachable", "weights_missing"}
+    assert sorted(result.failed) == STEPS
 
 
 def test_a_hub_that_answers_nothing_but_errors_fails_every_checkpoint(weights, tmp_path):

@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 
-from massact.errors import ConfigError
+from massact.errors import ConfigError, MeasureError
 from massact.extract.probe import chunk, encode, sampled_documents
 from massact.train import train_tokenizer
 
@@ -43,3 +43,9 @@ def test_documents_are_drawn_as_the_reference_code_draws_them(tmp_path):
     assert sampled_documents(paths, documents=7, seed=1) == "\n\n".join(texts[number] for number in order)
     with pytest.raises(ConfigError, match="30 documents"):
         sampled_documents(paths, documents=31, seed=1)
+
+
+def test_a_damaged_tokenizer_is_named(tmp_path):
+    (tmp_path / "tokenizer.json").write_text("not a tokenizer")
+    with pytest.raises(MeasureError, match=r"tokenizer\.json is no tokenizer"):
+        encode(tmp_path / "tokenizer.json", "text")

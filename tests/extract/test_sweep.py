@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import numpy as np
 import pytest
 import torch
 from transformers import GPTNeoXForCausalLM
 
-from massact.checkpoints import FolderSource
+from massact.checkpoints import FolderSource, Identity
 from massact.errors import ConfigError, MeasureError
 from massact.extract import measure
 from massact.extract.options import SweepOptions
@@ -86,11 +87,47 @@ def test_overflowing_weights_are_a_failure_that_names_the_layer(family, tmp_path
     result, _ = sweep(tmp_path / "bad", tmp_path / "store", [0])
     assert "layer 1" in result.failed[0].what
     assert result.failed[0].status == "not_finite"
-    # The record says so: a second sweep knows without loading anything.
-    (tmp_path / "bad" / "step0" / "config.json").write_text("{}")
+    # The record says so: a second sweep knows without measuring anything.
     again, _ = sweep(tmp_path / "bad", tmp_path / "store", [0])
     assert again.failed == result.failed
     assert not again.measured
+    assert not again.seconds
+
+
+def test_other_settings_of_the_same_weights_are_measured_anew(family, tmp_path):
+    moved = shutil.copytree(family, tmp_path / "family")
+    first, _ = sweep(moved, tmp_path / "store", [2])
+    path = moved / "step2" / "config.json"
+    settings = json.loads(path.read_text())
+    path.write_text(json.dumps({**settings, "use_parallel_residual": not settings["use_parallel_residual"]}))
+    again, _ = sweep(moved, tmp_path / "store", [2])
+    assert list(again.seconds) == [2]
+    assert not np.array_equal(first.measured[2].top, again.measured[2].top)
+
+
+def test_the_tokenizer_of_another_step_will_do(family, tmp_path):
+    from massact.extract.probe import chunk, encode
+    from tests.hub import small_tokenizer
+
+    moved = shutil.copytree(family, tmp_path / "family")
+    small_tokenizer().save_pretrained(moved / "step2")
+
+    def probe_of(folder):
+        ids = encode(folder / "tokenizer.json", "the quality of mercy is not strained" * 20)
+        return chunk(ids, sequences=2, length=8, first_token=None, text="t")
+
+    result, probe = measure_checkpoints(
+        FolderSource(moved),
+        STEPS,
+        probe_of,
+        RecordStore(tmp_path / "store"),
+        dtype="float32",
+        device="cpu",
+        label="t",
+        options=SweepOptions(progress=False),
+    )
+    assert probe is not None
+    assert sorted(result.measured) == STEPS
 
 
 def test_records_and_provenance_say_what_was_measured(family, tmp_path):
@@ -109,10 +146,12 @@ def test_records_and_provenance_say_what_was_measured(family, tmp_path):
 
 
 def test_the_key_changes_with_weights_tokens_format_and_device(family):
-    base = record_key("a", PROBE, "float32", "cpu")
+    a, b, c = (Identity(0, "step0", "local", sha, {}, 0, settings) for sha, settings in ["ax", "bx", "ay"])
+    base = record_key(a, PROBE, "float32", "cpu")
     other = Probe(PROBE.tokens[:, ::-1].copy(), "random", -1)
-    assert len({base, record_key("b", PROBE, "float32", "cpu"), record_key("a", other, "float32", "cpu"),
-                record_key("a", PROBE, "float16", "cpu"), record_key("a", PROBE, "float32", "cuda")}) == 5  # fmt: skip
+    assert len({base, record_key(b, PROBE, "float32", "cpu"), record_key(a, other, "float32", "cpu"),
+                record_key(a, PROBE, "float16", "cpu"), record_key(a, PROBE, "float32", "cuda"),
+                record_key(c, PROBE, "float32", "cpu")}) == 6  # fmt: skip
 
 
 def test_a_gpu_that_is_not_there_is_a_wrong_value():

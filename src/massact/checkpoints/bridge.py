@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from massact.checkpoints.files import read_config
 from massact.checkpoints.native import keep_native
 from massact.checkpoints.source import CheckpointStatus, SourceError
-from massact.errors import ConfigError
+from massact.errors import ConfigError, OutOfMemoryError
+from massact.host import out_of_memory
 
 if TYPE_CHECKING:
     from torch import nn
@@ -66,9 +67,15 @@ def wrap_model(
     from transformer_lens.model_bridge import TransformerBridge
 
     keep_native(type(model).__name__)
+    try:
+        model = model.to(device)
+    except (RuntimeError, MemoryError) as error:
+        if not out_of_memory(error):
+            raise
+        raise too_large(Path(name)) from None
     return TransformerBridge.boot_transformers(
         name,
-        hf_model=model.to(device),
+        hf_model=model,
         tokenizer=tokenizer if tokenizer is not None else _stand_in_tokenizer(),
         dtype=getattr(torch, dtype),
         device=device,
@@ -113,7 +120,9 @@ def load_model(folder: Path, dtype: str) -> nn.Module:
         )
     except (SafetensorError, pickle.UnpicklingError, EOFError) as error:
         raise SourceError(CheckpointStatus.CORRUPT, f"weights in {folder} cannot be read ({_first(error)})") from None
-    except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
+    except (OSError, ValueError, RuntimeError, KeyError, TypeError, MemoryError) as error:
+        if out_of_memory(error):
+            raise too_large(folder) from None
         raise SourceError(CheckpointStatus.LOAD_FAILED, f"{folder} does not load ({_first(error)})") from None
     model, found = loaded
     absent = sorted(map(str, [*found["missing_keys"], *found["mismatched_keys"]]))
@@ -123,6 +132,13 @@ def load_model(folder: Path, dtype: str) -> nn.Module:
             f"{folder} lacks {len(absent)} tensors of the model its config.json describes, e.g. {absent[0]}",
         )
     return model
+
+
+def too_large(folder: Path) -> OutOfMemoryError:
+    """The error for weights that memory does not hold."""
+    return OutOfMemoryError(
+        f"the weights in {folder} do not fit into memory", "take protocol.dtype=bfloat16, or a machine with more"
+    )
 
 
 def _first(error: BaseException) -> str:

@@ -76,6 +76,12 @@ def read_config(folder: Path) -> dict[str, object]:
     return content
 
 
+def config_id(folder: Path) -> str:
+    """Git's hash of a folder's config.json, which is the one that the Hub states."""
+    content = (folder / "config.json").read_bytes()
+    return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
+
+
 def file_sha256(path: Path) -> str:
     """Hash of a file's content; a file unchanged since this process last hashed it is not read again."""
     stat = path.stat()

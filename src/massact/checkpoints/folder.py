@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from massact.checkpoints.files import combined_sha256, file_sha256, folder_weights
+from massact.checkpoints.files import combined_sha256, config_id, file_sha256, folder_weights
 from massact.checkpoints.source import LOCAL, CheckpointStatus, Identity, Resolved, SourceError
 
 if TYPE_CHECKING:
@@ -39,7 +39,8 @@ class FolderSource:
         """Hash the weights of one step."""
         resolved, hashes = self._hashed(step)
         size = sum((resolved.folder / name).stat().st_size for name in hashes)
-        return Identity(step, resolved.revision_asked, LOCAL, resolved.weights_sha256, hashes, size)
+        settings = config_id(resolved.folder)
+        return Identity(step, resolved.revision_asked, LOCAL, resolved.weights_sha256, hashes, size, settings)
 
     def resolve(self, step: int) -> Resolved:
         """Find and hash the weights of one step.
@@ -76,5 +77,8 @@ class FolderSource:
     def _hashed(self, step: int) -> tuple[Resolved, dict[str, str]]:
         folder = self._folder(step)
         weights = folder_weights(folder)
-        hashes = {name: file_sha256(folder / name) for name in weights}
+        try:
+            hashes = {name: file_sha256(folder / name) for name in weights}
+        except OSError as error:
+            raise SourceError(CheckpointStatus.CORRUPT, f"{error.filename} cannot be read ({error.strerror})") from None
         return Resolved(step, folder.name, LOCAL, folder, combined_sha256(hashes), weights), hashes

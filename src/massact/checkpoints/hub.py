@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import logging
-import os
 import re
+import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from massact.checkpoints.files import SMALL_FILES, choose_weights, combined_sha256, file_sha256, folder_weights
-from massact.checkpoints.hub_cache import cache_root, cached_folder, evict
+from massact.checkpoints.files import (
+    SMALL_FILES,
+    choose_weights,
+    combined_sha256,
+    config_id,
+    file_sha256,
+    folder_weights,
+)
+from massact.checkpoints.hub_cache import FetchMarks, cache_root, cached_folder, evict, weights_in
 from massact.checkpoints.hub_errors import ask
 from massact.checkpoints.hub_fetch import TIMEOUT_S, Repository, corrupt, fetch, fetch_verified
-from massact.checkpoints.ledger import Ledger, Listed
-from massact.checkpoints.reach import reachable
+from massact.checkpoints.ledger import Ledger, Listed, listing
+from massact.checkpoints.reach import endpoint_named, hub_is_offline, reachable
 from massact.checkpoints.source import CheckpointStatus, Identity, Resolved, SourceError
 
 if TYPE_CHECKING:
@@ -23,16 +30,9 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
 log = logging.getLogger("massact")
-PUBLIC_ENDPOINT = "https://huggingface.co"
 FINAL_REVISION = "main"
-_TRUE = ("1", "true", "yes", "on")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _REQUESTS_AT_ONCE = 8
-
-
-def hub_is_offline() -> bool:
-    """Whether HF_HUB_OFFLINE allows the local cache alone."""
-    return os.environ.get("HF_HUB_OFFLINE", "").lower() in _TRUE
 
 
 class HubSource:
@@ -70,7 +70,7 @@ class HubSource:
         ledger: Path | None = None,
     ) -> None:
         self.repo_id = repo_id
-        self.endpoint = (endpoint or os.environ.get("HF_ENDPOINT") or PUBLIC_ENDPOINT).rstrip("/")
+        self.endpoint = endpoint_named(endpoint)
         self.offline = hub_is_offline() if offline is None else offline
         self.cache = cache
         self._repository = Repository(repo_id, self.endpoint, cache)
@@ -78,7 +78,7 @@ class HubSource:
         self._names = dict(revisions or {})
         self._ledger = Ledger(ledger)
         self._commits: dict[str, str] = {}
-        self._fetched: set[int] = set()
+        self._fetched = FetchMarks(ledger.with_suffix(".fetched") if ledger is not None else None)
 
     def steps(self) -> list[int]:
         """Steps it should have, ascending."""
@@ -103,7 +103,15 @@ class HubSource:
         resolved = self.resolve(step)
         hashes = {name: file_sha256(resolved.folder / name) for name in resolved.files}
         size = sum((resolved.folder / name).stat().st_size for name in hashes)
-        return Identity(step, resolved.revision_asked, resolved.revision_loaded, resolved.weights_sha256, hashes, size)
+        return Identity(
+            step,
+            resolved.revision_asked,
+            resolved.revision_loaded,
+            resolved.weights_sha256,
+            hashes,
+            size,
+            config_id(resolved.folder),
+        )
 
     def identify_many(self, steps: Sequence[int]) -> dict[int, Identity | SourceError]:
         """Identities of steps, or why there are none, several at once; commits known to the ledger cost nothing."""
@@ -155,12 +163,22 @@ class HubSource:
         """The cache."""
         return cache_root(self.cache)
 
-    def release(self, resolved: Resolved) -> None:
-        """Delete a step's weights from the cache if this source has fetched them; small files stay."""
-        if resolved.step in self._fetched:
-            self._fetched.discard(resolved.step)
-            freed = evict(resolved.folder, resolved.files)
-            log.debug("%s %s: %d bytes freed", self.repo_id, resolved.revision_asked, freed)
+    def release(self, step: int) -> None:
+        """Delete a step's weights from the cache if they were fetched to be measured; small files stay."""
+        folder = cached_folder(self.repo_id, self.revision(step), self.cache)
+        if folder is not None and folder.name in self._fetched:
+            freed = evict(folder, weights_in(folder))
+            self._fetched.remove(folder.name)
+            log.debug("%s %s: %d bytes freed", self.repo_id, self.revision(step), freed)
+
+    def awaited(self, seconds: float) -> bool:
+        """Whether the server answers, now or within so many seconds."""
+        until = time.monotonic() + (0 if self.offline else seconds)
+        while not self.offline and not reachable(self.endpoint):
+            if time.monotonic() >= until:
+                return False
+            time.sleep(1.0)
+        return not self.offline
 
     def load(self, resolved: Resolved, dtype: str = "float32", device: str = "cpu") -> TransformerBridge:
         """The model as a bridge."""
@@ -196,13 +214,14 @@ class HubSource:
         if len(hashes) < len(weights):
             return None
         size = sum(file.bytes for file in weights.values())
-        return Identity(step, revision, commit, combined_sha256(hashes), hashes, size)
+        settings = files["config.json"].blob
+        return Identity(step, revision, commit, combined_sha256(hashes), hashes, size, settings) if settings else None
 
     def _downloaded(self, step: int, revision: str) -> Resolved:
         commit, files = self._info(revision)
         weights = self._weights(files, revision)
         if not self.cached(step):
-            self._fetched.add(step)
+            self._fetched.add(commit)
         folder, found = fetch_verified(self._repository, revision, commit, weights)
         return Resolved(step, revision, folder.name, folder, combined_sha256(found), tuple(weights))
 
@@ -249,7 +268,7 @@ class HubSource:
             revision,
             self.endpoint,
         )
-        files = {s.rfilename: Listed(int(s.size or 0), s.lfs.sha256 if s.lfs else None) for s in info.siblings or []}
+        files = listing(info.siblings or ())
         if info.sha:
             self._ledger.put(info.sha, files)
         return info.sha or "", files

@@ -49,3 +49,36 @@ def evict(snapshot: Path, files: Sequence[str]) -> int:
 def _linked(repository: Path, name: str, blob: Path) -> bool:
     """Whether a snapshot still has this content under this name."""
     return any((snapshot / name).resolve() == blob for snapshot in (repository / "snapshots").iterdir())
+
+
+class FetchMarks:
+    """Which commits' weights were fetched to be measured and may go afterwards: one empty file each, so that they
+    outlive a killed process. Without a folder they are remembered in memory alone.
+    """
+
+    def __init__(self, folder: Path | None) -> None:
+        self.folder = folder
+        self._here: set[str] = set()
+
+    def __contains__(self, commit: str) -> bool:
+        return commit in self._here or (self.folder is not None and (self.folder / commit).is_file())
+
+    def add(self, commit: str) -> None:
+        """Mark a commit; a disk that refuses costs room in the cache, not results."""
+        self._here.add(commit)
+        if self.folder is not None:
+            with suppress(OSError):
+                self.folder.mkdir(parents=True, exist_ok=True)
+                (self.folder / commit).touch()
+
+    def remove(self, commit: str) -> None:
+        """Take a mark away."""
+        self._here.discard(commit)
+        if self.folder is not None:
+            with suppress(OSError):
+                (self.folder / commit).unlink()
+
+
+def weights_in(snapshot: Path) -> list[str]:
+    """Names of the weight files in a snapshot, whether or not they are a whole set."""
+    return sorted(path.name for path in snapshot.iterdir() if path.suffix in (".safetensors", ".bin"))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import errno
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
+from massact.checkpoints.reach import doubt
 from massact.checkpoints.source import CheckpointStatus, SourceError
 from massact.disk import free_bytes
 
@@ -35,15 +37,26 @@ def ask(call: Callable[[], Answer], repo_id: str, revision: str, endpoint: str) 
         except http_errors() as error:
             wait = next(waits, None) if _code(error) in _BUSY else None
             if wait is None:
+                if _code(error) is None:
+                    doubt(endpoint)
                 raise translated(error, repo_id, revision, endpoint) from None
             time.sleep(max(wait, _asked_to_wait(error)))
 
 
 def http_errors() -> tuple[type[Exception], ...]:
-    """OSError, and the base of the HTTP library's errors: huggingface_hub has changed libraries."""
+    """OSError, the base of the HTTP library's errors (huggingface_hub has changed libraries), and three more.
+
+    These are what huggingface_hub makes of a name that cannot be, of an answer that is not a hub's, and of a download
+    whose second try finds no server.
+    """
     from huggingface_hub.errors import HfHubHTTPError
 
-    return tuple(base for base in HfHubHTTPError.__bases__ if issubclass(base, Exception))
+    return (
+        *(base for base in HfHubHTTPError.__bases__ if issubclass(base, Exception)),
+        ValueError,
+        KeyError,
+        TypeError,
+    )
 
 
 def translated(error: BaseException, repo_id: str, revision: str, endpoint: str) -> SourceError:
@@ -90,10 +103,15 @@ def _code(error: BaseException) -> int | None:
 
 
 def _asked_to_wait(error: BaseException) -> float:
-    """Seconds a busy server asks to be left alone (Retry-After), within reason."""
+    """Seconds a busy server asks to be left alone (Retry-After or RateLimit), within reason."""
     answer = getattr(error, "response", None)
-    asked = str(answer.headers.get("Retry-After", "")) if answer is not None else ""
-    return min(float(asked), LONGEST_WAIT_S) if asked.isdigit() else 0.0
+    if answer is None:
+        return 0.0
+    asked = str(answer.headers.get("Retry-After", ""))
+    if not asked.isdigit():  # the Hub's own limits: RateLimit: "api";r=0;t=55
+        left = re.search(r"r=0;\s*t=(\d+)", str(answer.headers.get("RateLimit", "")))
+        asked = left[1] if left else "0"
+    return min(float(asked), LONGEST_WAIT_S)
 
 
 def _first(error: BaseException) -> str:

@@ -13,6 +13,7 @@ from massact.checkpoints.files import companions, file_sha256, read_config
 from massact.checkpoints.hub_cache import cache_root, cached_folder
 from massact.checkpoints.hub_errors import ask, disk_full, http_errors, translated
 from massact.checkpoints.ledger import Listed
+from massact.checkpoints.reach import doubt
 from massact.checkpoints.source import CheckpointStatus, SourceError
 
 log = logging.getLogger("massact")
@@ -63,6 +64,7 @@ def fetch(where: Repository, revision: str, names: Iterable[str], *, again: bool
             )
         )
     except http_errors() as error:
+        doubt(where.endpoint)
         full = disk_full(error, f"{where.repo_id} {revision}", cache_root(where.cache), needed)
         raise full or translated(error, where.repo_id, revision, where.endpoint) from None
 

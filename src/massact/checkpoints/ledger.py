@@ -5,17 +5,26 @@ from __future__ import annotations
 import json
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 
 @dataclass(frozen=True)
 class Listed:
-    """One file of a commit: its size in bytes, and its sha256 where the Hub states one."""
+    """One file of a commit: size in bytes, sha256 where the Hub states one, git's hash of it or of its pointer."""
 
     bytes: int
     sha256: str | None
+    blob: str = ""
+
+
+def listing(siblings: Iterable[Any]) -> dict[str, Listed]:
+    """Files by name, from what huggingface_hub says of a commit's files."""
+    return {
+        s.rfilename: Listed(int(s.size or 0), s.lfs.sha256 if s.lfs else None, str(s.blob_id or "")) for s in siblings
+    }
 
 
 class Ledger:
@@ -45,7 +54,9 @@ class Ledger:
         if self.path is None:
             return
         with self._lock:
-            content = {c: {n: [f.bytes, f.sha256] for n, f in files.items()} for c, files in self._listings.items()}
+            content = {
+                c: {n: [f.bytes, f.sha256, f.blob] for n, f in files.items()} for c, files in self._listings.items()
+            }
         partial = self.path.with_name(f".{self.path.name}.{os.getpid()}.partial")
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -59,7 +70,7 @@ def _read(path: Path) -> dict[str, dict[str, Listed]]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         return {
-            commit: {name: Listed(int(size), sha) for name, (size, sha) in files.items()}
+            commit: {name: Listed(int(size), sha, blob) for name, (size, sha, blob) in files.items()}
             for commit, files in content.items()
         }
     except (OSError, ValueError, TypeError, AttributeError):

@@ -41,7 +41,8 @@ class MemorySource:
         model = self._model(step)
         sha = parameters_sha256(model)
         size = sum(p.numel() * p.element_size() for p in model.parameters())
-        return Identity(step, f"step{step}", MEMORY, sha, {MEMORY: sha}, size)
+        settings = hashlib.sha256(str(getattr(model, "config", "")).encode()).hexdigest()
+        return Identity(step, f"step{step}", MEMORY, sha, {MEMORY: sha}, size, settings)
 
     def resolve(self, step: int) -> Resolved:
         """The model itself, with the hash of its parameters as they are now."""

@@ -75,6 +75,9 @@ class Identity:
         Name of each weight file -> sha256 of its content.
     bytes
         Size of the weight files together.
+    config_id
+        Hash of the settings that the weights are run with: git's of config.json. Same weights, other settings: other
+        hidden states.
     """
 
     step: int
@@ -83,6 +86,7 @@ class Identity:
     weights_sha256: str
     files: Mapping[str, str]
     bytes: int = 0
+    config_id: str = ""
 
 
 @dataclass(frozen=True)
@@ -150,6 +154,10 @@ class RemoteSource(CheckpointSource, Protocol):
         """Where downloads go."""
         ...
 
-    def release(self, resolved: Resolved) -> None:
-        """Delete a step's weights if this source has fetched them."""
+    def release(self, step: int) -> None:
+        """Delete a step's weights if they were fetched to be measured, whole or not."""
+        ...
+
+    def awaited(self, seconds: float) -> bool:
+        """Whether the server answers, now or within so many seconds."""
         ...

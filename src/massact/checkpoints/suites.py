@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable
@@ -121,12 +120,11 @@ def list_suite(repo_id: str, *, endpoint: str | None = None, offline: bool, cach
     SourceError
         As the Hub or the network tells it; `unreachable` when offline and nothing of it is cached.
     """
-    from massact.checkpoints.hub import PUBLIC_ENDPOINT
-    from massact.checkpoints.reach import reachable
+    from massact.checkpoints.reach import endpoint_named, reachable
     from massact.checkpoints.refs import branch_commits, cached_branches
     from massact.checkpoints.source import CheckpointStatus, SourceError
 
-    server = (endpoint or os.environ.get("HF_ENDPOINT") or PUBLIC_ENDPOINT).rstrip("/")
+    server = endpoint_named(endpoint)
     if not offline and reachable(server):
         return read_suite(repo_id, branch_commits(repo_id, server))
     names = cached_branches(repo_id, cache)

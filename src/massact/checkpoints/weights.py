@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from massact.checkpoints.bridge import too_large
 from massact.checkpoints.files import read_config
 from massact.checkpoints.source import CheckpointStatus, Resolved, SourceError
+from massact.host import out_of_memory
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -139,7 +141,9 @@ def read_tensors(folder: Path, files: tuple[str, ...]) -> dict[str, Tensor]:
                 tensors |= load_file(path)
             else:
                 tensors |= torch.load(path, map_location="cpu", mmap=True, weights_only=True)
-        except (SafetensorError, pickle.UnpicklingError, EOFError, OSError, RuntimeError) as error:
+        except (SafetensorError, pickle.UnpicklingError, EOFError, OSError, RuntimeError, MemoryError) as error:
+            if out_of_memory(error):
+                raise too_large(folder) from None
             first = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise SourceError(CheckpointStatus.CORRUPT, f"{path} cannot be read ({first})") from None
     return tensors

@@ -15,13 +15,13 @@ from torch import Tensor, nn
 from massact.errors import MeasureError, NotFiniteError, OutOfMemoryError
 from massact.extract.protocol import TOP_K, Measurement
 from massact.extract.reduce import BlockReduction, reduce_block
+from massact.host import out_of_memory
 
 log = logging.getLogger("massact")
 Reducer = Callable[[int, Tensor], None]
 
 # Short sequences go through together, up to this many tokens: more gains nothing on two cores and takes memory.
 TOKENS_AT_ONCE = 2048
-_NO_MEMORY = ("can't allocate memory", "not enough memory", "out of memory")
 
 
 def measure(
@@ -65,7 +65,12 @@ def measure(
         raise MeasureError(
             f"tokens have shape {tuple(tokens.shape)}", "give ids of shape (sequence, position), at least 1 x 1"
         )
-    decoder, n_layers = _block_stack(model)
+    decoder, n_layers, vocabulary = _block_stack(model)
+    outside = tokens[(tokens < 0) | (tokens >= vocabulary)]
+    if outside.numel():
+        raise MeasureError(
+            f"token {int(outside[0])} is not among the model's {vocabulary}", "take the model's own tokenizer"
+        )
     tokens = tokens.to(next(decoder.parameters()).device)
     at_once = min(sequences_at_once or max(1, TOKENS_AT_ONCE // tokens.shape[1]), tokens.shape[0])
     parts: list[Measurement] = []
@@ -95,10 +100,8 @@ def _ran(decoder: nn.Module, tokens: Int[Tensor, "sequence position"]) -> bool:
     """Run the block stack; False when memory ran out."""
     try:
         decoder(tokens, use_cache=False)
-    except (torch.OutOfMemoryError, MemoryError):
-        pass
-    except RuntimeError as error:  # the host's allocator has no type of its own
-        if not any(said in str(error) for said in _NO_MEMORY):
+    except (RuntimeError, MemoryError) as error:
+        if not out_of_memory(error):
             raise
     else:
         return True
@@ -144,11 +147,11 @@ def _part(reached: dict[int, BlockReduction], n_layers: int, first: int, decoder
     )
 
 
-def _block_stack(model: Any) -> tuple[nn.Module, int]:
-    """The decoder without its unembedding, and how many blocks it has."""
+def _block_stack(model: Any) -> tuple[nn.Module, int, int]:
+    """The decoder without its unembedding, how many blocks it has, and how many tokens it knows."""
     plain = model.original_model if is_bridge(model) else model
     decoder = getattr(plain, "base_model", plain)
-    return decoder, int(plain.config.num_hidden_layers)
+    return decoder, int(plain.config.num_hidden_layers), int(plain.config.vocab_size)
 
 
 def _blocks(decoder: nn.Module, n_layers: int) -> nn.ModuleList:

@@ -22,6 +22,8 @@ class SweepOptions:
         Whether finished checkpoints that this sweep fetched stay in the cache.
     sequences_at_once
         As in `measure`.
+    patience_s
+        How long a server that no longer answers is waited for, before those it kept back are tried again.
     bandwidth_mb_s
         For the estimate of time alone.
     suspects
@@ -36,6 +38,7 @@ class SweepOptions:
     disk_gb: float | None = None
     keep_downloads: bool = False
     sequences_at_once: int | None = None
+    patience_s: float = 300.0
     bandwidth_mb_s: float = 50.0
     suspects: bool = False
     seconds_each: Callable[[Probe], float] | None = None

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Int
 from numpy import ndarray
 
-from massact.errors import ConfigError, MissingInputError
+from massact.errors import ConfigError, MeasureError, MissingInputError
 
 CORPUS = "shakespeare"
 REDPAJAMA = "redpajama"
@@ -60,7 +60,10 @@ def encode(tokenizer_file: Path, text: str) -> Int[ndarray, " token"]:
         raise MissingInputError(
             f"{tokenizer_file} is not there", "a checkpoint needs its tokenizer.json to be probed with text"
         )
-    tokenizer = Tokenizer.from_file(str(tokenizer_file))
+    try:
+        tokenizer = Tokenizer.from_file(str(tokenizer_file))
+    except Exception as error:  # the tokenizers library raises bare Exception
+        raise MeasureError(f"{tokenizer_file} is no tokenizer ({error})", "copy one from another step") from None
     return np.asarray(tokenizer.encode(text, add_special_tokens=False).ids, dtype=np.int64)
 
 

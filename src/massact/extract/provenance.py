@@ -8,6 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from massact.checkpoints.source import Identity
 from massact.errors import ConfigError
 from massact.extract.outcome import SweepResult
 from massact.extract.probe import Probe
@@ -17,11 +18,12 @@ from massact.extract.store import RecordStore
 LIBRARIES = ("torch", "transformers", "transformer-lens")
 
 
-def record_key(weights_sha256: str, probe: Probe, dtype: str, device: str) -> str:
-    """The store's key: other weights, tokens, protocol, number format, device type or libraries are other records."""
+def record_key(identity: Identity, probe: Probe, dtype: str, device: str) -> str:
+    """The store's key: other weights, settings, tokens, protocol, number format, device or libraries: other records."""
     return RecordStore.key(
         {
-            "weights": weights_sha256,
+            "weights": identity.weights_sha256,
+            "settings": identity.config_id,
             "tokens": probe.sha256,
             "protocol": PROTOCOL_VERSION,
             "top_k": TOP_K,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import logging
 import os
 import socket
 import time
@@ -24,6 +25,8 @@ _MAGIC = b"massact-record-1\n"
 _NOT_FINITE = "not_finite"
 _POLL_S = 0.2
 _STALE_S = 6 * 3600.0
+
+log = logging.getLogger("massact")
 
 
 class RecordStore:
@@ -53,6 +56,10 @@ class RecordStore:
             content = self.path(key).read_bytes()
         except FileNotFoundError:
             return None
+        except OSError as error:
+            raise StorageError(
+                f"{self.path(key)} cannot be read ({error.strerror})", "set paths.records to another folder"
+            ) from None
         head, _, payload = content.removeprefix(_MAGIC).partition(b"\n")
         if not content.startswith(_MAGIC) or hashlib.sha256(payload).hexdigest().encode() != head:
             return None
@@ -105,6 +112,7 @@ class RecordStore:
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise self._refused(error, 0) from None
+        told = False
         while not self._take(path):
             if _abandoned(path):
                 _steal(path)
@@ -112,6 +120,9 @@ class RecordStore:
                 yield False
                 return
             else:
+                if not told:
+                    log.info("waiting for the process that is measuring the same checkpoint (%s)", path)
+                told = True
                 time.sleep(_POLL_S)
         try:
             yield self.read(key) is None
@@ -130,7 +141,7 @@ class RecordStore:
             raise self._refused(error, 0) from None
         try:
             with os.fdopen(descriptor, "w") as file:
-                file.write(f"{socket.gethostname()} {os.getpid()}")
+                file.write(_me())
         except OSError as error:
             path.unlink(missing_ok=True)
             raise self._refused(error, 0) from None
@@ -142,8 +153,21 @@ class RecordStore:
 
 def _mine(path: Path) -> bool:
     with suppress(OSError):
-        return path.read_text() == f"{socket.gethostname()} {os.getpid()}"
+        return path.read_text() == _me()
     return False
+
+
+def _me() -> str:
+    return f"{socket.gethostname()} {os.getpid()} {_born(os.getpid())}"
+
+
+def _born(pid: int) -> str:
+    """Which boot of the machine, and when in it a process began: process ids are used again. Empty off Linux."""
+    with suppress(OSError, IndexError):
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        after_name = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+        return f"{boot}/{after_name[19]}"
+    return ""
 
 
 def _steal(path: Path) -> None:
@@ -160,7 +184,7 @@ def _steal(path: Path) -> None:
 def _abandoned(path: Path) -> bool:
     """Whether the claim's process is gone (on this host), or the claim is older than any measurement takes."""
     try:
-        host, _, pid = path.read_text().partition(" ")
+        host, pid, born = (*path.read_text().split(" "), "", "", "")[:3]
         age = time.time() - path.stat().st_mtime
     except FileNotFoundError:
         return False
@@ -171,5 +195,5 @@ def _abandoned(path: Path) -> bool:
     except ProcessLookupError:
         return True
     except PermissionError:
-        return False
-    return False
+        pass
+    return bool(born) and born != _born(int(pid))  # another process has the number now

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from tqdm import tqdm
 
 from massact.checkpoints.source import CheckpointStatus, Identity, RemoteSource, SourceError
-from massact.errors import MassactError, MeasureError, NotFiniteError, StorageError
+from massact.errors import MassactError, MeasureError, MissingInputError, NotFiniteError, StorageError
 from massact.extract.ahead import ahead
 from massact.extract.options import SweepOptions
 from massact.extract.outcome import NOT_TRIED, Failure, SweepResult
@@ -22,7 +22,7 @@ from massact.extract.provenance import record_key
 from massact.extract.store import RecordStore
 
 if TYPE_CHECKING:
-    from massact.checkpoints import CheckpointSource, Resolved
+    from massact.checkpoints import CheckpointSource
     from massact.checkpoints.audit import Audit
     from massact.checkpoints.weights import CheckpointLoader, Prepared
 
@@ -46,7 +46,7 @@ def measure_checkpoints(
 
     The checkpoints are audited first, from metadata where a server states it; those whose weights are not their own
     are left out unless `options.suspects`. While one is measured the next is fetched and read. Those that the network
-    kept back are tried once more at the end.
+    kept back are tried again at the end, as long as that brings some.
 
     Parameters
     ----------
@@ -76,10 +76,7 @@ def measure_checkpoints(
         pending = sweep.from_store(found, probe)
         sweep.announce(found, probe, pending)
         sweep.measure_all(found, probe, pending)
-        again = [step for step in pending if _worth_another_try(sweep.result, step)]
-        if again and sweep.result.seconds:
-            log.info("%s: %d checkpoints that could not be fetched are tried once more", label, len(again))
-            sweep.measure_all(found, probe, again)
+        sweep.try_again(probe)
     return sweep.result, probe
 
 
@@ -99,7 +96,7 @@ class _Sweep:
         self.dtype, self.device, self.label = dtype, device, label
         self.result = SweepResult()
         self._loader: CheckpointLoader | None = None
-        self._held: dict[int, Resolved] = {}
+        self._held: set[int] = set()
 
     def audited(self, steps: Sequence[int]) -> Audit | None:
         """Identities of the steps asked for; failures and suspects go to the result."""
@@ -108,12 +105,12 @@ class _Sweep:
         try:
             found = audit(self.source, steps)
         except SourceError as error:
-            self.result.failed = dict.fromkeys(steps, Failure.of(error))
+            self.result.failed |= dict.fromkeys(steps, Failure.of(error))
             return None
         asked = set(steps)
         found.identities = {step: i for step, i in found.identities.items() if step in asked}
-        self.result.failed = {step: Failure.of(e) for step, e in found.errors.items() if step in asked}
-        self.result.suspects = {step: why for step, why in found.suspects.items() if step in asked}
+        self.result.failed |= {step: Failure.of(e) for step, e in found.errors.items() if step in asked}
+        self.result.suspects |= {step: why for step, why in found.suspects.items() if step in asked}
         if not self.options.suspects:
             for step in self.result.suspects:
                 found.identities.pop(step, None)
@@ -125,7 +122,7 @@ class _Sweep:
         for step in found.identities:
             try:
                 return probe_of(self.source.small_files(step))
-            except (SourceError, MeasureError) as error:
+            except (SourceError, MeasureError, MissingInputError) as error:
                 failure = Failure.of(error)
                 if getattr(error, "fatal", False):
                     break
@@ -171,8 +168,24 @@ class _Sweep:
                 busy = self._pass(found, probe, pending, bar, wait=False)
                 self._pass(found, probe, busy, bar, wait=True)
             finally:
-                for step in list(self._held):
+                for step in self._held:  # also those that came after their turn
                     self._give_back(step)
+                self._held.clear()
+
+    def try_again(self, probe: Probe) -> None:
+        """Try what the network kept back, once the server answers, as long as each round brings some."""
+        remote = self.source if isinstance(self.source, RemoteSource) else None
+        done = 0
+        while remote is not None and len(self.result.seconds) > done:
+            done = len(self.result.seconds)
+            again = [step for step, f in self.result.failed.items() if f.status == CheckpointStatus.UNREACHABLE]
+            if not again or not remote.awaited(self.options.patience_s):
+                return
+            log.info("%s: %d checkpoints that could not be fetched are tried again", self.label, len(again))
+            found = self.audited(again)
+            if found is None:
+                return
+            self.measure_all(found, probe, self.from_store(found, probe))
 
     def _pass(self, found: Audit, probe: Probe, pending: Sequence[int], bar: tqdm, *, wait: bool) -> list[int]:
         """Measure steps in order; the steps that another process is measuring, unless they are waited for."""
@@ -256,15 +269,13 @@ class _Sweep:
         return self._prepare(identity)
 
     def _prepare(self, identity: Identity) -> Prepared:
-        resolved = self.source.resolve(identity.step)
-        self._held[identity.step] = resolved
-        return self._loader_here().prepare(resolved)
+        self._held.add(identity.step)
+        return self._loader_here().prepare(self.source.resolve(identity.step))
 
     def _give_back(self, step: int) -> None:
-        """Let a fetched checkpoint go, if it is here yet."""
-        resolved = self._held.pop(step, None)
-        if resolved is not None and isinstance(self.source, RemoteSource) and not self.options.keep_downloads:
-            self.source.release(resolved)
+        """Let a fetched checkpoint go, whole or not."""
+        if step in self._held and isinstance(self.source, RemoteSource) and not self.options.keep_downloads:
+            self.source.release(step)
 
     def _loader_here(self) -> CheckpointLoader:
         from massact.checkpoints.weights import CheckpointLoader
@@ -274,14 +285,9 @@ class _Sweep:
         return self._loader
 
     def _key(self, identity: Identity, probe: Probe) -> str:
-        return record_key(identity.weights_sha256, probe, self.dtype, self.device)
+        return record_key(identity, probe, self.dtype, self.device)
 
 
 def _all_there(prepared: Prepared) -> bool:
     """Whether the files are still where they were read: another process may have given them back."""
     return all((prepared.resolved.folder / name).is_file() for name in prepared.resolved.files)
-
-
-def _worth_another_try(result: SweepResult, step: int) -> bool:
-    failure = result.failed.get(step)
-    return failure is not None and failure.status == CheckpointStatus.UNREACHABLE

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
 import re
 import sys
 import time
@@ -14,11 +13,10 @@ from pathlib import Path
 
 from massact.checkpoints import hub_fetch
 from massact.checkpoints.files import file_sha256
-from massact.checkpoints.hub import PUBLIC_ENDPOINT, hub_is_offline
 from massact.checkpoints.hub_cache import cache_root
 from massact.checkpoints.hub_errors import ask, disk_full, http_errors, translated
-from massact.checkpoints.ledger import Ledger, Listed
-from massact.checkpoints.reach import reachable
+from massact.checkpoints.ledger import Ledger, Listed, listing
+from massact.checkpoints.reach import PUBLIC_ENDPOINT, endpoint_named, hub_is_offline, reachable
 from massact.checkpoints.source import CheckpointStatus, SourceError
 
 log = logging.getLogger("massact")
@@ -49,7 +47,7 @@ class HubDataset:
     @classmethod
     def from_environment(cls, name: str, commit: str, ledger: Path) -> HubDataset:
         """As HF_ENDPOINT, HF_HUB_OFFLINE and HF_HOME say."""
-        endpoint = (os.environ.get("HF_ENDPOINT") or PUBLIC_ENDPOINT).rstrip("/")
+        endpoint = endpoint_named()
         offline = hub_is_offline()
         return cls(name, commit, ledger, endpoint, offline)
 
@@ -131,7 +129,7 @@ def _listing(dataset: HubDataset) -> Mapping[str, Listed]:
             f"{dataset.name} {dataset.commit} is answered with commit {info.sha}",
             "set published.commit to all 40 digits of a commit",
         )
-    files = {s.rfilename: Listed(int(s.size or 0), s.lfs.sha256 if s.lfs else None) for s in info.siblings or []}
+    files = listing(info.siblings or ())
     ledger.put(dataset.commit, files)
     ledger.save()
     return files

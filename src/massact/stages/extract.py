@@ -12,6 +12,7 @@ from typing import Any
 
 import pandas as pd
 
+from massact.checkpoints import reachable
 from massact.checkpoints.files import read_config
 from massact.config import Config
 from massact.errors import CheckpointError, ConfigError
@@ -163,6 +164,7 @@ def _options(config: Config, device: str) -> SweepOptions:
         disk_gb=sweep.disk_gb,
         keep_downloads=sweep.keep_downloads,
         sequences_at_once=sweep.sequences_at_once,
+        patience_s=sweep.patience_s,
         bandwidth_mb_s=sweep.bandwidth_mb_s,
         suspects=config.checkpoints.suspects,
         seconds_each=seconds_each,
@@ -171,26 +173,48 @@ def _options(config: Config, device: str) -> SweepOptions:
 
 
 def _text(config: Config) -> tuple[str, str]:
-    from massact.checkpoints.hub_errors import http_errors
+    """The name of the probe's text, and the text.
+
+    Raises
+    ------
+    CheckpointError
+        When RedPajama is asked for and cannot be had, or stops coming.
+    """
+    from massact.checkpoints.reach import endpoint_named, hub_is_offline
 
     probe = config.probe
-    if probe.text == "redpajama" or (probe.text == "auto" and config.model.source == "hub"):
-        try:
-            text = redpajama_text(
-                probe.dataset, probe.dataset_revision, documents=probe.documents, seed=probe.document_seed
-            )
+    wanted = probe.text == "redpajama" or (probe.text == "auto" and config.model.source == "hub")
+    if wanted and probe.text == "auto" and not hub_is_offline() and not reachable(endpoint_named()):
+        log.warning("RedPajama cannot be reached: %s is probed with the shipped text", config.model.name)
+        wanted = False
+    if wanted:
+        text = _redpajama(config)
+        if text is not None:
             return REDPAJAMA, text
-        except (*http_errors(), ValueError) as error:
-            first = str(error).splitlines()[0] if str(error) else type(error).__name__
-            if probe.text == "redpajama":
-                raise ConfigError(
-                    f"{probe.dataset} cannot be read ({first})", "connect to the Hub, or take probe=corpus"
-                ) from None
-            log.warning("RedPajama cannot be reached: %s is probed with the shipped text", config.model.name)
+        log.warning("RedPajama is not in the cache: %s is probed with the shipped text", config.model.name)
     from massact.train.corpus import read_works, split_works
 
     _, held_out = split_works(read_works(Path(probe.corpus)), probe.held_out_works)
     return CORPUS, "\n\n".join(held_out)
+
+
+def _redpajama(config: Config) -> str | None:
+    """The paper's text; None where `auto` is offline and has no copy. A text that breaks off is never replaced."""
+    from massact.checkpoints.hub_errors import http_errors
+    from massact.checkpoints.reach import hub_is_offline
+
+    probe = config.probe
+    try:
+        return redpajama_text(
+            probe.dataset, probe.dataset_revision, documents=probe.documents, seed=probe.document_seed
+        )
+    except http_errors() as error:
+        if probe.text == "auto" and hub_is_offline():
+            return None
+        first = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise CheckpointError(
+            f"{probe.dataset} cannot be read ({first})", "connect to the Hub, or take probe=corpus"
+        ) from None
 
 
 def _extraction(config: Config, result: SweepResult, probe: Probe, device: str) -> Extraction:
@@ -215,7 +239,7 @@ def _extraction(config: Config, result: SweepResult, probe: Probe, device: str) 
         "device": device,
         "libraries": library_versions(),
         "seconds": {str(step): round(seconds, 3) for step, seconds in sorted(result.seconds.items())},
-        "from_store": len(result.measured) - len(result.seconds),
+        "from_store": list(result.statuses().values()).count("stored"),
         "statuses": {str(step): status for step, status in result.statuses().items()},
     }
     metadata = provenance(result, probe, dtype=config.protocol.dtype, fixed=fixed)

@@ -49,7 +49,7 @@ def wanted_steps(config: Config, source: CheckpointSource) -> list[int]:
 def _suite_revisions(repository: str, variant: str | None) -> dict[int, str]:
     """Step -> branch of a suite; what of it is left aside is said."""
     from massact.checkpoints import list_suite
-    from massact.checkpoints.hub import hub_is_offline
+    from massact.checkpoints.reach import hub_is_offline
 
     suite = list_suite(repository, offline=hub_is_offline())
     revisions = suite.revisions(variant)
