@@ -1,8 +1,10 @@
-"""Room on disks, and what is said when there is none."""
+"""Room on disks, files written whole or not at all, and what is said when there is no room."""
 
 from __future__ import annotations
 
+import os
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 from massact.errors import StorageError
@@ -22,3 +24,22 @@ def refused(error: OSError, folder: Path, needed: int, otherwise: str) -> Storag
         f"{folder} cannot be written to ({error.strerror}; {needed} bytes needed, {free} free)",
         f"free space there or {otherwise}; what is finished is kept",
     )
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file whole or not at all, its folder included.
+
+    Raises
+    ------
+    StorageError
+        When the disk refuses.
+    """
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(path)
+    except OSError as error:
+        with suppress(OSError):
+            partial.unlink()
+        raise refused(error, path.parent, len(text), "write elsewhere (paths.*, hydra.run.dir)") from None

@@ -133,7 +133,9 @@ def repository_of(model: ModelConfig) -> str | None:
 
 
 def model_name(model: ModelConfig) -> str:
-    """Name in tables and files: the deduplicated variant is a model of its own; seeds are a column."""
+    """Name in tables and files: a deduplicated variant, and each kind of a suite's branches, is a model of its own."""
+    if model.source == "suite" and model.repository:
+        return "-".join(filter(None, [model.repository.rpartition("/")[2].lower(), model.variant]))
     return f"{model.name}-deduped" if model.deduped else model.name
 
 

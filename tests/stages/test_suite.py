@@ -58,7 +58,7 @@ def test_the_steps_of_its_branches_are_measured_and_the_rest_is_said(suite, tmp_
     assert done.returncode == 0, done.stdout + done.stderr
     assert "model.variant: stage2 (1)" in done.stdout
     assert "main names no step" in done.stdout
-    table = tmp_path / "extracted/olmo-1b-seed0.parquet"
+    table = tmp_path / "extracted/olmo-1b-hf-seed0.parquet"
     frame = read_table(table, RECORDS)
     assert frame.groupby("step")["tokens"].first().to_dict() == {0: 0, 1000: 4194304000, 2000: 8388608000}
     assert read_metadata(table)["checkpoints"]["1000"]["revision_asked"] == "step1000-tokens4B"
@@ -86,3 +86,10 @@ def test_a_step_it_does_not_have_is_refused(suite, tmp_path):
         done = run(tmp_path, hub.url, "stage=extract", "checkpoints=list", "checkpoints.steps=[1500]", *SHAPE)
     assert done.returncode == 2
     assert "nearest: 1000 or 2000" in done.stdout + done.stderr
+
+
+def test_a_recipe_that_the_branches_contradict_is_refused(suite, tmp_path):
+    with serving({REPOSITORY: suite}) as hub:
+        done = run(tmp_path, hub.url, "stage=extract", "model.recipe.batch=8192", *SHAPE)
+    assert done.returncode == 2
+    assert "branch step1000-tokens4B has seen 4B tokens, the recipe says 16.8B" in done.stdout + done.stderr

@@ -257,6 +257,7 @@ class _Sweep:
             return False
         if isinstance(outcome, NotFiniteError):
             raise outcome
+        self.result.failed.pop(identity.step, None)
         self.result.measured[identity.step] = outcome
         self.result.identified[identity.step] = identity
         return True

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from massact.config import Config
+from massact.disk import write_text
 from massact.settings import table_stem
 from massact.stages.sources import source_of
 
@@ -15,9 +16,8 @@ def run(config: Config, output: Path) -> list[str]:
     from massact.checkpoints import audit_table, suspects
 
     table = audit_table(source_of(config))
-    output.mkdir(parents=True, exist_ok=True)
     path = output / "audit.csv"
-    table.to_csv(path, index=False)
+    write_text(path, table.to_csv(index=False))
     found = suspects(table)
     return [f"{table_stem(config.model)}: {len(table)} checkpoints, {len(found)} suspect", *found, f"table: {path}"]
 

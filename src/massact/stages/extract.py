@@ -15,6 +15,7 @@ import pandas as pd
 from massact.checkpoints import reachable
 from massact.checkpoints.files import read_config
 from massact.config import Config
+from massact.disk import write_text
 from massact.errors import CheckpointError, ConfigError
 from massact.extract.options import SweepOptions
 from massact.extract.outcome import SweepResult, counted
@@ -69,7 +70,7 @@ def run(config: Config, output: Path) -> list[str]:
 def save(extraction: Extraction, path: Path) -> None:
     """Write the table, then its side file."""
     write_table(extraction.records, path, RECORDS, extraction.metadata)
-    path.with_suffix(".runtime.json").write_text(json.dumps(extraction.runtime, indent=1) + "\n", encoding="utf-8")
+    write_text(path.with_suffix(".runtime.json"), json.dumps(extraction.runtime, indent=1) + "\n")
 
 
 def extract(config: Config) -> Extraction:

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from massact.errors import MassactError
+from massact.disk import write_text
+from massact.errors import MassactError, StorageError
 from massact.settings import model_name, settings
 
 log = logging.getLogger("massact")
@@ -45,8 +46,11 @@ def run_job(composed: DictConfig) -> int:
         os.environ.setdefault(name, value)
     output = Path(HydraConfig.get().runtime.output_dir)
     status = _run(composed, output)
-    output.mkdir(parents=True, exist_ok=True)
-    (output / STATUS_FILE).write_text(json.dumps(asdict(status)) + "\n", encoding="utf-8")
+    try:
+        write_text(output / STATUS_FILE, json.dumps(asdict(status)) + "\n")
+    except StorageError as error:  # the job's own failure is told all the same
+        log.error("massact: %s: %s", status.model, f"{status.what}; {status.remedy}" if status.exit_code else error)
+        _remember(max(status.exit_code, error.exit_code))
     return status.exit_code
 
 
@@ -75,7 +79,12 @@ def report_statuses(folders: list[Path]) -> None:
         log.error("massact: %s", line)
     if len(statuses) > 1:
         log.info("%d of %d jobs done", len(statuses) - len(failed), len(statuses))
-    _worst_exit_code = max([status.exit_code for status in statuses], default=0)
+    _worst_exit_code = max([_worst_exit_code, *(status.exit_code for status in statuses)])
+
+
+def _remember(code: int) -> None:
+    global _worst_exit_code
+    _worst_exit_code = max(_worst_exit_code, code)
 
 
 def exit_code() -> int:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from massact.checkpoints import CheckpointSource, FolderSource, HubSource
+from massact.checkpoints.suites import Branch
 from massact.config import Config
-from massact.errors import CheckpointError
-from massact.settings import available_steps, model_folder, repository_of, steps_among, steps_of
+from massact.errors import CheckpointError, ConfigError
+from massact.settings import available_steps, model_folder, repository_of, steps_among, steps_of, tokens_per_step
 
 log = logging.getLogger("massact")
 _NAMED = 5  # branches named in a message
+# Branches name billions, rounded up (OLMo 2) or down (OLMo).
+ROUNDING_TOKENS, ROUNDING_SHARE = 1e9, 0.03
 
 
 def source_of(config: Config) -> CheckpointSource:
@@ -37,7 +41,7 @@ def source_of(config: Config) -> CheckpointSource:
     ledger = Path(config.paths.records) / "hub" / f"{repository.replace('/', '--')}.json"
     if model.source == "hub":
         return HubSource(repository, steps=available_steps(model), ledger=ledger)
-    revisions = _suite_revisions(repository, model.variant)
+    revisions = _suite_revisions(repository, config)
     return HubSource(repository, steps=list(revisions), revisions=revisions, ledger=ledger)
 
 
@@ -46,11 +50,12 @@ def wanted_steps(config: Config, source: CheckpointSource) -> list[int]:
     return steps_among(source.steps(), config) if config.model.source == "suite" else steps_of(config)
 
 
-def _suite_revisions(repository: str, variant: str | None) -> dict[int, str]:
+def _suite_revisions(repository: str, config: Config) -> dict[int, str]:
     """Step -> branch of a suite; what of it is left aside is said."""
     from massact.checkpoints import list_suite
     from massact.checkpoints.reach import hub_is_offline
 
+    variant = config.model.variant
     suite = list_suite(repository, offline=hub_is_offline())
     revisions = suite.revisions(variant)
     chosen = next(iter(suite.variants())) if variant is None else variant
@@ -62,4 +67,18 @@ def _suite_revisions(repository: str, variant: str | None) -> dict[int, str]:
         named = "; ".join(f"{name} {why}" for name, why in list(suite.unread.items())[:_NAMED])
         more = f"; and {len(suite.unread) - _NAMED} more" if len(suite.unread) > _NAMED else ""
         log.warning("%s: %d branches are not checkpoints: %s%s", repository, len(suite.unread), named, more)
+    _check_tokens(suite.branches, revisions, tokens_per_step(config.model.recipe))
     return revisions
+
+
+def _check_tokens(branches: Iterable[Branch], revisions: Mapping[int, str], per_step: int) -> None:
+    """Hold the recipe to the training tokens that branches name, which are rounded either way."""
+    for branch in branches:
+        expected = branch.step * per_step
+        if branch.tokens is None or revisions.get(branch.step) != branch.name:
+            continue
+        if abs(branch.tokens - expected) > max(ROUNDING_TOKENS, ROUNDING_SHARE * expected):
+            raise ConfigError(
+                f"branch {branch.name} has seen {branch.tokens / 1e9:g}B tokens, the recipe says {expected / 1e9:.3g}B",
+                "set model.recipe.batch and .window to its tokens a step, or choose another model.variant",
+            )
