@@ -24,8 +24,9 @@ def extract(folder: Path, endpoint: str, *arguments: str) -> subprocess.Complete
     command = [
         sys.executable, "run.py", "stage=extract", "model=pythia-14m",
         "checkpoints=list", "checkpoints.steps=[0,1,2,4]",
-        "probe=corpus", "probe.length=16", "probe.sequences=2", f"hydra.run.dir={folder}/job",
-        f"paths.records={folder}/records", f"paths.extracted={folder}/extracted", *TINY, *arguments,
+        "probe.length=16", "probe.sequences=2", f"hydra.run.dir={folder}/job",
+        f"paths.records={folder}/records", f"paths.extracted={folder}/extracted", *TINY,
+        *(arguments or ["probe=corpus"]),
     ]  # fmt: skip
     return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
 
@@ -58,9 +59,21 @@ def test_what_is_missing_is_summed_up_and_a_second_run_tries_only_that(weights, 
     assert runtime["from_store"] == 2
 
 
+def test_a_probe_text_that_is_refused_is_not_replaced_by_another(weights, tmp_path):
+    with serving({REPOSITORY: weights}, fail={"/datasets/": 403}) as hub:
+        done = extract(tmp_path, hub.url, "probe=auto")
+    assert done.returncode == 3
+    assert "RedPajama-Data-1T-Sample cannot be read" in last_line(done)
+    assert not list(tmp_path.rglob("*.parquet"))
+    with serving({REPOSITORY: weights}) as hub:  # a hub that does not have it
+        done = extract(tmp_path, hub.url, "probe=auto")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert read_metadata(tmp_path / "extracted/pythia-14m-seed0.parquet")["probe"]["text"] == "shakespeare"
+
+
 def test_a_sweep_that_cannot_fit_on_the_disk_is_a_wrong_value(weights, tmp_path):
     with serving({REPOSITORY: weights}) as hub:
-        done = extract(tmp_path, hub.url, "sweep.disk_gb=0.000001")
+        done = extract(tmp_path, hub.url, "probe=corpus", "sweep.disk_gb=0.000001")
         assert hub.fetched().count("model.safetensors") == 0
     assert done.returncode == 2
     assert "sweep.disk_gb allows" in last_line(done)

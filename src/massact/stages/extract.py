@@ -192,7 +192,7 @@ def _text(config: Config) -> tuple[str, str]:
         text = _redpajama(config)
         if text is not None:
             return REDPAJAMA, text
-        log.warning("RedPajama is not in the cache: %s is probed with the shipped text", config.model.name)
+        log.warning("RedPajama is not to be had here: %s is probed with the shipped text", config.model.name)
     from massact.train.corpus import read_works, split_works
 
     _, held_out = split_works(read_works(Path(probe.corpus)), probe.held_out_works)
@@ -200,7 +200,7 @@ def _text(config: Config) -> tuple[str, str]:
 
 
 def _redpajama(config: Config) -> str | None:
-    """The paper's text; None where `auto` is offline and has no copy. A text that breaks off is never replaced."""
+    """The paper's text; None where `auto` finds none on this hub, or no copy offline. Other failures are errors."""
     from massact.checkpoints.hub_errors import http_errors
     from massact.checkpoints.reach import hub_is_offline
 
@@ -210,7 +210,8 @@ def _redpajama(config: Config) -> str | None:
             probe.dataset, probe.dataset_revision, documents=probe.documents, seed=probe.document_seed
         )
     except http_errors() as error:
-        if probe.text == "auto" and hub_is_offline():
+        absent = getattr(getattr(error, "response", None), "status_code", None) == 404
+        if probe.text == "auto" and (absent or hub_is_offline()):
             return None
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise CheckpointError(

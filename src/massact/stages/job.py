@@ -44,6 +44,7 @@ def run_job(composed: DictConfig) -> int:
 
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # else a line a request
     output = Path(HydraConfig.get().runtime.output_dir)
     status = _run(composed, output)
     try:
