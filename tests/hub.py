@@ -144,6 +144,10 @@ class LoopbackHub:
 def serving(revisions: Revisions, **faults: Any) -> Iterator[LoopbackHub]:
     """A LoopbackHub that answers on an ephemeral port of the loopback interface while the context is open."""
     hub = LoopbackHub(revisions, **faults)
+    for folder in {folder for folders in revisions.values() for folder in folders.values()}:
+        for path in folder.rglob("*"):  # a hub has its hashes at hand, and no client waits for them
+            if path.is_file():
+                _etag(path)
 
     class Handler(_Handler):
         served = hub
