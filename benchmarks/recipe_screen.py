@@ -26,9 +26,10 @@ from transformers.utils import logging as hf_logging
 
 from massact import Architecture
 from massact.extract import measure
-from massact.extract.probe import chunk, encode
-from massact.recipe import Recipe
-from massact.train import read_works, split_works, train
+from massact.extract.probe import chunk
+from massact.recipe import Recipe, checkpoint_steps
+from massact.train import TrainingText, read_works, split_works, train
+from massact.train.data import encode_works
 
 OUT = Path("docs/recipe_screen.csv")
 BASE: dict[str, Any] = {
@@ -124,11 +125,16 @@ def screen(name: str, works: list[str], held_out: list[str]) -> dict[str, Any]:
         },
     )
     ratios: list[Any] = []
+    text = TrainingText.of(works, held_out, 512)
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
 
-        def on_checkpoint(step: int, model: Any) -> None:
-            ids = encode(folder / "tokenizer" / "tokenizer.json", "\n\n".join(held_out))
+        wanted = set(checkpoint_steps(recipe.steps, recipe.checkpoints))
+
+        def measure_at(step: int, model: Any) -> None:
+            if step not in wanted:
+                return
+            ids = encode_works(text.tokenizer, ["\n\n".join(held_out)])
             probe = chunk(ids, sequences=10, length=v["window"], first_token=0, text="held out")
             m = measure(model, torch.from_numpy(probe.tokens))
             ratios.append(m.top[..., 0].mean(0) / m.median.mean(0))
@@ -140,9 +146,9 @@ def screen(name: str, works: list[str], held_out: list[str]) -> dict[str, Any]:
             folder,
             name=name,
             seed=v["seed"],
-            works=works,
-            validation_works=held_out,
-            on_checkpoint=on_checkpoint,
+            text=text,
+            watch=measure_at,
+            keep_checkpoints=False,
         )
         seconds = time.perf_counter() - began
     largest = [max(float(r[layer]) for r in ratios) for layer in range(v["layers"])]

@@ -39,13 +39,17 @@ class OptimiserConfig:
 
 @dataclass
 class RecipeConfig:
-    """How a family was trained; `optimiser` and `vocab_size` are null for families trained elsewhere."""
+    """How a family was trained; `optimiser` and `vocab_size` are null for families trained elsewhere.
+
+    `first_token`: the id every training window begins with, null for none.
+    """
 
     name: str = MISSING
     steps: int = MISSING
     batch: int = MISSING
     window: int = MISSING
     checkpoints: int = MISSING
+    first_token: int | None = None
     vocab_size: int | None = MISSING
     optimiser: OptimiserConfig | None = MISSING
 
@@ -163,6 +167,52 @@ class TrainConfig:
 
 
 @dataclass
+class SpaceConfig:
+    """The ranges and choices of `massact.train.design.DesignSpace`."""
+
+    layers: list[int] = MISSING
+    width: list[int] = MISSING
+    width_multiple: int = MISSING
+    heads: list[int] = MISSING
+    mlp_ratio: list[float] = MISSING
+    rotary_fractions: list[float] = MISSING
+    parallel_residual: list[bool] = MISSING
+
+
+@dataclass
+class LadderConfig:
+    """One architecture, and the head counts it is trained with."""
+
+    n_layers: int = MISSING
+    d_model: int = MISSING
+    d_mlp: int = MISSING
+    rotary_fraction: float = MISSING
+    parallel_residual: bool = MISSING
+    n_heads: list[int] = MISSING
+
+
+@dataclass
+class SuiteConfig:
+    """A designed suite: how many architectures of which space, which are trained with several seeds, and how.
+
+    `measured`: steps measured in each training. `only`: names of members to train, or to verify; empty: all.
+    `worker` numbers the processes of a multirun that share the work.
+    """
+
+    name: str = MISSING
+    architectures: int = MISSING
+    seed: int = MISSING
+    replicated: list[int] = MISSING
+    seeds: int = MISSING
+    measured: int = MISSING
+    space: SpaceConfig = field(default_factory=SpaceConfig)
+    ladders: dict[str, LadderConfig] | None = MISSING
+    recipe: RecipeConfig = field(default_factory=RecipeConfig)
+    only: list[str] = MISSING
+    worker: int = MISSING
+
+
+@dataclass
 class PublishedConfig:
     """The published measurements: a dataset at a commit (or a local `folder`), sequences every file must have."""
 
@@ -182,6 +232,7 @@ class PathsConfig:
     extracted: str = MISSING
     published: str = MISSING
     fits: str = MISSING
+    trajectories: str = MISSING
     results: str = MISSING
     artefact: str = MISSING
 
@@ -200,6 +251,7 @@ class Config:
     predictor: PredictorConfig = field(default_factory=PredictorConfig)
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
+    suite: SuiteConfig = field(default_factory=SuiteConfig)
     published: PublishedConfig = field(default_factory=PublishedConfig)
     paths: PathsConfig = field(default_factory=PathsConfig)
 

@@ -26,8 +26,8 @@ def refused(error: OSError, folder: Path, needed: int, otherwise: str) -> Storag
     )
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a text file whole or not at all, its folder included.
+def write_text(path: Path, text: str, *, durable: bool = False) -> None:
+    """Write a text file whole or not at all, its folder included; `durable` waits until the disk has it.
 
     Raises
     ------
@@ -37,7 +37,11 @@ def write_text(path: Path, text: str) -> None:
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(text, encoding="utf-8")
+        with partial.open("w", encoding="utf-8") as file:
+            file.write(text)
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
         partial.replace(path)
     except OSError as error:
         with suppress(OSError):

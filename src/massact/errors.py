@@ -77,3 +77,13 @@ class TrainError(MassactError):
 
 class MissingInputError(MassactError):
     """An input of a stage is not on disk."""
+
+
+class DivergedError(TrainError):
+    """A training whose loss stopped being finite; it will do so again."""
+
+
+class TrainingFailedError(TrainError):
+    """Trainings of a suite that failed where others went on."""
+
+    exit_code = 3

@@ -17,7 +17,9 @@ class Recipe:
     name
         Names the recipe in every table; curves of different recipes are never pooled on one step axis.
     steps, batch, window
-        Optimiser steps, windows a step, tokens a window (the first is always <|endoftext|>).
+        Optimiser steps, windows a step, tokens a window.
+    first_token
+        Id that every window begins with (0: <|endoftext|>); None: windows are cut from the text as it comes.
     learning_rate, warmup, final_fraction
         Peak rate; steps of linear warm-up; share of the peak at which the cosine ends.
     weight_decay, beta1, beta2, epsilon, clip
@@ -42,6 +44,7 @@ class Recipe:
     clip: float
     vocab_size: int
     checkpoints: int
+    first_token: int | None = 0
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch", "window", "warmup", "checkpoints"):

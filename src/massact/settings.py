@@ -19,7 +19,11 @@ from massact.fit.table import FORM_PARAMETERS
 from massact.recipe import Recipe, checkpoint_steps
 from massact.trajectories.table import AGGREGATIONS
 
-STAGES = ("run", "train", "extract", "fit", "predict", "report", "audit", "published", "track")
+STAGES = (
+    "run", "train", "extract", "fit", "predict", "report", "audit", "published", "track",
+    "suite", "verify", "gather", "findings",
+)  # fmt: skip
+SUITE_STAGES = ("suite", "verify")
 DTYPES = ("float32", "float16", "bfloat16")
 DEVICES = ("auto", "cpu", "cuda")
 SOURCES = ("hub", "suite", "folder")
@@ -63,7 +67,7 @@ def settings(composed: DictConfig) -> Config:
         raise ConfigError(f"model.seed = {config.model.seed}", "give 0 (the standard release) or a positive seed")
     repository_of(config.model)
     if config.stage == "train":
-        recipe_of(config.model)
+        recipe_of(config.model.recipe, config.model.name)
     return config
 
 
@@ -72,23 +76,23 @@ def architecture_of(model: ModelConfig) -> Architecture:
     return Architecture(**{str(k): v for k, v in vars(model.architecture).items()})
 
 
-def recipe_of(model: ModelConfig) -> Recipe:
-    """The recipe of a family that is trained here.
+def recipe_of(recipe: RecipeConfig, name: str) -> Recipe:
+    """The recipe of a model or suite that is trained here.
 
     Raises
     ------
     ConfigError
         When the model is trained elsewhere.
     """
-    recipe = model.recipe
     if recipe.optimiser is None or recipe.vocab_size is None:
-        raise ConfigError(f"{model.name} is trained elsewhere", "choose a model of a trained family, e.g. pocket-a")
+        raise ConfigError(f"{name} is trained elsewhere", "choose a model of a trained family, e.g. pocket-a")
     return Recipe(
         name=recipe.name,
         steps=recipe.steps,
         batch=recipe.batch,
         window=recipe.window,
         checkpoints=recipe.checkpoints,
+        first_token=recipe.first_token,
         vocab_size=recipe.vocab_size,
         **vars(recipe.optimiser),
     )

@@ -6,7 +6,7 @@ import torch
 from safetensors.torch import load_file
 
 from massact.errors import TrainError
-from massact.train import train
+from massact.train import TrainingText, train
 from tests.models import tiny
 from tests.test_recipe import RECIPE
 
@@ -19,16 +19,15 @@ class KilledError(Exception):
     pass
 
 
-def run(folder, recipe=SMALL, on_checkpoint=None, seed=0):
+def run(folder, recipe=SMALL, watch=None, seed=0):
     return train(
         ARCHITECTURE,
         recipe,
         folder,
         name="tiny",
         seed=seed,
-        works=WORKS[:1],
-        validation_works=WORKS[1:],
-        on_checkpoint=on_checkpoint,
+        text=TrainingText.of(WORKS[:1], WORKS[1:], recipe.vocab_size),
+        watch=watch,
         progress=False,
     )
 
@@ -50,7 +49,7 @@ def test_a_killed_run_continues_to_the_same_bits(tmp_path):
             raise KilledError
 
     with pytest.raises(KilledError):
-        run(tmp_path / "cut", on_checkpoint=kill)
+        run(tmp_path / "cut", watch=kill)
     summary = run(tmp_path / "cut")
     assert 0 < summary.steps_done < 12
     assert same(weights(tmp_path / "whole"), weights(tmp_path / "cut"))

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from massact import claims
 from massact.disk import refused
 from massact.errors import NotFiniteError, StorageError
 from massact.extract.protocol import Measurement
@@ -24,7 +25,6 @@ _MAGIC = b"massact-record-1\n"
 # A checkpoint whose hidden states overflow is remembered as such, in place of arrays.
 _NOT_FINITE = "not_finite"
 _POLL_S = 0.2
-_STALE_S = 6 * 3600.0
 
 log = logging.getLogger("massact")
 
@@ -98,8 +98,7 @@ class RecordStore:
 
     def claimed_elsewhere(self, key: str) -> bool:
         """Whether a living process is measuring this key now."""
-        path = self._claim_path(key)
-        return path.is_file() and not _abandoned(path) and not _mine(path)
+        return claims.elsewhere(self._claim_path(key))
 
     @contextmanager
     def claim(self, key: str) -> Iterator[bool]:
@@ -108,22 +107,15 @@ class RecordStore:
         The claim of a process that has died is taken over.
         """
         path = self._claim_path(key)
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise self._refused(error, 0) from None
         told = False
         while not self._take(path):
-            if _abandoned(path):
-                _steal(path)
-            elif self.read(key) is not None:
+            if self.read(key) is not None:
                 yield False
                 return
-            else:
-                if not told:
-                    log.info("waiting for the process that is measuring the same checkpoint (%s)", path)
-                told = True
-                time.sleep(_POLL_S)
+            if not told:
+                log.info("waiting for the process that is measuring the same checkpoint (%s)", path)
+            told = True
+            time.sleep(_POLL_S)
         try:
             yield self.read(key) is None
         finally:
@@ -134,66 +126,10 @@ class RecordStore:
 
     def _take(self, path: Path) -> bool:
         try:
-            descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
-        except FileExistsError:
-            return False
+            path.parent.mkdir(parents=True, exist_ok=True)
+            return claims.take(path)
         except OSError as error:
             raise self._refused(error, 0) from None
-        try:
-            with os.fdopen(descriptor, "w") as file:
-                file.write(_me())
-        except OSError as error:
-            path.unlink(missing_ok=True)
-            raise self._refused(error, 0) from None
-        return True
 
     def _refused(self, error: OSError, needed: int) -> StorageError:
         return refused(error, self.folder, needed, "set paths.records to another folder")
-
-
-def _mine(path: Path) -> bool:
-    with suppress(OSError):
-        return path.read_text() == _me()
-    return False
-
-
-def _me() -> str:
-    return f"{socket.gethostname()} {os.getpid()} {_born(os.getpid())}"
-
-
-def _born(pid: int) -> str:
-    """Which boot of the machine, and when in it a process began: process ids are used again. Empty off Linux."""
-    with suppress(OSError, IndexError):
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-        after_name = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
-        return f"{boot}/{after_name[19]}"
-    return ""
-
-
-def _steal(path: Path) -> None:
-    """Remove an abandoned claim; of two processes that saw it, one must not remove the other's new claim."""
-    aside = path.with_name(f".{path.name}.{os.getpid()}.stale")
-    with suppress(FileNotFoundError):
-        path.rename(aside)
-        if not _abandoned(aside):  # somebody was quicker, and this is theirs
-            with suppress(FileExistsError):
-                os.link(aside, path)
-        aside.unlink(missing_ok=True)
-
-
-def _abandoned(path: Path) -> bool:
-    """Whether the claim's process is gone (on this host), or the claim is older than any measurement takes."""
-    try:
-        host, pid, born = (*path.read_text().split(" "), "", "", "")[:3]
-        age = time.time() - path.stat().st_mtime
-    except FileNotFoundError:
-        return False
-    if host != socket.gethostname() or not pid.isdigit():
-        return age > (_STALE_S if pid else 10.0)
-    try:
-        os.kill(int(pid), 0)
-    except ProcessLookupError:
-        return True
-    except PermissionError:
-        pass
-    return bool(born) and born != _born(int(pid))  # another process has the number now

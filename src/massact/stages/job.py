@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from massact.disk import write_text
 from massact.errors import MassactError, StorageError
-from massact.settings import model_name, settings
+from massact.settings import SUITE_STAGES, model_name, settings
 
 log = logging.getLogger("massact")
 STATUS_FILE = "status.json"
@@ -63,7 +63,7 @@ def _run(composed: DictConfig, output: Path) -> JobStatus:
     stage, name = str(plain.stage), str(plain.model.name)
     try:
         config = settings(plain)
-        name = model_name(config.model)
+        name = config.suite.name if stage in SUITE_STAGES else model_name(config.model)
         for line in importlib.import_module(f"massact.stages.{stage}").run(config, output):
             log.info("%s", line)
     except MassactError as error:

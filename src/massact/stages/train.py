@@ -16,12 +16,12 @@ def run(config: Config, output: Path) -> list[str]:
     """Train (or continue); the finished folder replaces the family's own in one rename."""
     if config.model.source != "folder":
         raise ConfigError(f"{config.model.name} is trained elsewhere", "choose a model of a trained family")
-    recipe, architecture = recipe_of(config.model), architecture_of(config.model)
+    recipe, architecture = recipe_of(config.model.recipe, config.model.name), architecture_of(config.model)
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     import torch
     from transformers.utils import logging as hf_logging
 
-    from massact.train import read_works, split_works, train
+    from massact.train import TrainingText, read_works, split_works, train
 
     hf_logging.disable_progress_bar()
     torch.set_num_threads(config.train.threads)
@@ -30,7 +30,12 @@ def run(config: Config, output: Path) -> list[str]:
     folder = Path(config.paths.runs) / recipe.name / name
     began = time.perf_counter()
     summary = train(
-        architecture, recipe, folder, name=name, seed=config.model.seed, works=works, validation_works=held_out
+        architecture,
+        recipe,
+        folder,
+        name=name,
+        seed=config.model.seed,
+        text=TrainingText.of(works, held_out, recipe.vocab_size),
     )
     final = model_folder(config.model)
     _replace(folder / "checkpoints", final)

@@ -2,6 +2,7 @@
 
 from massact.recipe import Recipe
 from massact.train.corpus import read_works, split_works
+from massact.train.data import TrainingText
 from massact.train.loop import TrainSummary, train
 from massact.train.model import build_model, hf_config
 from massact.train.tokenizer import train_tokenizer
@@ -9,6 +10,7 @@ from massact.train.tokenizer import train_tokenizer
 __all__ = [
     "Recipe",
     "TrainSummary",
+    "TrainingText",
     "build_model",
     "hf_config",
     "read_works",

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,13 +13,33 @@ from jaxtyping import Int
 from torch import Tensor
 
 from massact.errors import TrainError
+from massact.train.tokenizer import train_tokenizer
 
 if TYPE_CHECKING:
     from numpy import ndarray
     from transformers import PreTrainedTokenizerBase
 
 
-def encode_works(tokenizer: PreTrainedTokenizerBase, works: list[str]) -> Int[ndarray, " token"]:
+@dataclass(frozen=True)
+class TrainingText:
+    """A tokenizer and what it makes of the texts: one stream to train on, and one that is only scored."""
+
+    tokenizer: PreTrainedTokenizerBase
+    stream: Int[ndarray, " token"]
+    validation: Int[ndarray, " token"]
+
+    @classmethod
+    def of(cls, works: Sequence[str], validation_works: Sequence[str], vocab_size: int) -> TrainingText:
+        """Train a tokenizer on the works and encode both; the same texts give the same ids."""
+        from transformers import PreTrainedTokenizerFast
+
+        with tempfile.TemporaryDirectory() as scratch:  # as it will be read from a checkpoint's folder
+            train_tokenizer(works, vocab_size).save_pretrained(scratch)
+            tokenizer = PreTrainedTokenizerFast.from_pretrained(scratch)
+        return cls(tokenizer, encode_works(tokenizer, works), encode_works(tokenizer, validation_works))
+
+
+def encode_works(tokenizer: PreTrainedTokenizerBase, works: Sequence[str]) -> Int[ndarray, " token"]:
     """All works as one stream of ids, without special tokens between them."""
     ids = [np.asarray(tokenizer(work, add_special_tokens=False)["input_ids"], dtype=np.int64) for work in works]
     return np.concatenate(ids)

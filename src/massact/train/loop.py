@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -17,13 +18,13 @@ from torch import Tensor
 from tqdm import tqdm
 
 from massact.architecture import Architecture
-from massact.errors import TrainError
+from massact.errors import DivergedError, TrainError
 from massact.recipe import Recipe, checkpoint_steps
-from massact.train.data import encode_works, windows_at
+from massact.train.data import TrainingText, windows_at
 from massact.train.model import build_model
-from massact.train.tokenizer import train_tokenizer
 
 if TYPE_CHECKING:
+    from numpy import ndarray
     from transformers import GPTNeoXForCausalLM, PreTrainedTokenizerBase
 
 VALIDATION_WINDOWS = 16
@@ -32,11 +33,12 @@ STATE_EVERY = 200
 
 @dataclass(frozen=True)
 class TrainSummary:
-    """What one call did: steps trained in it, and the losses (nats per token) at the last checkpoint."""
+    """What one call did: steps trained in it, the losses (nats per token) at the end, and seconds over all calls."""
 
     steps_done: int
     loss: float
     validation_loss: float
+    seconds: float
 
 
 @dataclass
@@ -45,6 +47,7 @@ class _State:
     optimiser: torch.optim.AdamW
     step: int
     log: list[dict[str, int | float]]
+    seconds: float = 0.0
 
 
 def train(
@@ -54,9 +57,10 @@ def train(
     *,
     name: str,
     seed: int,
-    works: list[str],
-    validation_works: list[str],
-    on_checkpoint: Callable[[int, Any], None] | None = None,
+    text: TrainingText,
+    watch: Callable[[int, Any], Any] | None = None,
+    keep_checkpoints: bool = True,
+    device: str = "cpu",
     progress: bool = True,
 ) -> TrainSummary:
     """Train one model into `folder`, continuing where a killed call stopped.
@@ -67,39 +71,42 @@ def train(
 
     Parameters
     ----------
-    works, validation_works
-        Texts to train on, and texts only scored.
-    on_checkpoint
-        Called as `on_checkpoint(step, model)` with the model in evaluation mode, before the update of that step.
+    text
+        `TrainingText.of(works, validation_works, recipe.vocab_size)`.
+    watch
+        Called as `watch(step, model)` before the update of every step and at the end; a `LiveMeasurement` measures
+        at the steps it was made for. After a kill it is called again from the last saved state on.
+    keep_checkpoints
+        False writes no weights but those to continue from.
+    device
+        Where to train, in float32; initial weights are the same everywhere, other numbers only on one device type.
 
     Raises
     ------
+    DivergedError
+        When the loss stops being finite.
     TrainError
-        When the loss stops being finite, or the folder holds another run.
+        When the folder holds another run.
     """
-    tokenizer = _tokenizer(folder, works, recipe.vocab_size)
-    stream, validation_stream = encode_works(tokenizer, works), encode_works(tokenizer, validation_works)
-    validation = windows_at(
-        validation_stream, seed=0, step=0, batch=VALIDATION_WINDOWS, window=recipe.window, first_token=0
-    )
+    validation = _windows(text.validation, recipe, seed=0, step=0, batch=VALIDATION_WINDOWS).to(device)
     identity = {"name": name, "seed": seed, "architecture": architecture.as_dict(), "recipe": asdict(recipe)}
     _claim(folder, identity)
-    state = _resume(folder, architecture, recipe, seed)
-    began = state.step
+    state = _resume(folder, architecture, recipe, seed, device)
+    began, clock = state.step, time.perf_counter() - state.seconds
     wanted = set(checkpoint_steps(recipe.steps, recipe.checkpoints))
     loss = state.log[-1]["loss"] if state.log else float("nan")
     with tqdm(total=recipe.steps, initial=state.step, desc=name, unit="step", disable=not progress) as bar:
         while True:
-            batch = windows_at(
-                stream, seed=seed, step=state.step, batch=recipe.batch, window=recipe.window, first_token=0
-            )
-            if state.step in wanted and not any(row["step"] == state.step for row in state.log):
-                _checkpoint(folder, state, tokenizer, batch, validation, recipe)
-                if on_checkpoint is not None:
-                    state.model.eval()
-                    on_checkpoint(state.step, state.model)
-                _save_state(folder, state)
-            elif state.step % STATE_EVERY == 0 and state.step > began:
+            batch = _windows(text.stream, recipe, seed=seed, step=state.step, batch=recipe.batch).to(device)
+            if watch is not None:
+                watch(state.step, state.model)
+            due = state.step in wanted and not any(row["step"] == state.step for row in state.log)
+            if due:
+                _log_losses(state, batch, validation, recipe)
+                if keep_checkpoints:
+                    _save_checkpoint(folder, state, text.tokenizer)
+            if (due and keep_checkpoints) or (state.step % STATE_EVERY == 0 and state.step > began):
+                state.seconds = time.perf_counter() - clock
                 _save_state(folder, state)
             if state.step >= recipe.steps:
                 break
@@ -108,7 +115,14 @@ def train(
             bar.update()
             bar.set_postfix_str(f"loss {loss:.3f}, {rate * recipe.tokens_per_step:,.0f} tokens/s", refresh=False)
     _write_json(folder / "checkpoints" / "training.json", {**identity, "log": state.log})
-    return TrainSummary(state.step - began, state.log[-1]["loss"], state.log[-1]["validation_loss"])
+    last = state.log[-1]
+    return TrainSummary(state.step - began, last["loss"], last["validation_loss"], time.perf_counter() - clock)
+
+
+def _windows(
+    stream: Int[ndarray, " token"], recipe: Recipe, *, seed: int, step: int, batch: int
+) -> Int[Tensor, "batch window"]:
+    return windows_at(stream, seed=seed, step=step, batch=batch, window=recipe.window, first_token=recipe.first_token)
 
 
 def _update(state: _State, batch: Int[Tensor, "batch window"], recipe: Recipe) -> float:
@@ -117,7 +131,7 @@ def _update(state: _State, batch: Int[Tensor, "batch window"], recipe: Recipe) -
         group["lr"] = recipe.learning_rate_at(state.step)
     loss = _loss(state.model, batch)
     if not bool(torch.isfinite(loss)):
-        raise TrainError(
+        raise DivergedError(
             f"the loss is {loss.item()} at step {state.step}", "lower recipe.learning_rate or raise recipe.warmup"
         )
     state.optimiser.zero_grad(set_to_none=True)
@@ -140,32 +154,19 @@ def _optimiser(model: GPTNeoXForCausalLM, recipe: Recipe) -> torch.optim.AdamW:
     return torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=(recipe.beta1, recipe.beta2), eps=recipe.epsilon)
 
 
-def _tokenizer(folder: Path, works: list[str], vocab_size: int) -> PreTrainedTokenizerBase:
-    from transformers import PreTrainedTokenizerFast
-
-    saved = folder / "tokenizer"
-    if not (saved / "tokenizer.json").is_file():
-        train_tokenizer(works, vocab_size).save_pretrained(saved)
-    return PreTrainedTokenizerFast.from_pretrained(saved)
-
-
-def _checkpoint(
-    folder: Path,
-    state: _State,
-    tokenizer: PreTrainedTokenizerBase,
-    batch: Int[Tensor, "batch window"],
-    validation: Int[Tensor, "sequence window"],
-    recipe: Recipe,
+def _log_losses(
+    state: _State, batch: Int[Tensor, "batch window"], validation: Int[Tensor, "sequence window"], recipe: Recipe
 ) -> None:
+    state.model.eval()
+    with torch.no_grad():
+        losses = {"loss": _loss(state.model, batch).item(), "validation_loss": _loss(state.model, validation).item()}
+    state.log.append({"step": state.step, "tokens": state.step * recipe.tokens_per_step, **losses})
+
+
+def _save_checkpoint(folder: Path, state: _State, tokenizer: PreTrainedTokenizerBase) -> None:
     """Save the weights under a temporary name, then rename: a folder `step{N}` is whole or absent."""
     from transformers import GPTNeoXForCausalLM
 
-    state.model.eval()
-    with torch.no_grad():
-        losses = {
-            "loss": _loss(state.model, batch).item(),
-            "validation_loss": _loss(state.model, validation).item(),
-        }
     half = GPTNeoXForCausalLM(state.model.config)
     half.load_state_dict(state.model.state_dict())
     final, partial = folder / "checkpoints" / f"step{state.step}", folder / f"step{state.step}.partial"
@@ -175,7 +176,6 @@ def _checkpoint(
     final.parent.mkdir(parents=True, exist_ok=True)
     shutil.rmtree(final, ignore_errors=True)
     partial.rename(final)
-    state.log.append({"step": state.step, "tokens": state.step * recipe.tokens_per_step, **losses})
 
 
 def _claim(folder: Path, identity: dict[str, Any]) -> None:
@@ -185,16 +185,17 @@ def _claim(folder: Path, identity: dict[str, Any]) -> None:
     _write_json(path, identity)
 
 
-def _resume(folder: Path, architecture: Architecture, recipe: Recipe, seed: int) -> _State:
-    model = build_model(architecture, seed)
+def _resume(folder: Path, architecture: Architecture, recipe: Recipe, seed: int, device: str) -> _State:
+    model: Any = build_model(architecture, seed)
+    model.to(device)
     optimiser = _optimiser(model, recipe)
     path = folder / "state.pt"
     if not path.is_file():
         return _State(model, optimiser, 0, [])
-    saved = torch.load(path, weights_only=True)
+    saved = torch.load(path, weights_only=True, map_location=device)
     model.load_state_dict(saved["model"])
     optimiser.load_state_dict(saved["optimiser"])
-    return _State(model, optimiser, saved["step"], saved["log"])
+    return _State(model, optimiser, saved["step"], saved["log"], saved.get("seconds", 0.0))
 
 
 def _save_state(folder: Path, state: _State) -> None:
@@ -205,6 +206,7 @@ def _save_state(folder: Path, state: _State) -> None:
             "optimiser": state.optimiser.state_dict(),
             "step": state.step,
             "log": state.log,
+            "seconds": state.seconds,
         },
         partial,
     )

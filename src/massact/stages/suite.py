@@ -1,0 +1,115 @@
+"""stage=suite: train what is left of a suite, sharing it with other workers, and write its table when it is whole."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from pathlib import Path
+
+from tqdm import tqdm
+
+from massact.config import Config
+from massact.errors import ConfigError, TrainingFailedError
+from massact.settings import nearest_names
+from massact.stages.suites import suite_of, write_suite
+from massact.train.members import Member
+from massact.train.suite import FAILED, Outcome, Suite
+
+log = logging.getLogger("massact")
+
+
+def run(config: Config, output: Path) -> list[str]:
+    """Train members until none is left that nobody works on; the last worker to finish writes the table."""
+    suite = suite_of(config)
+    wanted = chosen(suite, config.suite.only)
+    label = f"{config.suite.name} worker {config.suite.worker}"
+    with _Progress(suite, wanted, label) as progress:
+        for member, outcome in suite.work(wanted, progress.at):
+            progress.finished(member, outcome)
+    outcomes = {member: suite.outcome(member) for member in wanted}
+    left = sum(outcome is None for outcome in outcomes.values())
+    if left:
+        return [f"{label}: nothing left to begin; {left} of {len(wanted)} are still being trained elsewhere"]
+    whole = all(suite.outcome(member) is not None for member in suite.members)
+    said = f"{label}: {len(wanted)} of {len(suite.members)} trainings are finished"
+    if whole:
+        said = f"{write_suite(config, suite)}: {len(suite.members)} trainings"
+    failed = {m.name: o.what for m, o in outcomes.items() if o is not None and o.status == FAILED}
+    if failed:
+        name, what = next(iter(failed.items()))
+        raise TrainingFailedError(
+            f"{len(failed)} of {len(wanted)} trainings failed ({name}: {what})", "run it again: finished ones are kept"
+        )
+    return [said]
+
+
+def chosen(suite: Suite, names: list[str]) -> list[Member]:
+    """The named members, all when none is named.
+
+    Raises
+    ------
+    ConfigError
+        A name that is no member's.
+    """
+    known = [member.name for member in suite.members]
+    for name in names:
+        if name not in known:
+            raise ConfigError(f"suite.only: {name} is no member", f"nearest: {', '.join(nearest_names(name, known))}")
+    return [member for member in suite.members if not names or member.name in names]
+
+
+class _Progress:
+    """A bar over the estimated cost of the whole suite, other workers' trainings included; a line a training."""
+
+    def __init__(self, suite: Suite, wanted: list[Member], label: str) -> None:
+        self.suite, self.wanted, self.label = suite, wanted, label
+        self.total = sum(member.cost for member in wanted) * suite.recipe.steps
+        self.before = self.done()
+        self.began = time.monotonic()
+        self.bar = tqdm(
+            total=100.0,
+            initial=self.share(self.before),
+            desc=label,
+            disable=not sys.stderr.isatty(),
+            bar_format="{desc}: {percentage:.1f}% [{elapsed}<{remaining}] {postfix}",
+        )
+
+    def __enter__(self) -> _Progress:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.bar.close()
+
+    def done(self) -> float:
+        """Cost of the trainings that are finished."""
+        return sum(m.cost for m in self.wanted if self.suite.outcome(m) is not None) * self.suite.recipe.steps
+
+    def share(self, done: float) -> float:
+        """Of the whole, in per cent."""
+        return 100 * done / self.total
+
+    def at(self, member: Member, step: int) -> None:
+        """Called before every step of a training."""
+        if step % 64 == 0 and not self.bar.disable:
+            self._show(member, step)
+
+    def finished(self, member: Member, outcome: Outcome) -> None:
+        """Called after every training."""
+        done = self.done()
+        elapsed = time.monotonic() - self.began
+        rate = (done - self.before) / elapsed if elapsed else 0.0
+        left = f", about {(self.total - done) / rate / 3600:.1f} h left" if rate and done < self.total else ""
+        why = f" ({outcome.what})" if outcome.what else ""
+        text = (
+            f"{self.label}: {member.name} {outcome.status}{why} in {outcome.seconds:.0f} s, "
+            f"{self.share(done):.0f}% of the suite{left}"
+        )
+        with tqdm.external_write_mode():
+            log.info("%s", text)
+        self._show(member, 0)
+
+    def _show(self, member: Member, step: int) -> None:
+        done = self.done() + (member.cost * step if self.suite.outcome(member) is None else 0.0)
+        self.bar.n = self.share(done)
+        self.bar.set_postfix_str(f"{member.name} step {step}", refresh=True)

@@ -1,0 +1,100 @@
+"""A configured suite: its members, and the table that its finished trainings make."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from massact.architecture import Architecture
+from massact.config import Config, SpaceConfig
+from massact.extract.probe import CORPUS, chunk
+from massact.extract.provenance import device_named
+from massact.extract.store import RecordStore
+from massact.settings import recipe_of
+from massact.train.corpus import read_works, split_works
+from massact.train.data import TrainingText, encode_works
+from massact.train.design import DesignSpace, design
+from massact.train.members import Member, grid, ladder
+from massact.train.suite import Suite
+
+
+def suite_of(config: Config) -> Suite:
+    """The suite a configuration describes."""
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    recipe = recipe_of(config.suite.recipe, config.suite.name)
+    works, held_out = split_works(read_works(Path(config.probe.corpus)), config.probe.held_out_works)
+    text = TrainingText.of(works, held_out, recipe.vocab_size)
+    ids = encode_works(text.tokenizer, ["\n\n".join(held_out)])  # as an extraction from checkpoints reads them
+    return Suite(
+        members_of(config),
+        recipe,
+        Path(config.paths.runs) / "suite",
+        published=Path(config.paths.trajectories) / f"{config.suite.name}.parquet",
+        text=text,
+        probe=chunk(
+            ids,
+            sequences=config.probe.sequences,
+            length=recipe.window,
+            first_token=recipe.first_token,
+            text=CORPUS,
+        ),
+        store=RecordStore(Path(config.paths.records)),
+        measured=config.suite.measured,
+        threads=config.train.threads,
+        device=device_named(config.protocol.device),
+    )
+
+
+def members_of(config: Config) -> list[Member]:
+    """The grid's members, then the ladders'."""
+    wanted = config.suite
+    recipe = recipe_of(wanted.recipe, wanted.name)
+    sizes: dict[str, Any] = {"vocab_size": recipe.vocab_size, "context": recipe.window}
+    architectures = design(space_of(wanted.space), wanted.architectures, seed=wanted.seed, **sizes)
+    members = grid(wanted.name, architectures, wanted.replicated, wanted.seeds)
+    for name, rungs in (wanted.ladders or {}).items():
+        numbers: dict[str, Any] = {str(k): v for k, v in vars(rungs).items() if k != "n_heads"}
+        first = Architecture(**numbers, n_heads=rungs.n_heads[0], **sizes)
+        members += ladder(wanted.name, name, first, rungs.n_heads, range(wanted.seeds))
+    return members
+
+
+def space_of(space: SpaceConfig) -> DesignSpace:
+    """The configured design space.
+
+    Raises
+    ------
+    ConfigError
+        A range that is not two numbers.
+    """
+    from massact.errors import ConfigError
+
+    for name in ("layers", "width", "heads", "mlp_ratio"):
+        if len(getattr(space, name)) != 2:
+            raise ConfigError(f"suite.space.{name} = {getattr(space, name)}", "give [smallest, largest]")
+    settings: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in vars(space).items()}
+    return DesignSpace(**settings)
+
+
+def write_suite(config: Config, suite: Suite) -> Path:
+    """Write `trajectories/<suite>.parquet`: the records of all finished trainings; its metadata has a row on each."""
+    from massact.tables import write_table
+    from massact.trajectories import RECORDS
+
+    rows = []
+    for member in suite.members:
+        outcome = suite.outcome(member)
+        if outcome is not None:
+            rows.append({**asdict(member), **asdict(outcome), "identity": suite.identity(member)})
+    metadata = {
+        "suite": config.suite.name,
+        "recipe": asdict(suite.recipe),
+        "design_seed": config.suite.seed,
+        "sequences": len(suite.probe.tokens),
+        "steps": suite.steps,
+        "members": rows,
+    }
+    write_table(suite.records(), suite.published, RECORDS, metadata)
+    return suite.published

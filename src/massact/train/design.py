@@ -1,0 +1,204 @@
+"""Architectures that fill a space: every factor varied independently of the others, as far as whole numbers allow."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from jaxtyping import Float
+from numpy import ndarray
+
+from massact.architecture import Architecture
+from massact.errors import ConfigError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+# A head's width must be a multiple of this: a quarter of it then rotates in whole pairs.
+HEAD_MULTIPLE = 8
+FACTORS = ("n_layers", "log2 d_model", "log2 n_heads", "log2 mlp_ratio", "rotary_fraction", "parallel_residual")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DesignSpace:
+    """Ranges of the factors, ends included.
+
+    Parameters
+    ----------
+    layers, width, heads, mlp_ratio
+        Smallest and largest. Depth is spread evenly, the others evenly in their logarithm.
+    width_multiple
+        Widths are multiples of this.
+    rotary_fractions, parallel_residual
+        Choices, equally frequent.
+
+    Raises
+    ------
+    ConfigError
+        A range that is empty or holds no valid architecture.
+    """
+
+    layers: tuple[int, int]
+    width: tuple[int, int]
+    heads: tuple[int, int]
+    mlp_ratio: tuple[float, float]
+    width_multiple: int = 16
+    rotary_fractions: tuple[float, ...] = (0.25, 1.0)
+    parallel_residual: tuple[bool, ...] = (True, False)
+
+    def __post_init__(self) -> None:
+        for name in ("layers", "width", "heads", "mlp_ratio"):
+            low, high = getattr(self, name)
+            if not 0 < low <= high:
+                raise ConfigError(f"suite.space.{name} = [{low}, {high}] is no range", "give [smallest, largest]")
+        if not self.rotary_fractions or not self.parallel_residual:
+            raise ConfigError("suite.space has no choice of rotary_fractions or parallel_residual", "give at least one")
+        if self.width_multiple % HEAD_MULTIPLE or not self.widths():
+            raise ConfigError(
+                f"suite.space: no width in {list(self.width)} is a multiple of {self.width_multiple}",
+                f"give a multiple of {HEAD_MULTIPLE} that has one",
+            )
+
+    def widths(self) -> list[int]:
+        """Widths in the range."""
+        first = math.ceil(self.width[0] / self.width_multiple) * self.width_multiple
+        return list(range(first, self.width[1] + 1, self.width_multiple))
+
+    def head_counts(self, width: int) -> list[int]:
+        """Head counts in the range that give heads of a valid width."""
+        low, high = self.heads
+        return [h for h in range(low, high + 1) if width % h == 0 and (width // h) % HEAD_MULTIPLE == 0]
+
+
+def design(space: DesignSpace, count: int, *, seed: int, vocab_size: int, context: int) -> list[Architecture]:
+    """The first `count` different valid architectures along a scrambled Sobol sequence.
+
+    A longer design begins with the shorter one, so that a suite can be extended. Which `seed` to take is found by
+    `best_seed`.
+
+    Raises
+    ------
+    ConfigError
+        When the space does not hold so many.
+    """
+    found: dict[Architecture, None] = {}
+    for point in _points(seed, limit=64 * count + 256):
+        if len(found) == count:
+            break
+        found.setdefault(_architecture(space, point, vocab_size=vocab_size, context=context))
+    if len(found) < count:
+        raise ConfigError(
+            f"the space has {len(found)} architectures, {count} are asked for", "lower suite.architectures or widen it"
+        )
+    return list(found)
+
+
+def factors(architectures: Sequence[Architecture]) -> pd.DataFrame:
+    """The design's columns, one row an architecture, on the scales they are spread on."""
+    import pandas as pd
+
+    rows = [
+        (
+            a.n_layers,
+            math.log2(a.d_model),
+            math.log2(a.n_heads),
+            math.log2(a.d_mlp / a.d_model),
+            a.rotary_fraction,
+            float(a.parallel_residual),
+        )
+        for a in architectures
+    ]
+    return pd.DataFrame(rows, columns=list(FACTORS))
+
+
+def largest_correlation(architectures: Sequence[Architecture]) -> float:
+    """The largest |Pearson correlation| between two columns of the design that vary."""
+    columns = factors(architectures)
+    varied = columns.loc[:, columns.max() > columns.min()].to_numpy()
+    if varied.shape[1] < 2:
+        return 0.0
+    between = np.abs(np.corrcoef(varied, rowvar=False))
+    return float(np.max(between - np.eye(len(between))))
+
+
+def smallest_distance(architectures: Sequence[Architecture]) -> float:
+    """The smallest distance between two architectures, every varied column scaled to [0, 1]: maximin wants it large."""
+    from scipy.spatial.distance import pdist
+
+    columns = factors(architectures)
+    span = columns.max() - columns.min()
+    return float(pdist(((columns - columns.min()) / span.where(span > 0, 1.0)).to_numpy()).min())
+
+
+def best_seed(
+    space: DesignSpace, count: int, *, seeds: Sequence[int], correlation: float = 0.25
+) -> tuple[int, float, float]:
+    """Of many scramblings, the one whose architectures lie farthest apart among those that are hardly correlated.
+
+    Returns
+    -------
+    seed, its largest correlation, its smallest distance.
+
+    Raises
+    ------
+    ConfigError
+        When no seed stays below the correlation.
+    """
+    best: tuple[float, int, float] | None = None
+    for seed in seeds:
+        made = design(space, count, seed=seed, vocab_size=512, context=32)
+        largest = largest_correlation(made)
+        if largest >= correlation:
+            continue
+        apart = smallest_distance(made)
+        if best is None or apart > best[0]:
+            best = (apart, seed, largest)
+    if best is None:
+        raise ConfigError(
+            f"none of {len(seeds)} designs of {count} has correlations below {correlation}",
+            "try more seeds or architectures",
+        )
+    return best[1], best[2], best[0]
+
+
+def _points(seed: int, limit: int) -> Iterator[Float[ndarray, " factor"]]:
+    from scipy.stats import qmc
+
+    size = 2 ** math.ceil(math.log2(limit))  # balanced only in powers of two
+    yield from qmc.Sobol(len(FACTORS), scramble=True, rng=np.random.default_rng(seed)).random(size)
+
+
+def _architecture(
+    space: DesignSpace, point: Float[ndarray, " factor"], *, vocab_size: int, context: int
+) -> Architecture:
+    depth, width, heads, ratio, rotary, parallel = (float(u) for u in point)
+    low, high = space.layers
+    d_model = _nearest(space.widths(), _between(space.width, width))
+    n_heads = _nearest(space.head_counts(d_model), _between(space.heads, heads))
+    d_mlp = HEAD_MULTIPLE * round(_between(space.mlp_ratio, ratio) * d_model / HEAD_MULTIPLE)
+    return Architecture(
+        n_layers=min(high, low + int(depth * (high - low + 1))),
+        d_model=d_model,
+        n_heads=n_heads,
+        d_mlp=d_mlp,
+        vocab_size=vocab_size,
+        context=context,
+        rotary_fraction=_choice(space.rotary_fractions, rotary),
+        parallel_residual=_choice(space.parallel_residual, parallel),
+    )
+
+
+def _between(ends: tuple[float, float], share: float) -> float:
+    """Evenly in the logarithm."""
+    return math.exp(math.log(ends[0]) + share * (math.log(ends[1]) - math.log(ends[0])))
+
+
+def _nearest(choices: Sequence[int], wanted: float) -> int:
+    return min(choices, key=lambda c: (abs(math.log(c / wanted)), c))
+
+
+def _choice(choices: Sequence[Any], share: float) -> Any:
+    return choices[min(len(choices) - 1, int(share * len(choices)))]

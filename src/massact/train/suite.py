@@ -1,0 +1,275 @@
+"""A designed suite: many small models of one recipe, each measured while it trains, a row whatever becomes of it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from massact import __version__, claims
+from massact.disk import write_text
+from massact.errors import DivergedError, MassactError, StorageError, TrainError
+from massact.extract.probe import Probe
+from massact.extract.provenance import library_versions
+from massact.extract.store import RecordStore
+from massact.host import out_of_memory
+from massact.recipe import Recipe, checkpoint_steps
+from massact.tables import read_metadata, read_table
+from massact.train.live import LiveMeasurement, Subject
+from massact.train.loop import train
+from massact.train.members import GRID, Member
+from massact.trajectories import RECORDS
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from massact.train.data import TrainingText
+
+DONE, DIVERGED, FAILED = "done", "diverged", "failed"
+_STATUS_FILE, _TABLE_FILE = "member.json", "trajectory.parquet"
+_REFRESH_S = 600.0
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a training: status `done`, `diverged` or `failed`, and where it stopped.
+
+    Attributes
+    ----------
+    step
+        Optimiser steps taken.
+    loss, validation_loss
+        Nats per token at the end; NaN where it was not reached.
+    seconds, measuring_seconds
+        Of training and measuring together, over all processes that worked on it; of measuring, in the last of them.
+    what
+        Why it stopped, empty when done.
+    machine
+        Kind of machine and versions: the same ones give the same bits.
+    """
+
+    status: str
+    step: int
+    loss: float
+    validation_loss: float
+    seconds: float
+    measuring_seconds: float
+    what: str
+    machine: dict[str, Any]
+
+
+class Suite:
+    """Trains members into a folder, each by one process at a time; what is finished stays.
+
+    Parameters
+    ----------
+    members, recipe
+        What to train and how.
+    folder
+        Work in progress and finished trajectories, one folder a member. Never delete it while the suite grows.
+    published
+        The suite's table where there is one: what it holds is finished.
+    text, probe
+        What is trained on, and the sequences that are measured on.
+    measured
+        Steps at which to measure, per training.
+    threads
+        CPU threads of a training: part of what makes it repeat bit for bit.
+    """
+
+    def __init__(
+        self,
+        members: Sequence[Member],
+        recipe: Recipe,
+        folder: Path,
+        *,
+        published: Path,
+        text: TrainingText,
+        probe: Probe,
+        store: RecordStore,
+        measured: int = 44,
+        threads: int = 1,
+        device: str = "cpu",
+    ) -> None:
+        self.members, self.recipe, self.folder = list(members), recipe, folder
+        self.text, self.probe, self.store = text, probe, store
+        self.steps = checkpoint_steps(recipe.steps, measured)
+        self.threads, self.device = threads, device
+        self.published = published
+        rows = read_metadata(published)["members"] if published.is_file() else []
+        self._published_rows = {f"{row['model']}-seed{row['seed']}": row for row in rows}
+
+    def outcome(self, member: Member) -> Outcome | None:
+        """What became of a member; None while it is not finished.
+
+        Raises
+        ------
+        TrainError
+            When its folder holds a member of another architecture, recipe or probe.
+        """
+        path = self._folder(member) / _STATUS_FILE
+        if path.is_file():
+            try:
+                content = json.loads(path.read_text(encoding="utf-8"))
+            except ValueError:
+                raise TrainError(f"{path} is damaged", f"remove {path.parent}; it is trained again") from None
+        elif member.name in self._published_rows:
+            path, content = self.published, self._published_rows[member.name]
+        else:
+            return None
+        if content.get("identity") != self.identity(member):
+            raise TrainError(
+                f"{path} holds {member.name} of another architecture, recipe or schedule",
+                "give the suite another suite.name",
+            )
+        return Outcome(**{field.name: content[field.name] for field in fields(Outcome)})
+
+    def records(self) -> pd.DataFrame:
+        """The records of every finished member, in the order of the members.
+
+        Raises
+        ------
+        TrainError
+            When none is finished.
+        """
+        import pandas as pd
+
+        known = read_table(self.published, RECORDS) if self._published_rows else None
+        found = []
+        for member in self.members:
+            path = self._folder(member) / _TABLE_FILE
+            if path.is_file() and self.outcome(member) is not None:
+                found.append(read_table(path, RECORDS))
+            elif known is not None and self.outcome(member) is not None:
+                found.append(known[(known["model"] == member.model) & (known["seed"] == member.seed)])
+        if not found:
+            raise TrainError("no member of the suite is finished", "train some with: python run.py stage=suite")
+        return pd.concat(found, ignore_index=True)
+
+    def work(
+        self, wanted: Sequence[Member], each: Callable[[Member, int], None] | None = None
+    ) -> Iterator[tuple[Member, Outcome]]:
+        """Train what is left: first the design, then replicates and ladders, the most expensive of each first.
+
+        What another process has begun is left to it.
+        Any number of processes may call this at the same time, on one machine or on several that share the folder.
+        A training that diverged is final; one that failed otherwise is tried again by the next call.
+
+        Parameters
+        ----------
+        wanted
+            Members to train, of the suite's.
+        each
+            Called as `each(member, step)` before every step.
+        """
+        for member in sorted(wanted, key=lambda m: (m.part != GRID or m.seed > 0, -m.cost)):
+            if self._final(member):
+                continue
+            with claims.held(self._folder(member) / ".claim") as ours:
+                if ours and not self._final(member):
+                    yield member, self._train(member, each)
+
+    def _final(self, member: Member) -> bool:
+        said = self.outcome(member)
+        return said is not None and said.status != FAILED
+
+    def _train(self, member: Member, each: Callable[[Member, int], None] | None) -> Outcome:
+        """Train one member and leave its table, then its status: a status without a table says nothing was measured."""
+        import torch
+
+        torch.set_num_threads(self.threads)
+        folder = self._folder(member)
+        live = self._live(member, folder)
+        reached = 0
+        refreshed = time.monotonic()
+
+        def watch(step: int, model: Any) -> None:
+            nonlocal reached, refreshed
+            reached = step
+            live(step, model)
+            if each is not None:
+                each(member, step)
+            if time.monotonic() - refreshed > _REFRESH_S:
+                (folder / ".claim").touch()
+                refreshed = time.monotonic()
+
+        began = time.perf_counter()
+        status, what, loss, validation, seconds = DONE, "", float("nan"), float("nan"), None
+        try:
+            summary = train(
+                member.architecture, self.recipe, folder, name=member.name, seed=member.seed, text=self.text,
+                watch=watch, keep_checkpoints=False, device=self.device, progress=False,
+            )  # fmt: skip
+            loss, validation, seconds = summary.loss, summary.validation_loss, summary.seconds
+        except StorageError:
+            raise
+        except DivergedError as error:
+            status, what = DIVERGED, error.what
+        except (MassactError, RuntimeError, MemoryError) as error:
+            status, what = FAILED, str(error).splitlines()[0] if str(error) else type(error).__name__
+            if out_of_memory(error):
+                what = f"out of memory at step {reached}"
+        seconds = time.perf_counter() - began if seconds is None else seconds
+        said = Outcome(status, reached, loss, validation, seconds, live.seconds, what, machine(self.threads))
+        if live.result().measured:
+            live.write(folder / _TABLE_FILE)
+        content = {"identity": self.identity(member), **asdict(said)}
+        write_text(folder / _STATUS_FILE, json.dumps(content, indent=1) + "\n", durable=True)
+        if status == DONE:
+            with suppress(OSError):
+                (folder / "state.pt").unlink()
+        return said
+
+    def _live(self, member: Member, folder: Path) -> LiveMeasurement:
+        return LiveMeasurement(
+            Subject(
+                family=member.family,
+                recipe=self.recipe.name,
+                model=member.model,
+                seed=member.seed,
+                architecture=member.architecture.as_dict(),
+                tokens_per_step=self.recipe.tokens_per_step,
+            ),
+            self.probe,
+            self.steps,
+            store=self.store,
+            journal=folder / "measured.json",
+        )
+
+    def _folder(self, member: Member) -> Path:
+        return self.folder / member.name
+
+    def identity(self, member: Member) -> str:
+        """Hash of all that the numbers of a member depend on, but for the machine."""
+        said = {
+            "member": asdict(member),
+            "recipe": asdict(self.recipe),
+            "steps": self.steps,
+            "tokens_sha256": self.probe.sha256,
+        }
+        return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+
+
+def machine(threads: int) -> dict[str, Any]:
+    """What the last bits of a training depend on besides its settings."""
+    return {
+        "massact": __version__,
+        "processor": _processor(),
+        "threads": threads,
+        "python": platform.python_version(),
+        **library_versions(),
+    }
+
+
+def _processor() -> str:
+    with suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
