@@ -83,6 +83,12 @@ class DivergedError(TrainError):
     """A training whose loss stopped being finite; it will do so again."""
 
 
+class NotReproducedError(TrainError):
+    """A training done again that gave other numbers."""
+
+    exit_code = 3
+
+
 class TrainingFailedError(TrainError):
     """Trainings of a suite that failed where others went on."""
 

@@ -15,13 +15,14 @@ from massact.trajectories.table import QUANTITIES
 
 @dataclass(frozen=True)
 class Params:
-    """Models, forms, quantities, prediction targets and seeds of the pipeline."""
+    """Models, forms, quantities, prediction targets, seeds and suites of the pipeline."""
 
     models: tuple[str, ...]
     forms: tuple[str, ...]
     quantities: tuple[str, ...]
     targets: tuple[str, ...]
     seeds: tuple[int, ...]
+    suites: tuple[str, ...]
 
 
 def load_params(path: Path) -> Params:

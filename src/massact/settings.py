@@ -21,9 +21,9 @@ from massact.trajectories.table import AGGREGATIONS
 
 STAGES = (
     "run", "train", "extract", "fit", "predict", "report", "audit", "published", "track",
-    "suite", "verify", "gather", "findings",
+    "suite", "verify", "gather", "fit_suite", "findings",
 )  # fmt: skip
-SUITE_STAGES = ("suite", "verify")
+SUITE_STAGES = ("suite", "verify", "fit_suite", "findings")
 DTYPES = ("float32", "float16", "bfloat16")
 DEVICES = ("auto", "cpu", "cuda")
 SOURCES = ("hub", "suite", "folder")

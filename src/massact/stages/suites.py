@@ -20,8 +20,8 @@ from massact.train.members import Member, grid, ladder
 from massact.train.suite import Suite
 
 
-def suite_of(config: Config) -> Suite:
-    """The suite a configuration describes."""
+def suite_of(config: Config, folder: Path | None = None) -> Suite:
+    """The suite a configuration describes; a `folder` of its own shares nothing with what was trained before."""
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     recipe = recipe_of(config.suite.recipe, config.suite.name)
     works, held_out = split_works(read_works(Path(config.probe.corpus)), config.probe.held_out_works)
@@ -30,8 +30,8 @@ def suite_of(config: Config) -> Suite:
     return Suite(
         members_of(config),
         recipe,
-        Path(config.paths.runs) / "suite",
-        published=Path(config.paths.trajectories) / f"{config.suite.name}.parquet",
+        folder or Path(config.paths.runs) / "suite",
+        published=(folder or Path(config.paths.trajectories)) / f"{config.suite.name}.parquet",
         text=text,
         probe=chunk(
             ids,
@@ -40,7 +40,7 @@ def suite_of(config: Config) -> Suite:
             first_token=recipe.first_token,
             text=CORPUS,
         ),
-        store=RecordStore(Path(config.paths.records)),
+        store=RecordStore(folder / "records" if folder else Path(config.paths.records)),
         measured=config.suite.measured,
         threads=config.train.threads,
         device=device_named(config.protocol.device),
@@ -83,18 +83,13 @@ def write_suite(config: Config, suite: Suite) -> Path:
     from massact.tables import write_table
     from massact.trajectories import RECORDS
 
-    rows = []
-    for member in suite.members:
-        outcome = suite.outcome(member)
-        if outcome is not None:
-            rows.append({**asdict(member), **asdict(outcome), "identity": suite.identity(member)})
     metadata = {
         "suite": config.suite.name,
         "recipe": asdict(suite.recipe),
         "design_seed": config.suite.seed,
         "sequences": len(suite.probe.tokens),
         "steps": suite.steps,
-        "members": rows,
+        "members": [row for member in suite.members if (row := suite.row(member)) is not None],
     }
     write_table(suite.records(), suite.published, RECORDS, metadata)
     return suite.published

@@ -32,6 +32,17 @@ def all_records(config: Config) -> tuple[pd.DataFrame, list[dict[str, Any]]]:
     return pd.concat(frames, ignore_index=True), [read_metadata(path) for path in paths]
 
 
+def suite_records(config: Config, name: str) -> pd.DataFrame:
+    """Records of a suite's trainings."""
+    path = Path(config.paths.trajectories) / f"{name}.parquet"
+    return read_table(path, RECORDS, remedy="bring it with: dvc pull -R data")
+
+
+def suite_fits_path(config: Config, name: str, form: str) -> Path:
+    """Where the fits of a suite are."""
+    return Path(config.paths.fits) / f"{name}-{form}.parquet"
+
+
 def all_fits(config: Config) -> dict[str, pd.DataFrame]:
     """Fits of every model, by form."""
     params = params_of(config)

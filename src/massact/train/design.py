@@ -191,7 +191,7 @@ def _architecture(
     )
 
 
-def _between(ends: tuple[float, float], share: float) -> float:
+def _between(ends: tuple[float, float] | tuple[int, int], share: float) -> float:
     """Evenly in the logarithm."""
     return math.exp(math.log(ends[0]) + share * (math.log(ends[1]) - math.log(ends[0])))
 

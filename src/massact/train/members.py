@@ -30,7 +30,7 @@ class Member:
         return f"{self.model}-seed{self.seed}"
 
     @property
-    def cost(self) -> float:
+    def cost(self) -> int:
         """Estimated time of an optimiser step, in units of its own; only ratios mean something."""
         a = self.architecture
         return a.n_layers * (_BLOCK_OVERHEAD + 4 * a.d_model**2 + 2 * a.d_model * a.d_mlp) + a.vocab_size * a.d_model

@@ -143,14 +143,21 @@ class Suite:
         known = read_table(self.published, RECORDS) if self._published_rows else None
         found = []
         for member in self.members:
-            path = self._folder(member) / _TABLE_FILE
-            if path.is_file() and self.outcome(member) is not None:
-                found.append(read_table(path, RECORDS))
-            elif known is not None and self.outcome(member) is not None:
+            if self.outcome(member) is None:
+                continue
+            if (self._folder(member) / _TABLE_FILE).is_file():
+                found.append(self.records_of(member))
+            elif known is not None:
                 found.append(known[(known["model"] == member.model) & (known["seed"] == member.seed)])
         if not found:
             raise TrainError("no member of the suite is finished", "train some with: python run.py stage=suite")
         return pd.concat(found, ignore_index=True)
+
+    def records_of(self, member: Member) -> pd.DataFrame:
+        """The records of a member that was trained in this folder."""
+        return read_table(
+            self._folder(member) / _TABLE_FILE, RECORDS, remedy="train it with: python run.py stage=suite"
+        )
 
     def work(
         self, wanted: Sequence[Member], each: Callable[[Member, int], None] | None = None
@@ -244,6 +251,20 @@ class Suite:
 
     def _folder(self, member: Member) -> Path:
         return self.folder / member.name
+
+    def row(self, member: Member) -> dict[str, Any] | None:
+        """What the suite's table says of a finished member, in its metadata."""
+        said = self.outcome(member)
+        if said is None:
+            return None
+        folder = self._folder(member)
+        if not (folder / _STATUS_FILE).is_file():
+            return self._published_rows[member.name]
+        table = folder / _TABLE_FILE
+        checkpoints = read_metadata(table)["checkpoints"] if table.is_file() else {}
+        last = max(map(int, checkpoints), default=None)
+        weights = "" if last is None else checkpoints[str(last)]["weights_sha256"]
+        return {**asdict(member), **asdict(said), "identity": self.identity(member), "weights_sha256": weights}
 
     def identity(self, member: Member) -> str:
         """Hash of all that the numbers of a member depend on, but for the machine."""

@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from massact._lazy import lazy
-from massact.trajectories.table import QUANTITIES, RECORDS, REJECTED, TRAJECTORIES
+from massact.trajectories.table import ARCHITECTURES, QUANTITIES, RECORDS, REJECTED, TRAJECTORIES
 
 if TYPE_CHECKING:
     from massact.trajectories.aggregation import aggregate
     from massact.trajectories.importing import PublishedImport, import_published
 
 __all__ = [
+    "ARCHITECTURES",
     "QUANTITIES",
     "RECORDS",
     "REJECTED",

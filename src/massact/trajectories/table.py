@@ -46,6 +46,36 @@ TRAJECTORIES = Schema(
     key=("family", "recipe", "model", "seed", "step", "layer", "quantity"),
 )
 
+ARCHITECTURES = Schema(
+    "architectures",
+    {
+        **{name: AXES[name] for name in ("family", "recipe", "model", "seed")},
+        "part": Column("string", "part of the design: grid, the name of a ladder, or the family's own name"),
+        "n_layers": Column("int32", "blocks"),
+        "d_model": Column("int32", "width of the residual stream"),
+        "n_heads": Column("int32", "attention heads"),
+        "d_head": Column("int32", "width of a head"),
+        "d_mlp": Column("int32", "width of the MLP"),
+        "vocab_size": Column("int32", "rows of the embedding"),
+        "context": Column("int32", "training window, tokens"),
+        "rotary_fraction": Column("float64", "share of head dimensions that rotate"),
+        "rotary_base": Column("float64", "base of the rotary wavelengths"),
+        "parallel_residual": Column("bool", "attention and MLP read the same input"),
+        "n_parameters": Column("int64", "scalars of the model"),
+        "status": Column("string", "done, diverged or failed"),
+        "steps": Column("int64", "optimiser steps taken"),
+        "tokens": Column("int64", "training tokens seen"),
+        "loss": Column("float64", "training loss at the end, nats per token", nan=True),
+        "validation_loss": Column("float64", "loss on held-out text at the end, nats per token", nan=True),
+        "seconds": Column("float64", "training and measuring, NaN where not recorded", nan=True),
+        "measured_steps": Column("int32", "steps measured"),
+        "sequences": Column("int32", "probe sequences"),
+        "weights_sha256": Column("string", "hash of the weights at the last measured step"),
+        "machine": Column("string", "processor, threads and versions that the last bits depend on; empty if unknown"),
+    },
+    key=("family", "recipe", "model", "seed"),
+)
+
 REJECTED = Schema(
     "rejected files",
     {

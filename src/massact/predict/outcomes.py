@@ -1,0 +1,164 @@
+"""What a training came to: one row of numbers, and which of its architecture's factors they go with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float
+from numpy import ndarray
+
+from massact.errors import FitError
+
+OUTCOMES = {
+    "end_ratio": "ratio at the last step",
+    "peak_ratio": "largest ratio over training",
+    "onset_step": "step at half the rise of the log ratio from step 0 to its largest",
+}
+# Each factor's column, on the scale its effect is stated on, and what a step of 1 on that scale is.
+FACTORS = {
+    "n_layers": ("log2", "twice the depth"),
+    "d_model": ("log2", "twice the width"),
+    "n_heads": ("log2", "twice the heads"),
+    "mlp_ratio": ("log2", "twice the MLP ratio"),
+    "rotary_fraction": ("linear", "all of each head rotates, against a quarter"),
+    "parallel_residual": ("linear", "parallel residual, against sequential"),
+}
+
+
+def outcomes(trajectories: pd.DataFrame) -> pd.DataFrame:
+    """One row a training: columns model, seed and those of `OUTCOMES`, of the geometric mean of the ratio over layers.
+
+    Parameters
+    ----------
+    trajectories
+        Schema TRAJECTORIES; trainings of one recipe.
+    """
+    ratio: Any = trajectories[trajectories["quantity"] == "ratio"]
+    logs: Any = np.log(ratio.set_index(["model", "seed", "step", "layer"])["value"])
+    mean: Any = logs.groupby(["model", "seed", "step"]).mean()
+    rows = []
+    for (model, seed), curve in mean.groupby(["model", "seed"]):
+        steps = curve.index.get_level_values("step").to_numpy(dtype=np.float64)
+        values = curve.to_numpy()
+        rows.append((model, seed, np.exp(values[-1]), np.exp(values.max()), onset(steps, values)))
+    return pd.DataFrame(rows, columns=["model", "seed", *OUTCOMES])
+
+
+def onset(steps: Float[ndarray, " step"], log_ratio: Float[ndarray, " step"]) -> float:
+    """First step at which half the rise from the first value to the largest is reached, interpolated in log(1 + step).
+
+    NaN for a curve that never rises.
+    """
+    half = (log_ratio[0] + log_ratio.max()) / 2
+    reached = np.flatnonzero(log_ratio >= half)
+    at = int(reached[0])
+    if at == 0:
+        return float("nan")
+    low, high = log_ratio[at - 1], log_ratio[at]
+    share = (half - low) / (high - low)
+    ends = np.log1p(steps[at - 1 : at + 1])
+    return float(np.expm1(ends[0] + share * (ends[1] - ends[0])))
+
+
+def factor_columns(architectures: pd.DataFrame) -> pd.DataFrame:
+    """The columns of `FACTORS` on the scales their effects are stated on; `architectures` has schema ARCHITECTURES."""
+    table = architectures.assign(mlp_ratio=architectures["d_mlp"] / architectures["d_model"])
+    columns = {
+        name: np.log2(table[name]) if scale == "log2" else table[name].astype(float)
+        for name, (scale, _) in FACTORS.items()
+    }
+    columns["rotary_fraction"] = (columns["rotary_fraction"] - 0.25) / 0.75
+    return pd.DataFrame(columns, index=architectures.index)
+
+
+def effects(x: pd.DataFrame, log_y: Float[ndarray, " row"], names: Sequence[str] | None = None) -> pd.DataFrame:
+    """Multiplicative effect of every factor on an outcome, the others held: least squares on the outcome's logarithm.
+
+    Parameters
+    ----------
+    x
+        One column a factor, one row an architecture.
+    log_y
+        Natural logarithm of the outcome.
+    names
+        Columns to use; all when None.
+
+    Returns
+    -------
+    One row a factor: `factor`, `times` (what one step on its scale multiplies the outcome by), `lower` and `upper`
+    (95 % interval, heteroscedasticity-consistent standard errors HC3 of MacKinnon and White 1985, Student's t),
+    `share` (of the outcome's variance that is lost without the factor); `.attrs["r2"]`.
+
+    Raises
+    ------
+    FitError
+        No more rows than factors.
+    """
+    from scipy.stats import t as student_t
+
+    used = list(names or x.columns)
+    a = np.column_stack([np.ones(len(x)), x[used].to_numpy(dtype=np.float64)])
+    n, k = a.shape
+    if n <= k:
+        raise FitError(f"{n} architectures do not determine {k - 1} effects", "train more of the suite")
+    inverse = np.linalg.pinv(a.T @ a)
+    beta = inverse @ a.T @ log_y
+    residual = log_y - a @ beta
+    leverage = np.einsum("ij,jk,ik->i", a, inverse, a)
+    meat = (a * (residual / (1 - leverage))[:, None] ** 2).T @ a
+    stderr = np.sqrt(np.diag(inverse @ meat @ inverse))
+    half = student_t.ppf(0.975, n - k) * stderr
+    sse, total = float(residual @ residual), float(np.sum((log_y - log_y.mean()) ** 2))
+    rows = []
+    for j, name in enumerate(used, start=1):
+        without = np.delete(a, j, axis=1)
+        left = log_y - without @ np.linalg.lstsq(without, log_y, rcond=None)[0]
+        rows.append(
+            {
+                "factor": name,
+                "times": np.exp(beta[j]),
+                "lower": np.exp(beta[j] - half[j]),
+                "upper": np.exp(beta[j] + half[j]),
+                "share": (float(left @ left) - sse) / total,
+            }
+        )
+    table = pd.DataFrame(rows)
+    table.attrs["r2"] = 1 - sse / total
+    return table
+
+
+def design_rows(found: pd.DataFrame, architectures: pd.DataFrame, part: str = "grid") -> tuple[pd.DataFrame, Any]:
+    """Factors and mean log outcomes of the architectures of one part of a suite, seeds averaged; finished ones only.
+
+    Returns
+    -------
+    factors, log outcomes: one row an architecture each, columns `FACTORS` and `OUTCOMES`.
+    """
+    done = architectures[(architectures["part"] == part) & (architectures["status"] == "done")]
+    joined = done.merge(found, on=["model", "seed"])
+    logs: Any = np.log(joined[list(OUTCOMES)]).assign(model=joined["model"])
+    first = joined.drop_duplicates("model")
+    return factor_columns(first.set_index("model")), logs.groupby("model").mean().loc[first["model"]]
+
+
+def ladder(found: pd.DataFrame, architectures: pd.DataFrame, part: str) -> pd.DataFrame:
+    """Outcomes along a ladder: per head count the geometric mean over seeds, their number and their log spread."""
+    joined = architectures[architectures["part"] == part].merge(found, on=["model", "seed"])
+    rows = []
+    for heads, group in joined.groupby("n_heads"):
+        logs = np.log(group[list(OUTCOMES)])
+        row: dict[str, Any] = {"n_heads": heads, "seeds": len(group)}
+        for name in OUTCOMES:
+            row[name] = float(np.exp(logs[name].mean()))
+            row[f"{name}_log_sd"] = float(logs[name].std(ddof=1)) if len(group) > 1 else float("nan")
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def slope(x: Float[ndarray, " row"], log_y: Float[ndarray, " row"]) -> Mapping[str, float]:
+    """Factor per doubling along a ladder with its 95 % interval: `effects` of one column."""
+    row = effects(pd.DataFrame({"x": x}), log_y).iloc[0]
+    return {name: float(row[name]) for name in ("times", "lower", "upper")}

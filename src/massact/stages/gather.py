@@ -1,0 +1,94 @@
+"""stage=gather: the dataset of trajectories: one file a family, and one row on every training."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from massact.architecture import Architecture
+from massact.config import Config
+from massact.errors import MissingInputError
+from massact.stages.tables import all_records, params_of, suite_records
+from massact.tables import read_metadata, write_table
+from massact.trajectories import ARCHITECTURES, RECORDS
+
+POCKET = "pocket"
+
+
+def run(config: Config, output: Path) -> list[str]:
+    """Write `trajectories/pocket.parquet` and `trajectories/architectures.parquet`."""
+    records, provenance = all_records(config)
+    folder = Path(config.paths.trajectories)
+    write_table(records, folder / f"{POCKET}.parquet", RECORDS, {"models": provenance})
+    rows = [_checkpointed(records, said) for said in provenance]
+    for name in params_of(config).suites:
+        rows += _suite(config, name)
+    table: Any = pd.DataFrame(rows, columns=list(ARCHITECTURES.columns))
+    path = folder / "architectures.parquet"
+    write_table(table, path, ARCHITECTURES)
+    distinct, done = len(table.drop_duplicates(["family", "model"])), int((table["status"] == "done").sum())
+    return [f"{path}: {len(table)} trainings of {distinct} models, {done} done"]
+
+
+def _suite(config: Config, name: str) -> list[dict[str, Any]]:
+    records = suite_records(config, name)
+    said = read_metadata(Path(config.paths.trajectories) / f"{name}.parquet")
+    per_step = said["recipe"]["batch"] * said["recipe"]["window"]
+    measured: Any = records.groupby(["model", "seed"])["step"].nunique()
+    rows = []
+    for member in said["members"]:
+        key = (member["model"], member["seed"])
+        rows.append(
+            {
+                **_numbers(Architecture(**member["architecture"])),
+                **{column: member[column] for column in ("family", "model", "seed", "part", "status", "seconds")},
+                **{column: member[column] for column in ("loss", "validation_loss", "weights_sha256")},
+                "recipe": said["recipe"]["name"],
+                "steps": member["step"],
+                "tokens": member["step"] * per_step,
+                "measured_steps": int(measured.get(key, 0)),
+                "sequences": said["sequences"],
+                "machine": json.dumps(member["machine"], sort_keys=True),
+            }
+        )
+    return rows
+
+
+def _checkpointed(records: pd.DataFrame, said: dict[str, Any]) -> dict[str, Any]:
+    """The row of a training whose checkpoints were measured afterwards."""
+    mine: Any = records[(records["model"] == said["model"]) & (records["seed"] == said["seed"])]
+    last = int(mine["step"].max())
+    log = _training_log(Path(said["source"]))
+    end = next((row for row in log if row["step"] == last), {})
+    return {
+        **_numbers(Architecture(**said["architecture"])),
+        "family": mine["family"].iloc[0],
+        "recipe": mine["recipe"].iloc[0],
+        "model": said["model"],
+        "seed": said["seed"],
+        "part": mine["family"].iloc[0],
+        "status": "done",
+        "steps": last,
+        "tokens": last * said["tokens_per_step"],
+        "loss": end.get("loss", float("nan")),
+        "validation_loss": end.get("validation_loss", float("nan")),
+        "seconds": float("nan"),
+        "measured_steps": mine["step"].nunique(),
+        "sequences": mine["sequence"].nunique(),
+        "weights_sha256": said["checkpoints"][str(last)]["weights_sha256"],
+        "machine": "",
+    }
+
+
+def _training_log(folder: Path) -> list[dict[str, Any]]:
+    path = folder / "training.json"
+    if not path.is_file():
+        raise MissingInputError(f"{path} is not there", "bring it with: dvc pull -R data")
+    return json.loads(path.read_text(encoding="utf-8"))["log"]
+
+
+def _numbers(a: Architecture) -> dict[str, Any]:
+    return {**a.as_dict(), "d_head": a.d_head, "n_parameters": a.n_parameters}
