@@ -21,6 +21,7 @@ from massact.predict.targets import scale_of
 
 MIN_ROWS = 5
 FEW_ARCHITECTURES = 30
+MOST_GROUP_FOLDS = 10  # each holds whole architectures out; with ten or fewer, one at a time
 
 
 @dataclass(frozen=True)
@@ -121,11 +122,11 @@ def _folds(task: Task, split: str, folds: int, seed: int) -> list[tuple[ndarray,
     """Pairs of training and test row numbers; none when the data are too few."""
     if len(task.y) < MIN_ROWS:
         return []
-    if split == "architecture":
-        found = np.unique(task.groups)
-        return [(np.flatnonzero(task.groups != g), np.flatnonzero(task.groups == g)) for g in found if len(found) > 1]
-    from sklearn.model_selection import KFold
+    from sklearn.model_selection import GroupKFold, KFold
 
+    if split == "architecture":
+        held_out = min(MOST_GROUP_FOLDS, len(np.unique(task.groups)))
+        return list(GroupKFold(held_out).split(task.x, groups=task.groups)) if held_out > 1 else []
     return list(KFold(min(folds, len(task.y)), shuffle=True, random_state=seed).split(task.x))
 
 

@@ -36,6 +36,7 @@ RAW: dict[str, Column] = {
     "d_mlp": lambda f: f["d_mlp"],
     "rotary base": lambda f: f["rotary_base"],
     "rotary fraction": lambda f: f["rotary_fraction"],
+    "parallel residual": lambda f: f["parallel_residual"],
 }
 FEATURE_SETS: dict[str, dict[str, Column]] = {"paper": PAPER, "raw": RAW, "both": {**PAPER, **RAW}}
 

@@ -39,7 +39,7 @@ def run(config: Config, output: Path) -> list[str]:
         _variance(records, found),
         _fits(fits),
     ]
-    folder = results(config) / "findings"
+    folder = results(config) / "findings" / name
     write_text(folder / "findings.md", "\n\n".join(parts) + "\n")
     figures = {"trajectories": suite_figure(trajectories, architectures)}
     for part in sorted(set(architectures["part"]) - {"grid"}):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import cast
 
 import pandas as pd
@@ -12,15 +11,15 @@ from tqdm import tqdm
 from massact.config import Config
 from massact.fit.table import fits_schema
 from massact.stages.fit import fit_records
-from massact.stages.tables import suite_fits_path, suite_records
-from massact.tables import read_metadata, write_table
+from massact.stages.tables import suite_fits_path, suite_members, suite_records
+from massact.tables import write_table
 
 
 def run(config: Config, output: Path) -> list[str]:
     """Write `fits/<suite>-<form>.parquet` from the suite's records."""
     name, form = config.suite.name, config.fit.form
     records = suite_records(config, name)
-    members = read_metadata(Path(config.paths.trajectories) / f"{name}.parquet")["members"]
+    members = suite_members(config, name)
     architectures = {(member["model"], member["seed"]): member["architecture"] for member in members}
     parts, groups = [], list(records.groupby(["model", "seed"], sort=False))
     for key, rows in tqdm(groups, desc=f"fit {form}", unit="training", disable=not sys.stderr.isatty()):

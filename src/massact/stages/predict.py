@@ -4,11 +4,24 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+
+import pandas as pd
 
 from massact.architecture import Architecture
 from massact.config import Config
-from massact.stages.tables import all_fits, all_records, params_of, results
+from massact.stages.tables import (
+    all_fits,
+    all_records,
+    params_of,
+    results,
+    suite_fits,
+    suite_members,
+    suite_records,
+)
+from massact.train.members import GRID
 from massact.trajectories import aggregate
 
 
@@ -17,8 +30,9 @@ def run(config: Config, output: Path) -> list[str]:
     from massact.predict import build_artefact, score_all, write_outputs
 
     params, wanted = params_of(config), config.predictor
+    fits = [all_fits(config)[wanted.form], *(suite_fits(config, name, wanted.form) for name in params.suites)]
     scores, predictions = score_all(
-        {wanted.form: all_fits(config)[wanted.form]},
+        {wanted.form: pd.concat(fits, ignore_index=True)},
         quantities=params.quantities,
         targets=params.targets,
         regressors=wanted.regressors,
@@ -30,10 +44,15 @@ def run(config: Config, output: Path) -> list[str]:
     )
     write_outputs(scores, predictions, results(config))
     records, provenance = all_records(config)
+    architectures = {p["model"]: p["architecture"] for p in provenance}
+    tables = [records]
+    for name in params.suites:
+        tables.append(suite_records(config, name, part=GRID))
+        architectures |= {member["model"]: member["architecture"] for member in suite_members(config, name)}
     artefact = build_artefact(
-        aggregate(records, config.protocol.aggregation),
-        {p["model"]: Architecture(**p["architecture"]) for p in provenance},
-        tokens_per_step=dict(zip(records["recipe"].unique(), _tokens_per_step(records), strict=True)),
+        pd.concat([aggregate(table, config.protocol.aggregation) for table in tables], ignore_index=True),
+        {model: Architecture(**numbers) for model, numbers in architectures.items()},
+        tokens_per_step={recipe: count for table in tables for recipe, count in _tokens_per_step(table)},
     )
     path = Path(config.paths.artefact)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -41,6 +60,7 @@ def run(config: Config, output: Path) -> list[str]:
     return [f"{results(config)}: {len(scores)} scores, {len(predictions)} predictions", f"forecast artefact: {path}"]
 
 
-def _tokens_per_step(records) -> list[int]:
-    late = records[records["step"] > 0]
-    return [int((g["tokens"] // g["step"]).iloc[0]) for _, g in late.groupby("recipe", sort=False)]
+def _tokens_per_step(records: pd.DataFrame) -> Iterator[tuple[str, int]]:
+    late: Any = records[records["step"] > 0]
+    for recipe, rows in late.groupby("recipe", sort=False):
+        yield str(recipe), int((rows["tokens"] // rows["step"]).iloc[0])

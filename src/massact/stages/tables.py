@@ -12,6 +12,7 @@ from massact.fit.table import fits_schema
 from massact.params import Params, load_params
 from massact.predict.table import PREDICTIONS, SCORES
 from massact.tables import Schema, read_metadata, read_table
+from massact.train.members import GRID
 from massact.trajectories import RECORDS
 
 
@@ -32,15 +33,37 @@ def all_records(config: Config) -> tuple[pd.DataFrame, list[dict[str, Any]]]:
     return pd.concat(frames, ignore_index=True), [read_metadata(path) for path in paths]
 
 
-def suite_records(config: Config, name: str) -> pd.DataFrame:
-    """Records of a suite's trainings."""
-    path = Path(config.paths.trajectories) / f"{name}.parquet"
-    return read_table(path, RECORDS, remedy="bring it with: dvc pull -R data")
+def suite_records(config: Config, name: str, part: str | None = None) -> pd.DataFrame:
+    """Records of a suite's trainings, or of one part of its design."""
+    path = _suite_path(config, name)
+    records = read_table(path, RECORDS, remedy="bring it with: dvc pull -R data")
+    return records if part is None else _of_part(config, name, records, part)
+
+
+def suite_members(config: Config, name: str) -> list[dict[str, Any]]:
+    """What a suite's table says of each of its trainings."""
+    return read_metadata(_suite_path(config, name))["members"]
+
+
+def suite_fits(config: Config, name: str, form: str) -> pd.DataFrame:
+    """Fits of a suite's design; ladders are left out, whose rungs would teach each other."""
+    path = suite_fits_path(config, name, form)
+    return _of_part(config, name, read_table(path, fits_schema(form)), GRID)
 
 
 def suite_fits_path(config: Config, name: str, form: str) -> Path:
     """Where the fits of a suite are."""
     return Path(config.paths.fits) / f"{name}-{form}.parquet"
+
+
+def _suite_path(config: Config, name: str) -> Path:
+    return Path(config.paths.trajectories) / f"{name}.parquet"
+
+
+def _of_part(config: Config, name: str, table: pd.DataFrame, part: str) -> pd.DataFrame:
+    models = {member["model"] for member in suite_members(config, name) if member["part"] == part}
+    kept: Any = table[table["model"].isin(models)]
+    return kept.reset_index(drop=True)
 
 
 def all_fits(config: Config) -> dict[str, pd.DataFrame]:
