@@ -145,7 +145,7 @@ class LiveMeasurement:
         """
         if self._untold:
             self._tell_again()
-        if step not in self.steps or step in self._entries:
+        if not self.due(step):
             return None
         import torch
 
@@ -174,6 +174,27 @@ class LiveMeasurement:
         for logger in self.loggers:
             logger(step, outcome)
         return outcome
+
+    def due(self, step: int) -> bool:
+        """Whether this step is to be measured and has not been."""
+        return step in self.steps and step not in self._entries
+
+    def end(self, table: Path | None = None) -> None:
+        """Training has ended: write the table where one is wanted, and close the loggers that have a `close`.
+
+        A training too short to have been measured is said in the log and is no error: its weights may be yet to save.
+        """
+        if self._untold:
+            self._tell_again()
+        if table is not None:
+            try:
+                self.write(table)
+            except TrainError as error:
+                log.warning("%s was not written: %s", table, error)
+        for logger in self.loggers:
+            close = getattr(logger, "close", None)
+            if close is not None:
+                close()
 
     def _tell_again(self) -> None:
         self._untold = False

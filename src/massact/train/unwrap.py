@@ -18,6 +18,17 @@ def unwrapped(model: nn.Module) -> nn.Module:
     MeasureError
         When this process holds only a part of each weight (FSDP, DeepSpeed ZeRO-3).
     """
+    inner = inside(model)
+    if any(_sharded(part) for part in inner.modules()):
+        raise MeasureError(
+            "the weights are spread over processes (FSDP or ZeRO-3), and each holds a part only",
+            "measure the checkpoints of this training with stage=extract",
+        )
+    return inner
+
+
+def inside(model: nn.Module) -> nn.Module:
+    """As `unwrapped`, without a look at the weights."""
     inner: Any = model
     while True:
         if isinstance(inner, DataParallel | DistributedDataParallel):
@@ -25,13 +36,7 @@ def unwrapped(model: nn.Module) -> nn.Module:
         elif hasattr(inner, "_orig_mod"):  # torch.compile
             inner = inner._orig_mod
         else:
-            break
-    if any(_sharded(part) for part in inner.modules()):
-        raise MeasureError(
-            "the weights are spread over processes (FSDP or ZeRO-3), and each holds a part only",
-            "measure the checkpoints of this training with stage=extract",
-        )
-    return inner
+            return inner
 
 
 def _sharded(part: nn.Module) -> bool:
