@@ -5,14 +5,28 @@ import copy
 import numpy as np
 import pytest
 import torch
-from transformers import Trainer, TrainerCallback, TrainingArguments
+from transformers import AutoModelForCausalLM, Trainer, TrainerCallback, TrainingArguments
 
 from massact.errors import MeasureError
 from massact.extract import measure
+from massact.recipe import checkpoint_steps
 from massact.tables import read_table
 from massact.train.live_hf import TrainerMeasurement
 from massact.trajectories import RECORDS
-from tests.train.training import BATCH, TOKENS, Windows, live, same_weights, tiny_gpt2
+from tests.train.training import (
+    BATCH,
+    REAL_BATCH,
+    REAL_STEPS,
+    TOKENS,
+    Shipped,
+    Windows,
+    assert_same,
+    assert_spike_appeared,
+    live,
+    real_model,
+    same_weights,
+    tiny_gpt2,
+)
 
 
 class Weights(TrainerCallback):
@@ -29,7 +43,8 @@ class Weights(TrainerCallback):
 
 def fit(folder, callbacks, *, model=None, resume=None, save=0, **more):
     model = model or tiny_gpt2()
-    arguments = {"max_steps": 6, "per_device_train_batch_size": BATCH, "learning_rate": 1e-2, **more}
+    arguments = {"max_steps": 6, "per_device_train_batch_size": BATCH, "learning_rate": 1e-2}
+    arguments |= {"lr_scheduler_type": "constant", **more}
     trainer = Trainer(
         model=model,
         args=TrainingArguments(
@@ -68,7 +83,7 @@ def test_a_training_that_goes_on_is_measured_on(tmp_path):
     whole = live(tmp_path / "whole", tiny_gpt2(), range(7))
     fit(tmp_path / "whole", [TrainerMeasurement(whole)])
     fit(tmp_path, [TrainerMeasurement(live(tmp_path, tiny_gpt2(), range(7)))], max_steps=4, save=2)
-    # Killed at step 4 with the state of step 2: steps 3 and 4 are not measured twice.
+    # Killed at step 4 with the state of step 2: steps 3 and 4 have the same weights again, and are not measured twice.
     told: list[int] = []
     second = live(tmp_path, tiny_gpt2(), range(7), loggers=[lambda step, measurement: told.append(step)])
     fit(tmp_path, [TrainerMeasurement(second)], resume=str(tmp_path / "trainer/checkpoint-2"), save=2)
@@ -118,3 +133,22 @@ def test_a_model_that_is_no_decoder_is_refused_before_training(tmp_path):
 
     with pytest.raises(MeasureError, match="Plain"):
         fit(tmp_path, [TrainerMeasurement(live(tmp_path, tiny_gpt2(), [0]))], model=Plain())
+
+
+@pytest.mark.slow
+def test_a_real_training_is_measured_as_its_checkpoints_are(tmp_path):
+    data = Shipped()
+    watch = data.live(tmp_path, checkpoint_steps(REAL_STEPS, 20))
+    arguments = TrainingArguments(
+        output_dir=str(tmp_path / "trainer"), use_cpu=True, report_to=[], disable_tqdm=True, logging_strategy="no",
+        max_steps=REAL_STEPS, per_device_train_batch_size=REAL_BATCH, learning_rate=7e-3, warmup_steps=32,
+        lr_scheduler_type="cosine", weight_decay=1.0, save_steps=128,
+    )  # fmt: skip
+    callback = TrainerMeasurement(watch, table=tmp_path / "real.parquet")
+    Trainer(model=real_model(), args=arguments, train_dataset=data, callbacks=[callback]).train()
+    assert_spike_appeared(watch)
+    found, tokens = watch.result().measured, torch.from_numpy(data.probe.tokens)
+    for step in (128, REAL_STEPS):
+        saved = AutoModelForCausalLM.from_pretrained(tmp_path / f"trainer/checkpoint-{step}")
+        assert_same(found[step], measure(saved, tokens))
+    assert len(read_table(tmp_path / "real.parquet", RECORDS)) == 20 * 3 * 10

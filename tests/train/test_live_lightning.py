@@ -12,10 +12,24 @@ import torch
 
 from massact.errors import MeasureError
 from massact.extract import measure
+from massact.recipe import checkpoint_steps
 from massact.tables import read_table
 from massact.train.live_lightning import LightningMeasurement, decoder_in
 from massact.trajectories import RECORDS
-from tests.train.training import BATCH, TOKENS, Windows, live, same_weights, tiny_gpt2
+from tests.train.training import (
+    BATCH,
+    REAL_BATCH,
+    REAL_STEPS,
+    TOKENS,
+    Shipped,
+    Windows,
+    assert_same,
+    assert_spike_appeared,
+    live,
+    real_model,
+    same_weights,
+    tiny_gpt2,
+)
 
 
 class Module(pl.LightningModule):
@@ -145,3 +159,29 @@ def test_the_model_asked_for_is_measured(tmp_path):
         fit(tmp_path, [LightningMeasurement(watch)], module=Student())
     fit(tmp_path, [LightningMeasurement(watch, model=lambda m: m.student)], module=module, max_steps=3)
     assert np.array_equal(watch.result().measured[3].top, measure(module.student, TOKENS).top)
+
+
+@pytest.mark.slow
+def test_a_real_training_is_measured_as_its_checkpoints_are(tmp_path):
+    class Real(Module):
+        def configure_optimizers(self):
+            optimiser = torch.optim.AdamW(self.parameters(), lr=7e-3, weight_decay=1.0)
+            rate = torch.optim.lr_scheduler.OneCycleLR(optimiser, 7e-3, total_steps=REAL_STEPS + 1, pct_start=0.05)
+            return {"optimizer": optimiser, "lr_scheduler": {"scheduler": rate, "interval": "step"}}
+
+    data, module = Shipped(), Real(real_model())
+    watch = data.live(tmp_path, checkpoint_steps(REAL_STEPS, 20))
+    keep = pl.callbacks.ModelCheckpoint(tmp_path, filename="{step}", every_n_train_steps=128, save_top_k=-1)
+    trainer = pl.Trainer(
+        default_root_dir=tmp_path, accelerator="cpu", logger=False, enable_progress_bar=False,
+        enable_model_summary=False, max_steps=REAL_STEPS, gradient_clip_val=1.0,
+        callbacks=[LightningMeasurement(watch, table=tmp_path / "real.parquet"), keep],
+    )  # fmt: skip
+    trainer.fit(module, torch.utils.data.DataLoader(data, batch_size=REAL_BATCH, shuffle=True))
+    assert_spike_appeared(watch)
+    found, tokens = watch.result().measured, torch.from_numpy(data.probe.tokens)
+    for step in (128, REAL_STEPS):
+        saved = torch.load(tmp_path / f"step={step}.ckpt", weights_only=False)
+        module.load_state_dict(saved["state_dict"])
+        assert_same(found[step], measure(module.decoder, tokens))
+    assert len(read_table(tmp_path / "real.parquet", RECORDS)) == 20 * 3 * 10

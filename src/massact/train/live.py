@@ -88,9 +88,9 @@ class LiveMeasurement:
     """Measures a model in training at chosen steps, on one fixed probe.
 
     Call it as `live(step, model)` at any step, as often as you like: it measures at the steps it was made for, once
-    each, in evaluation mode, without gradients and without touching the random state. What it has measured outlives
-    the process: a new one with the same journal goes on where the old one stopped. In training with several processes
-    call it in one of them. In Hugging Face's Trainer and in Lightning, `massact.train.live_hf` and
+    for the same weights, in evaluation mode, without gradients and without touching the random state. What it has
+    measured outlives the process: a new one with the same journal goes on where the old one stopped. In training with
+    several processes call it in one of them. In Hugging Face's Trainer and in Lightning, `massact.train.live_hf` and
     `massact.train.live_lightning` call it.
 
     Parameters
@@ -134,9 +134,16 @@ class LiveMeasurement:
         self._untold = bool(self._entries and self.loggers)
 
     def __call__(self, step: int, model: Any) -> Measurement | None:
-        """Measure if this step is due and not measured yet; hidden states that overflow are remembered as such.
+        """Measure if this step is due; hidden states that overflow are remembered as such.
 
-        The model may be wrapped by DistributedDataParallel or torch.compile: what is inside is measured.
+        The model may be wrapped by DistributedDataParallel or torch.compile: what is inside is measured. A step that
+        was measured before is not measured again, unless its weights are others now: then the training was begun anew
+        or goes on with other numbers, and the new weights are those that count.
+
+        Returns
+        -------
+        Measurement
+            None where nothing was measured.
 
         Raises
         ------
@@ -152,6 +159,10 @@ class LiveMeasurement:
         began = time.perf_counter()
         model = unwrapped(model)
         identity = MemorySource({step: model}).identify(step)
+        if step in self._entries:
+            if self._entries[step]["weights_sha256"] == identity.weights_sha256:
+                return None
+            log.warning("%s step %d has other weights than before: it is measured again", self.subject.model, step)
         parameter = next(model.parameters())
         dtype, device = str(parameter.dtype).removeprefix("torch."), parameter.device.type
         key = record_key(identity, self.probe, dtype, device)
@@ -176,8 +187,8 @@ class LiveMeasurement:
         return outcome
 
     def due(self, step: int) -> bool:
-        """Whether this step is to be measured and has not been."""
-        return step in self.steps and step not in self._entries
+        """Whether this step is one of those to measure."""
+        return step in self.steps
 
     def end(self, table: Path | None = None) -> None:
         """Training has ended: write the table where one is wanted, and close the loggers that have a `close`.
