@@ -6,8 +6,10 @@ from mlflow import MlflowClient
 
 from massact.errors import ConfigError
 from massact.extract import measure
+from massact.train.live_hf import TrainerMeasurement
 from massact.train.live_mlflow import MlflowLogger, step_metrics
-from tests.train.training import PROBE, TOKENS, live, tiny_gpt2
+from tests.train.test_live_hf import fit
+from tests.train.training import PROBE, TOKENS, live, same_weights, tiny_gpt2
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +55,15 @@ def test_a_training_is_one_run_that_says_what_it_is(uri, tmp_path):
     assert history(uri, run, "median/layer01")[2] == median
     assert sorted(history(uri, run, "ratio/layer00")) == [0, 1, 2]
     assert len(run.data.metrics) == 3 * 2
+
+
+def test_a_trainer_ends_the_run_and_its_numbers_stay(uri, tmp_path):
+    watch = live(tmp_path, tiny_gpt2(), [0, 2, 6], loggers=[logger_of(uri, "trainer", tmp_path)])
+    measured = fit(tmp_path, [TrainerMeasurement(watch)])
+    (run,) = runs(uri, "trainer")
+    assert run.info.status == "FINISHED"
+    assert sorted(history(uri, run, "ratio/layer01")) == [0, 2, 6]
+    assert same_weights(measured, fit(tmp_path / "plain", []))
 
 
 def test_after_a_kill_the_same_run_goes_on_and_no_step_is_twice(uri, tmp_path):
