@@ -101,14 +101,16 @@ def test_a_killed_training_goes_on_from_its_journal(tmp_path):
 
 def test_a_training_begun_anew_replaces_what_the_journal_has(tmp_path, caplog):
     first = live(tmp_path)
-    for step in (0, 1, 2):
+    for step in (0, 1, 2, 4):
         first(step, tiny_model(seed=step))
     told: list[int] = []
     anew = live(tmp_path, loggers=[lambda step, measurement: told.append(step)])
     anew(0, tiny_model(seed=0))
     anew(1, tiny_model(seed=7))
-    assert caplog.text.count("measured again") == 1
-    assert told == [0, 1, 2, 1]
+    assert caplog.text.count("measured again from step 1 on") == 1
+    assert sorted(live(tmp_path).result().measured) == [0, 1]
+    anew(2, tiny_model(seed=8))
+    assert told == [0, 1, 2, 4, 1, 2]
     again = live(tmp_path).result().measured
     assert sorted(again) == [0, 1, 2]
     assert np.array_equal(again[1].top, measure(tiny_model(seed=7), TOKENS).top)

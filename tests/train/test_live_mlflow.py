@@ -99,6 +99,21 @@ def test_another_training_of_the_same_name_has_a_run_of_its_own(uri, tmp_path):
     assert sorted(history(uri, new, "top1/layer00")) == [0, 1]
 
 
+def test_a_training_that_goes_on_with_other_numbers_gets_one_new_run(uri, tmp_path):
+    first = live(tmp_path, tiny_gpt2(), range(5), loggers=[logger_of(uri, "other", tmp_path)])
+    for step in range(5):
+        first(step, tiny_gpt2(step))
+    first.end()
+    second = live(tmp_path, tiny_gpt2(), range(5), loggers=[logger_of(uri, "other", tmp_path, every_s=0.0)])
+    for step in (2, 3, 4):
+        second(step, tiny_gpt2(step + 10))
+    second.end()
+    new, old = sorted(runs(uri, "other"), key=lambda run: "massact.key" not in run.data.tags)
+    expected = {step: step_metrics(found)["top1/layer00"] for step, found in second.result().measured.items()}
+    assert history(uri, new, "top1/layer00") == expected
+    assert sorted(expected) == sorted(history(uri, old, "top1/layer00")) == [0, 1, 2, 3, 4]
+
+
 def test_without_a_callback_in_any_order_and_closed_twice(uri, tmp_path):
     watch = live(tmp_path, tiny_gpt2(), [0, 1])
     for step in (0, 1):

@@ -138,7 +138,7 @@ class LiveMeasurement:
 
         The model may be wrapped by DistributedDataParallel or torch.compile: what is inside is measured. A step that
         was measured before is not measured again, unless its weights are others now: then the training was begun anew
-        or goes on with other numbers, and the new weights are those that count.
+        or goes on with other numbers, and what was measured of this step and later ones is replaced.
 
         Returns
         -------
@@ -162,7 +162,8 @@ class LiveMeasurement:
         if step in self._entries:
             if self._entries[step]["weights_sha256"] == identity.weights_sha256:
                 return None
-            log.warning("%s step %d has other weights than before: it is measured again", self.subject.model, step)
+            log.warning("%s has other weights than before: measured again from step %d on", self.subject.model, step)
+            self._entries = {earlier: entry for earlier, entry in self._entries.items() if earlier < step}
         parameter = next(model.parameters())
         dtype, device = str(parameter.dtype).removeprefix("torch."), parameter.device.type
         key = record_key(identity, self.probe, dtype, device)

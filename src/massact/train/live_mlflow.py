@@ -63,7 +63,10 @@ class MlflowLogger:
 
     def __call__(self, step: int, measurement: Measurement) -> None:
         """Log one step, now or with the next ones."""
-        self._told[step] = step_metrics(measurement)
+        metrics = step_metrics(measurement)
+        if self._told.get(step, metrics) != metrics:  # begun anew: later steps were of the training before
+            self._told = {earlier: said for earlier, said in self._told.items() if earlier < step}
+        self._told[step] = metrics
         if time.monotonic() - self._written >= self.every_s:
             self.flush()
 
