@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from massact.errors import ArchitectureError
+
+# Our names of an architecture's numbers, and those that Hugging Face configurations have for them.
+_NAMES_IN_CONFIGS = {
+    "n_layers": ("num_hidden_layers", "n_layer", "num_layers"),
+    "d_model": ("hidden_size", "n_embd"),
+    "n_heads": ("num_attention_heads", "n_head", "num_heads"),
+    "d_mlp": ("intermediate_size", "n_inner", "ffn_dim", "ffn_hidden_size"),
+    "vocab_size": ("vocab_size",),
+    "context": ("max_position_embeddings", "n_positions"),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,3 +87,26 @@ class Architecture:
     def as_dict(self) -> dict[str, Any]:
         """The numbers under their own names."""
         return asdict(self)
+
+
+def numbers_in(config: Mapping[str, Any]) -> dict[str, int]:
+    """The architecture's numbers that a Hugging Face configuration states, under our names.
+
+    Parameters
+    ----------
+    config
+        The content of a config.json, or `model.config.to_dict()`. A width of the MLP that GPT-2's kind leaves open is
+        four times the model's; what a configuration does not say is left out.
+
+    >>> numbers_in({"n_layer": 12, "n_embd": 768, "n_head": 12, "n_inner": None, "n_positions": 1024})
+    {'n_layers': 12, 'd_model': 768, 'n_heads': 12, 'd_mlp': 3072, 'context': 1024}
+    """
+    numbers: dict[str, int] = {}
+    for name, others in _NAMES_IN_CONFIGS.items():
+        found = next((config[other] for other in others if config.get(other) is not None), None)
+        open_width = name == "d_mlp" and any(other in config for other in ("n_embd", *others))
+        if found is None and open_width and "d_model" in numbers:
+            found = 4 * numbers["d_model"]
+        if isinstance(found, int):
+            numbers[name] = found
+    return numbers

@@ -2,9 +2,10 @@ import json
 
 import numpy as np
 import pytest
+import torch
 
 from massact.errors import ConfigError, MeasureError
-from massact.extract.probe import chunk, encode, sampled_documents
+from massact.extract.probe import Probe, chunk, encode, sampled_documents
 from massact.train import train_tokenizer
 
 
@@ -18,6 +19,25 @@ def test_chunks_are_consecutive_and_begin_with_the_first_token():
     assert np.array_equal(led.tokens[:, 1:].ravel(), ids[:21])
     assert led.length == plain.length == 8
     assert led.sha256 != plain.sha256
+
+
+def test_sequences_of_ones_own_are_a_probe_of_the_same_hash_however_they_are_given():
+    rows = [[0, 5, 7], [0, 8, 9]]
+    probes = [Probe.of(given, first_token=0) for given in (rows, np.array(rows, dtype=np.int32), torch.tensor(rows))]
+    assert len({probe.sha256 for probe in probes}) == 1
+    assert (probes[0].text, probes[0].first_token, probes[0].length) == ("own", 0, 3)
+    assert Probe.of(rows).first_token == -1
+
+
+@pytest.mark.parametrize("given", [[1, 2], [[0.5, 1.0]], [[]], [[1, 2], [3]]])
+def test_what_is_no_table_of_ids_is_no_probe(given):
+    with pytest.raises(MeasureError, match=r"\(sequence, position\)"):
+        Probe.of(given)
+
+
+def test_a_probe_begins_with_the_token_it_is_said_to_begin_with():
+    with pytest.raises(MeasureError, match="begins with token 0"):
+        Probe.of([[0, 1], [2, 3]], first_token=0)
 
 
 def test_a_text_too_short_says_how_much_it_holds():

@@ -8,7 +8,18 @@ from massact._lazy import lazy
 
 if TYPE_CHECKING:
     from massact.extract.hooks import measure
+    from massact.extract.probe import Probe
     from massact.extract.protocol import PROTOCOL_VERSION, Measurement
+    from massact.extract.store import RecordStore
 
-__all__ = ["PROTOCOL_VERSION", "Measurement", "measure"]
-__getattr__ = lazy(__name__, {"measure": "hooks", "PROTOCOL_VERSION": "protocol", "Measurement": "protocol"})
+__all__ = ["PROTOCOL_VERSION", "Measurement", "Probe", "RecordStore", "measure"]
+__getattr__ = lazy(
+    __name__,
+    {
+        "measure": "hooks",
+        "PROTOCOL_VERSION": "protocol",
+        "Measurement": "protocol",
+        "Probe": "probe",
+        "RecordStore": "store",
+    },
+)

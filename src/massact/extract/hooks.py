@@ -151,7 +151,13 @@ def _block_stack(model: Any) -> tuple[nn.Module, int, int]:
     """The decoder without its unembedding, how many blocks it has, and how many tokens it knows."""
     plain = model.original_model if is_bridge(model) else model
     decoder = getattr(plain, "base_model", plain)
-    return decoder, int(plain.config.num_hidden_layers), int(plain.config.vocab_size)
+    config: Any = getattr(plain, "config", None)
+    if not hasattr(config, "num_hidden_layers"):
+        raise MeasureError(
+            f"{type(plain).__name__} has no configuration that says how many blocks it has",
+            "pass a Hugging Face decoder-only model or a TransformerBridge",
+        )
+    return decoder, int(config.num_hidden_layers), int(config.vocab_size)
 
 
 def _blocks(decoder: nn.Module, n_layers: int) -> nn.ModuleList:

@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Int
@@ -34,11 +35,53 @@ REDPAJAMA_FILES = (
 
 @dataclass(frozen=True)
 class Probe:
-    """Tokens and where they come from; `first_token` is -1 when sequences begin with text."""
+    """Tokens and where they come from; `first_token` is -1 when sequences begin with text.
+
+    `chunk` cuts one from a text, `Probe.of` takes sequences of your own.
+    """
 
     tokens: Int[ndarray, "sequence position"]
     text: str
     first_token: int
+
+    @classmethod
+    def of(cls, tokens: Any, *, text: str = "own", first_token: int | None = None) -> Probe:
+        """Your own sequences, all of one length.
+
+        Parameters
+        ----------
+        tokens : int (sequence, position)
+            A tensor, an array or lists of ids, with whatever the sequences begin with already in them.
+        text
+            What the table calls the text.
+        first_token
+            The id every sequence begins with, if it is one that is no text, such as <|endoftext|>.
+
+        Raises
+        ------
+        MeasureError
+            Ids of another shape or kind, or sequences that do not begin with `first_token`.
+
+        >>> Probe.of([[0, 17, 4], [0, 9, 2]], first_token=0).length
+        3
+        """
+        if hasattr(tokens, "detach"):  # a torch tensor, told without importing torch
+            tokens = tokens.detach().cpu().numpy()
+        try:
+            ids = np.asarray(tokens)
+        except ValueError:  # lists of several lengths
+            ids = np.empty(0)
+        if ids.ndim != 2 or not ids.size or not np.issubdtype(ids.dtype, np.integer):
+            raise MeasureError(
+                f"the probe's tokens are {ids.dtype} of shape {ids.shape}",
+                "give whole numbers of shape (sequence, position), at least 1 x 1",
+            )
+        if first_token is not None and (ids[:, 0] != first_token).any():
+            raise MeasureError(
+                f"not every sequence of the probe begins with token {first_token}",
+                "put it in front of each, or leave first_token out",
+            )
+        return cls(ids.astype(np.int64), text, -1 if first_token is None else first_token)
 
     @property
     def length(self) -> int:

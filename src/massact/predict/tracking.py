@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-import fcntl
-import hashlib
-import json
-import os
 import time
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from massact.errors import ConfigError
+from massact.mlflow_store import KEY, experiment_id, key_of, open_client, turn
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-KEY, CONTENT = "massact.key", "massact.content"
-_SQLITE = "sqlite:///"
+CONTENT = "massact.content"
 
 
 @dataclass(frozen=True)
@@ -37,12 +30,12 @@ class Run:
     @property
     def key(self) -> str:
         """Hash of the identity."""
-        return _hash(dict(self.identity))
+        return key_of(dict(self.identity))
 
     @property
     def content(self) -> str:
         """Hash of everything it says."""
-        return _hash([dict(self.identity), dict(self.metrics), dict(self.parameters), dict(self.files)])
+        return key_of([dict(self.identity), dict(self.metrics), dict(self.parameters), dict(self.files)])
 
 
 def log_scores(scores: pd.DataFrame, predictions: pd.DataFrame, *, tracking_uri: str, experiment: str) -> int:
@@ -82,25 +75,25 @@ def log_runs(runs: Iterable[Run], *, tracking_uri: str, experiment: str) -> int:
 
     Processes take turns: the store is made once, and SQLite is written by one at a time.
     """
-    with _turn(tracking_uri):
-        client = _client(tracking_uri)
-        experiment_id = _experiment(client, experiment, tracking_uri)
-        known = _known(client, experiment_id)
+    with turn(tracking_uri):
+        client = open_client(tracking_uri)
+        home = experiment_id(client, experiment, tracking_uri)
+        known = _known(client, home)
         count = 0
         for run in runs:
-            _project(client, experiment_id, run, known.get(run.key))
+            _project(client, home, run, known.get(run.key))
             count += 1
     return count
 
 
-def _project(client: MlflowClient, experiment_id: str, run: Run, known: tuple[str, str] | None) -> None:
+def _project(client: MlflowClient, home: str, run: Run, known: tuple[str, str] | None) -> None:
     from mlflow.entities import Metric, Param, RunTag
 
     if known is not None and known[1] == run.content:
         return
     if known is None:
         name = " ".join(value for key, value in run.identity.items() if key != "kind")
-        run_id = client.create_run(experiment_id, run_name=name, tags={KEY: run.key}).info.run_id
+        run_id = client.create_run(home, run_name=name, tags={KEY: run.key}).info.run_id
         said = {**run.identity, **run.parameters}
         client.log_batch(run_id, params=[Param(key, value) for key, value in said.items()])
     else:
@@ -114,60 +107,15 @@ def _project(client: MlflowClient, experiment_id: str, run: Run, known: tuple[st
     client.set_terminated(run_id)
 
 
-def _known(client: MlflowClient, experiment_id: str) -> dict[str, tuple[str, str]]:
+def _known(client: MlflowClient, home: str) -> dict[str, tuple[str, str]]:
     """Key -> (run id, content hash) of all runs of the experiment."""
     known: dict[str, tuple[str, str]] = {}
     token = None
     while True:
-        page = client.search_runs([experiment_id], max_results=5000, page_token=token)
+        page = client.search_runs([home], max_results=5000, page_token=token)
         for run in page:
             if KEY in run.data.tags:
                 known[run.data.tags[KEY]] = (run.info.run_id, run.data.tags.get(CONTENT, ""))
         token = page.token
         if not token:
             return known
-
-
-def _client(tracking_uri: str) -> MlflowClient:
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    os.environ.setdefault("DO_NOT_TRACK", "true")
-    from mlflow import MlflowClient
-    from mlflow.exceptions import MlflowException
-
-    try:
-        return MlflowClient(tracking_uri)
-    except MlflowException as error:
-        raise ConfigError(
-            f"tracking.uri = {tracking_uri} ({error.message.strip().split('. ')[0]})",
-            "e.g. sqlite:///mlflow.db, or tracking=none",
-        ) from None
-
-
-def _experiment(client: MlflowClient, name: str, tracking_uri: str) -> str:
-    found = client.get_experiment_by_name(name)
-    if found is not None:
-        return found.experiment_id
-    store = _database(tracking_uri)
-    where = None if store is None else (store.parent / "mlruns" / name).resolve().as_uri()
-    return client.create_experiment(name, artifact_location=where)
-
-
-def _database(tracking_uri: str) -> Path | None:
-    return Path(tracking_uri.removeprefix(_SQLITE)) if tracking_uri.startswith(_SQLITE) else None
-
-
-@contextmanager
-def _turn(tracking_uri: str) -> Iterator[None]:
-    """Hold the lock beside a SQLite store; other stores take care of themselves."""
-    store = _database(tracking_uri)
-    if store is None:
-        yield
-        return
-    store.parent.mkdir(parents=True, exist_ok=True)
-    with store.with_name(f"{store.name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
-def _hash(content: Any) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -12,6 +12,7 @@ from typing import Any
 
 import pandas as pd
 
+from massact.architecture import numbers_in
 from massact.checkpoints import reachable
 from massact.checkpoints.files import read_config
 from massact.config import Config
@@ -38,13 +39,8 @@ from massact.tables import write_table
 from massact.trajectories import RECORDS
 
 log = logging.getLogger("massact")
-# Our names of an architecture's numbers, and those that config.json files have for them.
-_SAME_NUMBER = {
-    "n_layers": ("num_hidden_layers", "n_layer"),
-    "d_model": ("hidden_size", "n_embd"),
-    "n_heads": ("num_attention_heads", "n_head"),
-    "d_mlp": ("intermediate_size",),
-}
+# Numbers of an architecture that a checkpoint must share with its configuration.
+_CHECKED = ("n_layers", "d_model", "n_heads", "d_mlp")
 
 
 @dataclass(frozen=True)
@@ -127,8 +123,9 @@ def probe_of(config: Config, folder: Path) -> Probe:
 def check_architecture(config: Config, folder: Path) -> None:
     """Hold the configured numbers to the checkpoint's own: tables state them, and forecasts learn from them."""
     said = read_config(folder) if (folder / "config.json").is_file() else {}
-    for name, others in _SAME_NUMBER.items():
-        found = next((said[other] for other in others if other in said), None)
+    numbers = numbers_in(said)
+    for name in _CHECKED:
+        found = numbers.get(name)
         configured = getattr(config.model.architecture, name)
         if found is not None and found != configured:
             raise ConfigError(

@@ -3,12 +3,15 @@
 from massact.recipe import Recipe
 from massact.train.corpus import read_works, split_works
 from massact.train.data import TrainingText
+from massact.train.live import LiveMeasurement, Subject
 from massact.train.loop import TrainSummary, train
 from massact.train.model import build_model, hf_config
 from massact.train.tokenizer import train_tokenizer
 
 __all__ = [
+    "LiveMeasurement",
     "Recipe",
+    "Subject",
     "TrainSummary",
     "TrainingText",
     "build_model",

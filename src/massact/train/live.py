@@ -11,14 +11,16 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from massact.architecture import numbers_in
 from massact.checkpoints.memory import MemorySource
 from massact.checkpoints.source import Identity
 from massact.disk import write_text
-from massact.errors import NotFiniteError, StorageError, TrainError
+from massact.errors import MeasureError, NotFiniteError, StorageError, TrainError
 from massact.extract.hooks import measure
 from massact.extract.outcome import Failure, SweepResult
 from massact.extract.protocol import Measurement
 from massact.extract.provenance import provenance, record_key
+from massact.train.unwrap import unwrapped
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,7 +34,7 @@ Logger = Callable[[int, Measurement], None]
 
 @dataclass(frozen=True, kw_only=True)
 class Subject:
-    """What is being trained, as the axes of its table name it.
+    """What is being trained, as the axes of its table name it; `Subject.of_model` makes one from a model.
 
     Attributes
     ----------
@@ -49,20 +51,54 @@ class Subject:
     tokens_per_step: int
     seed: int = 0
 
+    @classmethod
+    def of_model(
+        cls,
+        model: Any,
+        *,
+        name: str,
+        tokens_per_step: int,
+        family: str = "own",
+        recipe: str = "own",
+        seed: int = 0,
+    ) -> Subject:
+        """A Hugging Face model (or its configuration), with the numbers its configuration states.
+
+        Raises
+        ------
+        MeasureError
+            When there is no such configuration.
+
+        >>> from transformers import GPT2Config
+        >>> Subject.of_model(GPT2Config(n_layer=2), name="mine", tokens_per_step=4096).architecture["d_mlp"]
+        3072
+        """
+        config = getattr(model, "config", model)
+        if not hasattr(config, "to_dict"):
+            raise MeasureError(
+                f"{type(model).__name__} has no Hugging Face configuration", "give the model itself, not what holds it"
+            )
+        numbers = numbers_in(config.get_text_config().to_dict())
+        return cls(
+            family=family, recipe=recipe, model=name, architecture=numbers, tokens_per_step=tokens_per_step, seed=seed
+        )
+
 
 class LiveMeasurement:
     """Measures a model in training at chosen steps, on one fixed probe.
 
     Call it as `live(step, model)` at any step, as often as you like: it measures at the steps it was made for, once
-    each, in evaluation mode, without gradients and without touching the random state. What it has measured outlives
-    the process: a new one with the same journal goes on where the old one stopped.
+    for the same weights, in evaluation mode, without gradients and without touching the random state. What it has
+    measured outlives the process: a new one with the same journal goes on where the old one stopped. In training with
+    several processes call it in one of them. In Hugging Face's Trainer and in Lightning, `massact.train.live_hf` and
+    `massact.train.live_lightning` call it.
 
     Parameters
     ----------
     subject
         What is trained.
     probe
-        The token sequences; those of `massact.extract.probe.chunk`, or your own.
+        The token sequences: of a text by `massact.extract.probe.chunk`, or your own by `Probe.of`.
     steps
         When to measure, in optimiser steps taken: `massact.recipe.checkpoint_steps(2048, 44)`.
     store
@@ -70,7 +106,8 @@ class LiveMeasurement:
     journal
         A JSON file that remembers which record belongs to which step. One file a training run.
     loggers
-        Called as `logger(step, measurement)` after each, e.g. `massact.train.logging.MlflowLogger`.
+        Called as `logger(step, measurement)` after each, e.g. `massact.train.live_mlflow.MlflowLogger`. A training
+        that goes on tells them first what its journal holds, so that each process's loggers see the whole series.
 
     Raises
     ------
@@ -94,21 +131,39 @@ class LiveMeasurement:
         self._identity = {"subject": asdict(subject), "tokens_sha256": probe.sha256}
         self._entries: dict[int, dict[str, str]] = self._read_journal()
         self._dtype = next((entry["dtype"] for entry in self._entries.values()), "float32")
+        self._untold = bool(self._entries and self.loggers)
 
     def __call__(self, step: int, model: Any) -> Measurement | None:
-        """Measure if this step is due and not measured yet; hidden states that overflow are remembered as such.
+        """Measure if this step is due; hidden states that overflow are remembered as such.
+
+        The model may be wrapped by DistributedDataParallel or torch.compile: what is inside is measured. A step that
+        was measured before is not measured again, unless its weights are others now: then the training was begun anew
+        or goes on with other numbers, and what was measured of this step and later ones is replaced.
+
+        Returns
+        -------
+        Measurement
+            None where nothing was measured.
 
         Raises
         ------
         MeasureError, StorageError
             A model that cannot be measured; a disk that refuses.
         """
-        if step not in self.steps or step in self._entries:
+        if self._untold:
+            self._tell_again()
+        if not self.due(step):
             return None
         import torch
 
         began = time.perf_counter()
+        model = unwrapped(model)
         identity = MemorySource({step: model}).identify(step)
+        if step in self._entries:
+            if self._entries[step]["weights_sha256"] == identity.weights_sha256:
+                return None
+            log.warning("%s has other weights than before: measured again from step %d on", self.subject.model, step)
+            self._entries = {earlier: entry for earlier, entry in self._entries.items() if earlier < step}
         parameter = next(model.parameters())
         dtype, device = str(parameter.dtype).removeprefix("torch."), parameter.device.type
         key = record_key(identity, self.probe, dtype, device)
@@ -131,6 +186,33 @@ class LiveMeasurement:
         for logger in self.loggers:
             logger(step, outcome)
         return outcome
+
+    def due(self, step: int) -> bool:
+        """Whether this step is one of those to measure."""
+        return step in self.steps
+
+    def end(self, table: Path | None = None) -> None:
+        """Training has ended: write the table where one is wanted, and close the loggers that have a `close`.
+
+        A training too short to have been measured is said in the log and is no error: its weights may be yet to save.
+        """
+        if self._untold:
+            self._tell_again()
+        if table is not None:
+            try:
+                self.write(table)
+            except TrainError as error:
+                log.warning("%s was not written: %s", table, error)
+        for logger in self.loggers:
+            close = getattr(logger, "close", None)
+            if close is not None:
+                close()
+
+    def _tell_again(self) -> None:
+        self._untold = False
+        for step, measurement in self.result().measured.items():
+            for logger in self.loggers:
+                logger(step, measurement)
 
     def missing(self, before: int) -> list[int]:
         """Steps that were due before this one and are not measured."""

@@ -1,0 +1,177 @@
+"""Live measurements as the metrics of an MLflow run, one run a training."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from massact.mlflow_store import KEY, experiment_id, key_of, open_client, turn
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+    from massact.extract.probe import Probe
+    from massact.extract.protocol import Measurement
+    from massact.train.live import Subject
+
+log = logging.getLogger("massact")
+# MLflow takes no more metrics at once.
+_AT_ONCE = 1000
+
+
+class MlflowLogger:
+    """Logs `ratio/layer00`, `top1/layer00`, `median/layer00` and so on at each measured step.
+
+    Give it to a `LiveMeasurement` among its `loggers`, or call it yourself: `logger(step, measurement)`. One training
+    (subject and probe) is one run: a training that goes on continues its run, and a step it has is not logged again.
+    Where a step has other numbers than the run says, it is another training of the same name: it gets a run of its
+    own, and the old run stays without its key. Nothing is opened before the first step is logged.
+
+    Parameters
+    ----------
+    subject, probe
+        Those of the `LiveMeasurement`.
+    tracking_uri, experiment
+        Where to: `sqlite:///mlflow.db`, and the experiment's name.
+    every_s
+        Seconds between writes; what is measured in between is written together. `close` writes what is left; after a
+        kill, the `LiveMeasurement` tells it again.
+
+    Raises
+    ------
+    ConfigError
+        At the first step: when MLflow knows no such store. A store that fails later is warned of and tried again: it
+        does not end the training.
+    """
+
+    def __init__(
+        self, subject: Subject, probe: Probe, *, tracking_uri: str, experiment: str = "massact", every_s: float = 5.0
+    ) -> None:
+        self.subject, self.probe = subject, probe
+        self.tracking_uri, self.experiment, self.every_s = tracking_uri, experiment, every_s
+        self._client: MlflowClient | None = None
+        self._run_id = ""
+        self._told: dict[int, dict[str, float]] = {}  # by this process
+        self._recorded: dict[int, dict[str, float]] = {}  # in the run
+        self._written = -float("inf")
+
+    def __call__(self, step: int, measurement: Measurement) -> None:
+        """Log one step, now or with the next ones."""
+        metrics = step_metrics(measurement)
+        if self._told.get(step, metrics) != metrics:  # begun anew: later steps were of the training before
+            self._told = {earlier: said for earlier, said in self._told.items() if earlier < step}
+        self._told[step] = metrics
+        if time.monotonic() - self._written >= self.every_s:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what is not written yet."""
+        client = self._client or self._open()
+        self._take_turn(lambda: self._write(client))
+        self._written = time.monotonic()
+
+    def close(self, status: str = "FINISHED") -> None:
+        """Write what is left and end the run; a later step opens it again."""
+        if not self._told:
+            return
+        client = self._client or self._open()
+        self._take_turn(lambda: self._write(client))
+        self._take_turn(lambda: client.set_terminated(self._run_id, status))
+        self._client, self._written = None, -float("inf")
+
+    def __enter__(self) -> MlflowLogger:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close("FINISHED" if kind is None else "FAILED")
+
+    @property
+    def key(self) -> str:
+        """Hash of what is trained and of what it is probed with: the run's tag `massact.key`."""
+        return key_of({"kind": "live", "subject": asdict(self.subject), "tokens_sha256": self.probe.sha256})
+
+    def _take_turn(self, write: Callable[[], None]) -> None:
+        from mlflow.exceptions import MlflowException
+
+        try:
+            with turn(self.tracking_uri):
+                write()
+        except MlflowException as error:
+            log.warning("%s: %s; it is tried again", self.tracking_uri, str(error).splitlines()[0])
+
+    def _open(self) -> MlflowClient:
+        with turn(self.tracking_uri):
+            client = open_client(self.tracking_uri)
+            home = experiment_id(client, self.experiment, self.tracking_uri)
+            found = client.search_runs([home], filter_string=f"tags.`{KEY}` = '{self.key}'", max_results=1)
+            if found:
+                self._run_id = found[0].info.run_id
+                client.update_run(self._run_id, status="RUNNING")
+                self._recorded = _recorded(client, self._run_id, list(found[0].data.metrics))
+            else:
+                self._run_id, self._recorded = self._new_run(client, home), {}
+        self._client = client
+        return client
+
+    def _new_run(self, client: MlflowClient, home: str) -> str:
+        from mlflow.entities import Param
+
+        s = self.subject
+        run_id = client.create_run(
+            home, run_name=f"{s.model} {s.recipe} seed {s.seed}", tags={KEY: self.key}
+        ).info.run_id
+        axes = {"family": s.family, "recipe": s.recipe, "model": s.model, "seed": s.seed}
+        probe = {
+            "probe_text": self.probe.text,
+            "probe_length": self.probe.length,
+            "first_token": self.probe.first_token,
+        }
+        said = {**axes, **s.architecture, "tokens_per_step": s.tokens_per_step, **probe}
+        client.log_batch(run_id, params=[Param(name, str(value)) for name, value in said.items()])
+        return run_id
+
+    def _write(self, client: MlflowClient) -> None:
+        from mlflow.entities import Metric
+
+        if any(self._recorded.get(step, metrics) != metrics for step, metrics in self._told.items()):
+            home = client.get_run(self._run_id).info.experiment_id
+            client.delete_tag(self._run_id, KEY)
+            client.set_terminated(self._run_id)
+            self._run_id, self._recorded = self._new_run(client, home), {}
+        now = time.time_ns() // 1_000_000
+        new = {step: metrics for step, metrics in self._told.items() if step not in self._recorded}
+        metrics = [Metric(name, value, now, step) for step, said in new.items() for name, value in said.items()]
+        for first in range(0, len(metrics), _AT_ONCE):
+            client.log_batch(self._run_id, metrics=metrics[first : first + _AT_ONCE])
+        self._recorded |= new
+
+
+def step_metrics(measurement: Measurement) -> dict[str, float]:
+    """Means over sequences by layer, unitless; `ratio` is that of the means. What is not finite is left out."""
+    top1 = measurement.top[..., 0].mean(0, dtype=np.float64)
+    median = measurement.median.mean(0, dtype=np.float64)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        columns = {"ratio": top1 / median, "top1": top1, "median": median}
+    return {
+        f"{name}/layer{layer:02d}": float(value)
+        for name, column in columns.items()
+        for layer, value in enumerate(column)
+        if np.isfinite(value)
+    }
+
+
+def _recorded(client: MlflowClient, run_id: str, names: list[str]) -> dict[int, dict[str, float]]:
+    """Step -> name -> value, as the run has them."""
+    steps: dict[int, dict[str, float]] = {}
+    for name in names:
+        for metric in client.get_metric_history(run_id, name):
+            steps.setdefault(metric.step, {})[name] = metric.value
+    return steps

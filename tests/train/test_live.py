@@ -1,0 +1,215 @@
+"""Measuring in training: the numbers of a measurement, the records of an extraction, and nothing else changed."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from transformers import GPT2Config, GPT2LMHeadModel
+
+from massact.checkpoints import MemorySource
+from massact.errors import MeasureError, StorageError, TrainError
+from massact.extract import Probe, RecordStore, measure
+from massact.extract.options import SweepOptions
+from massact.extract.sweep import measure_checkpoints
+from massact.tables import read_metadata, read_table
+from massact.train import LiveMeasurement, Subject
+from massact.trajectories import RECORDS
+from tests.models import tiny, tiny_model
+from tests.train.test_loop import SMALL, KilledError, run, same, weights
+
+TOKENS = torch.randint(1, 300, (3, 8), generator=torch.Generator().manual_seed(0))
+TOKENS[:, 0] = 0
+PROBE = Probe.of(TOKENS, first_token=0)
+SUBJECT = Subject(
+    family="own", recipe="small", model="tiny", architecture=tiny().as_dict(), tokens_per_step=SMALL.tokens_per_step
+)
+STEPS = (0, 1, 2, 4, 8, 12)
+
+
+def live(folder, *, steps=STEPS, probe=PROBE, subject=SUBJECT, loggers=()):
+    return LiveMeasurement(
+        subject, probe, steps, store=RecordStore(folder / "records"), journal=folder / "measured.json", loggers=loggers
+    )
+
+
+def test_the_numbers_are_those_of_a_measurement_of_the_same_weights(tmp_path):
+    models = {step: tiny_model(seed=step) for step in (0, 4)}
+    watch = live(tmp_path)
+    for step, model in models.items():
+        found = watch(step, model)
+        alone = measure(model, TOKENS)
+        assert all(np.array_equal(found.arrays()[name], array) for name, array in alone.arrays().items())
+    table = watch.records()
+    rows = table[(table["step"] == 4) & (table["layer"] == 1)]
+    assert rows["top1"].tolist() == measure(models[4], TOKENS).top[:, 1, 0].tolist()
+    assert set(rows["tokens"]) == {4 * SMALL.tokens_per_step}
+
+
+def test_a_sweep_over_the_same_weights_finds_the_records(tmp_path):
+    model = tiny_model(seed=5)
+    live(tmp_path)(4, model)
+    result, _ = measure_checkpoints(
+        MemorySource({4: model}, tokenizer_folder=tmp_path), [4], lambda folder: PROBE,
+        RecordStore(tmp_path / "records"), dtype="float32", device="cpu", label="tiny",
+        options=SweepOptions(progress=False),
+    )  # fmt: skip
+    assert result.statuses() == {4: "stored"}
+
+
+def test_a_wrapped_model_gives_the_record_of_the_bare_one(tmp_path):
+    model = tiny_model(seed=5)
+    live(tmp_path / "a", steps=[0])(0, nn.DataParallel(model))
+    live(tmp_path / "b", steps=[0])(0, model)
+    keys = [json.loads((tmp_path / n / "measured.json").read_text())["steps"]["0"]["key"] for n in ("a", "b")]
+    assert keys[0] == keys[1]
+
+
+def test_training_is_the_same_to_the_bit_with_and_without(tmp_path):
+    torch.set_num_threads(1)
+    run(tmp_path / "without")
+    watch = live(tmp_path)
+    run(tmp_path / "with", watch=watch)
+    assert same(weights(tmp_path / "without"), weights(tmp_path / "with"))
+    assert watch.records()["step"].unique().tolist() == list(STEPS)
+    assert watch.missing(before=13) == []
+    assert watch.seconds > 0
+
+
+def test_a_killed_training_goes_on_from_its_journal(tmp_path):
+    torch.set_num_threads(1)
+    whole = live(tmp_path / "whole")
+    run(tmp_path / "trained", watch=whole)
+    first = live(tmp_path / "cut")
+
+    def kill(step, model):
+        first(step, model)
+        if step == 9:
+            raise KilledError
+
+    with pytest.raises(KilledError):
+        run(tmp_path / "cut", watch=kill)
+    told: list[int] = []
+    second = live(tmp_path / "cut", loggers=[lambda step, measurement: told.append(step)])
+    assert second.missing(before=12) == []
+    run(tmp_path / "cut", watch=second)
+    assert told == list(STEPS)
+    assert second.records().equals(whole.records())
+    assert second.metadata() == whole.metadata()
+
+
+def test_a_training_begun_anew_replaces_what_the_journal_has(tmp_path, caplog):
+    first = live(tmp_path)
+    for step in (0, 1, 2, 4):
+        first(step, tiny_model(seed=step))
+    told: list[int] = []
+    anew = live(tmp_path, loggers=[lambda step, measurement: told.append(step)])
+    anew(0, tiny_model(seed=0))
+    anew(1, tiny_model(seed=7))
+    assert caplog.text.count("measured again from step 1 on") == 1
+    assert sorted(live(tmp_path).result().measured) == [0, 1]
+    anew(2, tiny_model(seed=8))
+    assert told == [0, 1, 2, 4, 1, 2]
+    again = live(tmp_path).result().measured
+    assert sorted(again) == [0, 1, 2]
+    assert np.array_equal(again[1].top, measure(tiny_model(seed=7), TOKENS).top)
+
+
+def test_each_step_is_measured_once_and_steps_not_due_never(tmp_path):
+    told: list[int] = []
+    watch = live(tmp_path, steps=[2, 4], loggers=[lambda step, measurement: told.append(step)])
+    model = tiny_model()
+    for step in (0, 1, 2, 2, 3):
+        watch(step, model)
+    assert told == [2]
+    assert watch.missing(before=9) == [4]
+    # What is not due is not even looked at.
+    assert watch(3, object()) is None
+
+
+def test_nothing_is_left_changed(tmp_path):
+    model = tiny_model().train()
+    model.gpt_neox.layers[0].eval()  # a frozen block, as some trainings have
+    flags = [part.training for part in model.modules()]
+    model(TOKENS, labels=TOKENS).loss.backward()
+    gradients = [p.grad.clone() for p in model.parameters()]
+    states = torch.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002
+    live(tmp_path)(0, model)
+    assert [part.training for part in model.modules()] == flags
+    assert all(torch.equal(p.grad, g) for p, g in zip(model.parameters(), gradients, strict=True))
+    assert torch.equal(torch.get_rng_state(), states[0])
+    assert np.array_equal(np.random.get_state()[1], states[1])  # noqa: NPY002
+    assert not any(part._forward_hooks for part in model.modules())
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"of": "x"}', '{"of": "x", "steps": {"one": {}}}', ""])
+def test_a_damaged_journal_is_refused(tmp_path, text):
+    (tmp_path / "measured.json").write_text(text)
+    with pytest.raises(TrainError, match="is damaged; remove"):
+        live(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "other", [{"probe": Probe.of(TOKENS + 1)}, {"subject": Subject(**{**vars(SUBJECT), "seed": 1})}]
+)
+def test_the_journal_of_another_training_is_refused(tmp_path, other):
+    live(tmp_path)(0, tiny_model())
+    with pytest.raises(TrainError, match="another model, seed, recipe or probe"):
+        live(tmp_path, **other)
+
+
+def test_a_record_that_has_gone_is_named(tmp_path):
+    watch = live(tmp_path)
+    watch(4, tiny_model())
+    for path in (tmp_path / "records").rglob("*.record"):
+        path.unlink()
+    with pytest.raises(StorageError, match="step 4"):
+        watch.records()
+
+
+def test_weights_that_overflow_are_remembered_and_training_goes_on(tmp_path):
+    told: list[int] = []
+    broken = tiny_model()
+    with torch.no_grad():
+        next(broken.parameters()).fill_(float("nan"))
+    watch = live(tmp_path, loggers=[lambda step, measurement: told.append(step)])
+    assert watch(0, broken) is None
+    with pytest.raises(TrainError, match="nothing of tiny has been measured"):
+        watch.records()
+    assert watch(1, tiny_model()) is not None
+    again = live(tmp_path)
+    assert again(0, broken) is None
+    assert again.result().failed[0].status == "not_finite"
+    assert again.records()["step"].unique().tolist() == told == [1]
+    assert "NaN" in again.metadata()["failed"]["0"]
+
+
+def test_the_table_has_its_schema_and_says_where_it_is_from(tmp_path):
+    watch = live(tmp_path)
+    watch(0, tiny_model())
+    watch.write(tmp_path / "tiny.parquet")
+    table = read_table(tmp_path / "tiny.parquet", RECORDS)
+    assert len(table) == 2 * 3
+    said = read_metadata(tmp_path / "tiny.parquet")
+    assert said["source"] == "measured in training"
+    assert said["architecture"] == tiny().as_dict()
+    assert said["probe"] == {"text": "own", "length": 8, "first_token": 0}
+
+
+def test_a_model_without_blocks_is_refused(tmp_path):
+    plain = nn.Linear(2, 2)
+    plain.config = type("C", (), {"num_hidden_layers": 3, "vocab_size": 300})()
+    with pytest.raises(MeasureError, match="no list of 3 blocks"):
+        live(tmp_path)(0, plain)
+
+
+def test_a_subject_takes_its_numbers_from_the_model():
+    model = GPT2LMHeadModel(GPT2Config(n_layer=2, n_embd=16, n_head=2, vocab_size=300, n_positions=32))
+    subject = Subject.of_model(model, name="mine", tokens_per_step=64, seed=2)
+    assert subject.architecture == {
+        "n_layers": 2, "d_model": 16, "n_heads": 2, "d_mlp": 64, "vocab_size": 300, "context": 32,
+    }  # fmt: skip
+    assert (subject.family, subject.recipe, subject.model, subject.seed) == ("own", "own", "mine", 2)
+    with pytest.raises(MeasureError, match="no Hugging Face configuration"):
+        Subject.of_model(nn.Linear(2, 2), name="mine", tokens_per_step=1)
