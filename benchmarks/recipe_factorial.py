@@ -109,6 +109,7 @@ def effects() -> pd.DataFrame:
     done = pd.read_csv(OUT)
     y = np.log(done.filter(like="end_ratio_").mean(axis=1).to_numpy())
     signs = {n: np.where(done[n] == levels[1], 1, -1) for n, levels in SETTINGS.items()}
+
     def effect(names: tuple[str, ...]) -> float:
         return float(2 * np.mean(y * np.prod([signs[n] for n in names], axis=0)))
 

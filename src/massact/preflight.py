@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import fields, is_dataclass
 from pathlib import Path
@@ -21,6 +22,8 @@ from yaml import YAMLError
 from massact.config import Config, register
 from massact.errors import ConfigError
 from massact.settings import REGRESSORS, nearest_names, settings
+
+_LADDER = re.compile(r"^suite\.ladders\.[^.]+")
 
 
 def preflight(overrides: Sequence[str], conf: Path, *, multirun: bool) -> list[Config]:
@@ -71,7 +74,8 @@ def _check_key(override: Override, groups: dict[str, list[str]]) -> None:
     if key in groups or key.startswith("hydra") or override.package is not None:
         return
     known = list(dict.fromkeys([*groups, *_keys(Config)]))  # a group has its key's name
-    if key not in known and not any(key.startswith(f"{k}.") and k.endswith("regressors") for k in known):
+    generic = _LADDER.sub("suite.ladders", key)  # a ladder's name is free, its settings are not
+    if generic not in known and not any(key.startswith(f"{k}.") and k.endswith("regressors") for k in known):
         raise ConfigError(f"{key} is not a setting", f"nearest: {', '.join(nearest_names(key, known))}")
 
 
@@ -92,9 +96,16 @@ def _keys(node: Any, prefix: str = "") -> Iterator[str]:
     for item in fields(node):
         name = f"{prefix}{item.name}"
         yield name
-        for kind in (hints[item.name], *get_args(hints[item.name])):
+        for kind in _kinds(hints[item.name]):
             if is_dataclass(kind):
                 yield from _keys(kind, f"{name}.")
+
+
+def _kinds(hint: Any) -> Iterator[Any]:
+    """A type and all types inside it."""
+    yield hint
+    for inner in get_args(hint):
+        yield from _kinds(inner)
 
 
 def _values(override: Override, groups: dict[str, list[str]]) -> list[str]:

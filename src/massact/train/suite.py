@@ -214,14 +214,14 @@ class Suite:
                 watch=watch, keep_checkpoints=False, device=self.device, progress=False,
             )  # fmt: skip
             loss, validation, seconds = summary.loss, summary.validation_loss, summary.seconds
+            unmeasured = live.missing(before=self.recipe.steps + 1)
+            if unmeasured:
+                (folder / "state.pt").unlink(missing_ok=True)
+                status, what = FAILED, f"steps {unmeasured} were passed without being measured: its journal was lost"
         except StorageError:
             raise
-        except DivergedError as error:
-            status, what = DIVERGED, error.what
         except (MassactError, RuntimeError, MemoryError) as error:
-            status, what = FAILED, str(error).splitlines()[0] if str(error) else type(error).__name__
-            if out_of_memory(error):
-                what = f"out of memory at step {reached}"
+            status, what = _why(error, reached)
         seconds = time.perf_counter() - began if seconds is None else seconds
         said = Outcome(status, reached, loss, validation, seconds, live.seconds, what, machine(self.threads))
         if live.result().measured:
@@ -275,6 +275,15 @@ class Suite:
             "tokens_sha256": self.probe.sha256,
         }
         return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+
+
+def _why(error: Exception, step: int) -> tuple[str, str]:
+    """Status of a training that ended in an error, and what to say of it."""
+    if isinstance(error, DivergedError):
+        return DIVERGED, error.what
+    if out_of_memory(error):
+        return FAILED, f"out of memory at step {step}"
+    return FAILED, str(error).splitlines()[0] if str(error) else type(error).__name__
 
 
 def machine(threads: int) -> dict[str, Any]:

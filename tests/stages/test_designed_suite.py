@@ -1,0 +1,140 @@
+"""A designed suite as a user types it: trained by two workers, verified, gathered, fitted, and what it shows."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from massact.tables import read_metadata, read_table
+from massact.trajectories import ARCHITECTURES, RECORDS
+
+ROOT = Path(__file__).parents[2]
+SMALL = [
+    "suite.name=tiny",
+    "suite.architectures=9",
+    "suite.replicated=[0,1]",
+    "suite.seeds=2",
+    "suite.measured=8",
+    "suite.recipe.name=quick",
+    "suite.recipe.steps=24",
+    "suite.recipe.batch=4",
+    "suite.recipe.window=8",
+    "suite.recipe.vocab_size=300",
+    "suite.space.layers=[1,2]",
+    "suite.space.width=[16,48]",
+    "suite.space.heads=[1,2]",
+    "suite.ladders.heads.n_layers=1",
+    "suite.ladders.heads.d_model=16",
+    "suite.ladders.heads.d_mlp=32",
+    "suite.ladders.heads.n_heads=[1,2]",
+    "fit=log",  # three parameters: there are eight steps
+]
+
+
+def run(folder: Path, *words: str, jobs: bool = False) -> subprocess.CompletedProcess[str]:
+    paths = [f"paths.{name}={folder / name}" for name in ("runs", "records", "trajectories", "fits", "results")]
+    where = f"hydra.sweep.dir={folder}/sweep" if jobs else f"hydra.run.dir={folder}/job"
+    command = [sys.executable, "run.py", *(["-m"] if jobs else []), *SMALL, *paths, where, *words]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory) -> tuple[Path, str]:
+    folder = tmp_path_factory.mktemp("suite")
+    done = run(folder, "stage=suite", "suite.worker=0,1", "hydra/launcher=joblib", jobs=True)
+    assert done.returncode == 0, done.stderr
+    return folder, done.stderr + done.stdout
+
+
+def test_two_workers_train_everything_once_and_one_table_holds_it(trained):
+    folder, _ = trained
+    records = read_table(folder / "trajectories/tiny.parquet", RECORDS)
+    said = read_metadata(folder / "trajectories/tiny.parquet")
+    assert len(said["members"]) == 9 + 2 + 4
+    assert {member["status"] for member in said["members"]} == {"done"}
+    assert set(records["recipe"]) == {"quick"}
+    assert records.groupby(["model", "seed"])["step"].nunique().eq(8).all()
+    assert said["recipe"]["first_token"] == 0
+    assert records["sequence"].nunique() == 10
+
+
+def test_a_second_run_has_nothing_to_do(trained):
+    folder, _ = trained
+    before = (folder / "trajectories/tiny.parquet").read_bytes()
+    done = run(folder, "stage=suite")
+    assert done.returncode == 0, done.stderr
+    assert "15 trainings" in done.stdout + done.stderr
+    assert (folder / "trajectories/tiny.parquet").read_bytes() == before
+
+
+def test_a_member_trained_again_has_the_same_bits(trained, tmp_path):
+    shutil.copytree(trained[0] / "trajectories", tmp_path / "trajectories")
+    done = run(tmp_path, "stage=verify", "suite.only=[tiny-003-seed0,tiny-000-seed1]")
+    assert done.returncode == 0, done.stderr
+    said = done.stdout + done.stderr
+    assert said.count("the same to the last bit") == 2
+    assert "tiny-000-seed1: 8 steps" in said
+
+
+def test_a_number_that_is_not_the_training_s_is_found(trained, tmp_path):
+    import pyarrow.parquet as pq
+
+    path = tmp_path / "trajectories/tiny.parquet"
+    shutil.copytree(trained[0] / "trajectories", tmp_path / "trajectories")
+    table = pq.read_table(path)
+    frame = table.to_pandas()
+    at = frame.index[(frame["model"] == "tiny-004") & (frame["step"] == 24)][0]
+    frame.loc[at, "median"] *= 1.0001
+    pq.write_table(table.from_pandas(frame, schema=table.schema, preserve_index=False), path)
+    done = run(tmp_path, "stage=verify", "suite.only=[tiny-004-seed0]")
+    assert done.returncode == 3
+    assert "median at step 24, layer 0, sequence 0" in done.stderr + done.stdout
+    assert "Traceback" not in done.stderr
+
+
+def test_the_dataset_and_what_it_shows(trained):
+    folder, _ = trained
+    params = folder / "params.yaml"
+    params.write_text((ROOT / "params.yaml").read_text().replace("suites: [nano]", "suites: [tiny]"))
+    for words in (
+        ["stage=gather", "paths.extracted=data/extracted"],
+        ["stage=fit_suite"],
+        ["stage=findings"],
+    ):
+        done = run(folder, f"paths.params={params}", *words)
+        assert done.returncode == 0, done.stdout + done.stderr
+    table = read_table(folder / "trajectories/architectures.parquet", ARCHITECTURES)
+    assert set(table["part"]) == {"grid", "heads", "pocket"}
+    assert table.loc[table["family"] == "tiny", "seconds"].gt(0).all()
+    assert table.loc[table["family"] == "pocket", "validation_loss"].gt(0).all()
+    assert (table["weights_sha256"].str.len() == 64).all()
+    shown = (folder / "results/findings/tiny/findings.md").read_text()
+    assert "| trainings | 15 |" in shown
+    assert "twice the heads multiplies by" in shown
+    assert "noise ceiling" in shown
+    assert (folder / "results/findings/tiny/trajectories.png").stat().st_size > 5000
+    assert pd.read_parquet(folder / "trajectories/pocket.parquet")["family"].unique().tolist() == ["pocket"]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["stage=suite", "suite.only=[tiny-099-seed0]"], "suite.only: tiny-099-seed0 is no member; nearest: tiny-0"),
+        (["stage=suite", "suite.space.layers=[8,2]"], "suite.space.layers = [8, 2] is no range"),
+        (["stage=suite", "suite.space.width=[48]"], "give [smallest, largest]"),
+        (["stage=suite", "suite.replicated=[40]"], "suite.replicated has 40"),
+        (["stage=suite", "suite.architectures=5000"], "5000 are asked for"),
+        (["stage=verify"], "dvc pull"),
+        (["stage=gather", "paths.extracted=nowhere"], "dvc repro"),
+    ],
+)
+def test_a_wrong_value_is_one_line(tmp_path, words, said):
+    done = run(tmp_path, *words)
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert said in done.stderr + done.stdout
+    assert "Traceback" not in done.stderr
