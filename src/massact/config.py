@@ -203,7 +203,7 @@ class SuiteConfig:
     architectures: int = MISSING
     seed: int = MISSING
     replicated: list[int] = MISSING
-    seeds: int = MISSING
+    replicates: int = MISSING
     measured: int = MISSING
     space: SpaceConfig = field(default_factory=SpaceConfig)
     ladders: dict[str, LadderConfig] | None = MISSING

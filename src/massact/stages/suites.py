@@ -53,11 +53,11 @@ def members_of(config: Config) -> list[Member]:
     recipe = recipe_of(wanted.recipe, wanted.name)
     sizes: dict[str, Any] = {"vocab_size": recipe.vocab_size, "context": recipe.window}
     architectures = design(space_of(wanted.space), wanted.architectures, seed=wanted.seed, **sizes)
-    members = grid(wanted.name, architectures, wanted.replicated, wanted.seeds)
+    members = grid(wanted.name, architectures, wanted.replicated, wanted.replicates)
     for name, rungs in (wanted.ladders or {}).items():
         numbers: dict[str, Any] = {str(k): v for k, v in vars(rungs).items() if k != "n_heads"}
         first = Architecture(**numbers, n_heads=rungs.n_heads[0], **sizes)
-        members += ladder(wanted.name, name, first, rungs.n_heads, range(wanted.seeds))
+        members += ladder(wanted.name, name, first, rungs.n_heads, range(wanted.replicates))
     return members
 
 
