@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ from massact.errors import FitError
 from massact.fit.table import fits_schema
 from massact.predict.outcomes import FACTORS, OUTCOMES, design_rows, effects, ladder, outcomes, slope
 from massact.predict.variance import balanced, components, end_by_sequence, noise_ceiling
+from massact.stages.gather import suite_rows
 from massact.stages.tables import results, suite_fits_path, suite_records
 from massact.tables import read_table
 from massact.trajectories import ARCHITECTURES, aggregate
@@ -27,8 +27,7 @@ def run(config: Config, output: Path) -> list[str]:
 
     name = config.suite.name
     records = suite_records(config, name)
-    table = read_table(Path(config.paths.trajectories) / "architectures.parquet", ARCHITECTURES)
-    architectures: Any = table[table["family"] == name]
+    architectures = ARCHITECTURES.validate(pd.DataFrame(suite_rows(config, name)), f"{name}: trainings")
     trajectories = aggregate(records, config.protocol.aggregation)
     found = outcomes(trajectories)
     fits = read_table(suite_fits_path(config, name, config.fit.form), fits_schema(config.fit.form))

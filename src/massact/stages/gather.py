@@ -25,7 +25,7 @@ def run(config: Config, output: Path) -> list[str]:
     write_table(records, folder / f"{POCKET}.parquet", RECORDS, {"models": provenance})
     rows = [_checkpointed(records, said) for said in provenance]
     for name in params_of(config).suites:
-        rows += _suite(config, name)
+        rows += suite_rows(config, name)
     table: Any = pd.DataFrame(rows, columns=list(ARCHITECTURES.columns))
     path = folder / "architectures.parquet"
     write_table(table, path, ARCHITECTURES)
@@ -33,7 +33,8 @@ def run(config: Config, output: Path) -> list[str]:
     return [f"{path}: {len(table)} trainings of {distinct} models, {done} done"]
 
 
-def _suite(config: Config, name: str) -> list[dict[str, Any]]:
+def suite_rows(config: Config, name: str) -> list[dict[str, Any]]:
+    """Rows of schema ARCHITECTURES on a suite's trainings."""
     records = suite_records(config, name)
     said = read_metadata(Path(config.paths.trajectories) / f"{name}.parquet")
     per_step = said["recipe"]["batch"] * said["recipe"]["window"]
