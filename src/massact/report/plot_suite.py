@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator
 
 from massact.predict.outcomes import ladder
-from massact.report.axes import FULL_WIDTH, MODEL_COLOURS, STYLE, new_figure, step_axis
+from massact.report.axes import FULL_WIDTH, MODEL_COLOURS, STYLE, new_figure, step_axis, value_axis
 
 
 def suite_figure(trajectories: pd.DataFrame, architectures: pd.DataFrame) -> Figure:
@@ -32,6 +32,7 @@ def suite_figure(trajectories: pd.DataFrame, architectures: pd.DataFrame) -> Fig
                 curve = mean.loc[row.model, row.seed]
                 axes.plot(curve.index, curve, color=colours(norm(row.d_model)), lw=0.8, alpha=0.8)
         axes.set_yscale("log")
+        value_axis(axes, float(mean.min()), float(mean.max()), wide=2.0)
         axes.set_ylabel("ratio top-1 / median, mean over layers")
         step_axis(axes, float(ratio["step"].max()), label=True)
         bar = figure.colorbar(ScalarMappable(norm, colours), ax=axes, pad=0.01)

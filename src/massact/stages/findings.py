@@ -35,7 +35,7 @@ def run(config: Config, output: Path) -> list[str]:
         _counts(records, architectures, found),
         _effects(found, architectures),
         *(_ladder(found, architectures, part) for part in sorted(set(architectures["part"]) - {"grid"})),
-        _variance(records, found),
+        _variance(records, found, architectures),
         _fits(fits),
     ]
     folder = results(config) / "findings" / name
@@ -107,16 +107,20 @@ def _ladder(found: pd.DataFrame, architectures: pd.DataFrame, part: str) -> str:
     return _table(header, rows)
 
 
-def _variance(records: Any, found: Any) -> str:
-    values = balanced(end_by_sequence(records[~records["model"].str.contains("heads")]))
+def _variance(records: Any, found: Any, architectures: Any) -> str:
+    grid = set(architectures.loc[architectures["part"] == "grid", "model"])
+    trainings = found[found["model"].isin(grid)]
+    if (trainings.groupby("model").size() > 1).sum() < 2:
+        return "Fewer than two architectures of the design have a second seed yet."
+    values = balanced(end_by_sequence(records[records["model"].isin(grid)]))
     parts = components(values)
     total = sum(parts.values())
     rows = [[name, f"{value:.5f}", f"{value / total:.1%}"] for name, value in parts.items()]
     shape = f"{values.shape[0]} architectures x {values.shape[1]} seeds x {values.shape[2]} sequences"
     first = _table([f"variance of log end ratio ({shape})", "component", "share"], rows)
-    grid: Any = found[~found["model"].str.contains("heads")]
     ceilings = [
-        [name.replace("_", " "), f"{noise_ceiling(np.log(grid[name]), grid['model']):.3f}"] for name in OUTCOMES
+        [name.replace("_", " "), f"{noise_ceiling(np.log(trainings[name]), trainings['model']):.3f}"]
+        for name in OUTCOMES
     ]
     return f"{first}\n\n" + _table(["largest R2 from the architecture alone (noise ceiling)", "R2"], ceilings)
 
