@@ -68,6 +68,7 @@ def _counts(records: Any, architectures: Any, found: pd.DataFrame) -> str:
             "architectures of the design with an end ratio above 30",
             f"{int((per_model > 30).sum())} of {len(per_model)}",
         ),
+        ("of them with a layer that ends above 30 (seed 0)", f"{_layers_above(records, grid, 30)} of {len(seeds)}"),
         ("largest ratio of any layer at any step", f"{_largest(records):.0f}"),
     ]
     return _table(["what", "how much"], [[str(a), str(b)] for a, b in rows])
@@ -146,6 +147,13 @@ def _spread(values: pd.Series) -> str:
     if not len(values):
         raise FitError("no training of the design is done", "train the suite: python run.py stage=suite")
     return f"{values.median():.1f} ({values.min():.1f} to {values.max():.1f})"
+
+
+def _layers_above(records: Any, grid: Any, least: float) -> int:
+    """Architectures of which some layer's ratio of means ends above a value, in the training with seed 0."""
+    mine = records[records["model"].isin(grid["model"]) & (records["seed"] == 0)]
+    last = mine[mine["step"] == mine.groupby("model")["step"].transform("max")].groupby(["model", "layer"])
+    return int(((last["top1"].mean() / last["median"].mean()).groupby("model").max() > least).sum())
 
 
 def _largest(records: pd.DataFrame) -> float:
