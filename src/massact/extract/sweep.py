@@ -279,7 +279,7 @@ class _Sweep:
         from massact.checkpoints.weights import CheckpointLoader
 
         if self._loader is None:
-            self._loader = CheckpointLoader(self.dtype, self.device)
+            self._loader = CheckpointLoader(self.dtype, self.device, bridged=isinstance(self.source, RemoteSource))
         return self._loader
 
     def _key(self, identity: Identity, probe: Probe) -> str:
