@@ -1,7 +1,7 @@
 """What measuring costs beside a bare forward pass: time in paired runs (ABAB), memory in processes of their own.
 
     python benchmarks/extract_speed.py --size 70m --pairs 5
-    python benchmarks/extract_speed.py --size smollm2-135m --sequences 2 --cache-pairs 0
+    python benchmarks/extract_speed.py --size smollm2-135m --sequences 1 --cache-pairs 0
 
 Bare: Hugging Face's block stack with sdpa attention, no unembedding, no hooks. Ours: `massact.extract.measure` on the
 bridge the pipeline uses. Cache: TransformerLens's default bridge, `run_with_cache` of all hook points.
@@ -35,11 +35,27 @@ def plain_model(size: str, dtype: str, device: str):
 
 
 def pythia(size: str):
-    from massact import Architecture
     from massact.train import build_model
 
+    return build_model(pythia_shape(size), 0)
+
+
+def pythia_shape(size: str):
+    from massact import Architecture
+
     layers, width, heads = SHAPES[size]
-    return build_model(Architecture(n_layers=layers, d_model=width, n_heads=heads, d_mlp=4 * width), 0)
+    return Architecture(n_layers=layers, d_model=width, n_heads=heads, d_mlp=4 * width)
+
+
+def forward_share(args: argparse.Namespace, seconds: float) -> float:
+    """Speed of a measurement as a part of that of one large matrix product, both by processor time on one thread."""
+    import torch
+
+    from massact.extract.plan import forward_flops
+
+    matrix = torch.ones(1024, 1024)
+    product = min(timed(lambda: matrix @ matrix)[1] for _ in range(9))
+    return forward_flops(pythia_shape(args.size), args.sequences, args.length) / seconds / (2.0 * 1024**3 / product)
 
 
 def smollm2():
@@ -74,8 +90,8 @@ def runner(variant: str, size: str, dtype: str, device: str, sequences: int, len
     import torch
 
     model = plain_model(size, dtype, device)
-    shape = (sequences, min(length, model.config.max_position_embeddings))
-    tokens = torch.randint(0, model.config.vocab_size, shape, generator=torch.Generator().manual_seed(1)).to(device)
+    seeded = torch.Generator().manual_seed(1)
+    tokens = torch.randint(0, model.config.vocab_size, (sequences, length), generator=seeded).to(device)
     if variant == "bare":
 
         def bare() -> None:
@@ -163,7 +179,7 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=5)
     parser.add_argument("--cache-pairs", type=int, default=2, help="pairs against run_with_cache; 0: none")
     parser.add_argument("--sequences", type=int, default=10)
-    parser.add_argument("--length", type=int, default=2048, help="at most the model's context")
+    parser.add_argument("--length", type=int, default=2048, help="cut to the model's context")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--dtype", default="float32")
     parser.add_argument("--device", default="cpu")
@@ -175,17 +191,22 @@ def main() -> None:
     import torch
 
     torch.set_num_threads(args.threads)
+    args.length = min(args.length, 1024 if args.size == "gpt2" else args.length)
     print(f"{args.size} shapes, {args.sequences} x {args.length} tokens, {args.dtype}, {args.device}")
     calls = {
         name: runner(name, args.size, args.dtype, args.device, args.sequences, args.length) for name in VARIANTS[:2]
     }
-    report("ours", paired_times(calls["bare"], calls["ours"], args.pairs))
+    pairs = paired_times(calls["bare"], calls["ours"], args.pairs)
+    report("ours", pairs)
+    if args.size in SHAPES and args.threads == 1 and (args.dtype, args.device) == ("float32", "cpu"):
+        shares = [forward_share(args, mine[1]) for _, mine in pairs]
+        print(f"share of a large matrix product's speed: {statistics.median(shares):.2f}")
     if args.cache_pairs:
         calls["cache"] = runner("cache", args.size, args.dtype, args.device, args.sequences, args.length)
         pairs = paired_times(calls["ours"], calls["cache"], args.cache_pairs)
         print(f"run_with_cache / ours: {statistics.median(b[0] / a[0] for a, b in pairs):.2f} in time")
     if args.device == "cpu":
-        memory = {name: memory_above_model(name, args) for name in VARIANTS}
+        memory = {name: memory_above_model(name, args) for name in (VARIANTS if args.cache_pairs else VARIANTS[:2])}
         print("peak GB above the model: " + ", ".join(f"{k} {v:.2f}" for k, v in memory.items()))
 
 
