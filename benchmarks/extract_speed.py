@@ -1,6 +1,7 @@
 """What measuring costs beside a bare forward pass: time in paired runs (ABAB), memory in processes of their own.
 
     python benchmarks/extract_speed.py --size 70m --pairs 5
+    python benchmarks/extract_speed.py --size smollm2-135m --sequences 1 --cache-pairs 0
 
 Bare: Hugging Face's block stack with sdpa attention, no unembedding, no hooks. Ours: `massact.extract.measure` on the
 bridge the pipeline uses. Cache: TransformerLens's default bridge, `run_with_cache` of all hook points.
@@ -16,36 +17,87 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 SHAPES = {"14m": (6, 128, 4), "70m": (6, 512, 8), "160m": (12, 768, 12), "410m": (24, 1024, 16), "1b": (16, 2048, 8)}
+OTHERS = ("smollm2-135m", "gpt2")
 VARIANTS = ("bare", "ours", "cache")
+Time = tuple[float, float]  # seconds on the wall, and of processor time: the latter is steadier on a busy machine
 
 
 def plain_model(size: str, dtype: str, device: str):
-    """A random-init GPT-NeoX of a Pythia's true shapes."""
+    """A random-init model of true shapes: GPT-NeoX of a Pythia's, Llama of SmolLM2-135M's, GPT-2."""
     import torch
 
-    from massact import Architecture
+    model: Any = pythia(size) if size in SHAPES else gpt2() if size == "gpt2" else smollm2()
+    return model.to(device=device, dtype=getattr(torch, dtype)).eval()
+
+
+def pythia(size: str):
     from massact.train import build_model
 
+    return build_model(pythia_shape(size), 0)
+
+
+def pythia_shape(size: str):
+    from massact import Architecture
+
     layers, width, heads = SHAPES[size]
-    architecture = Architecture(n_layers=layers, d_model=width, n_heads=heads, d_mlp=4 * width)
-    return build_model(architecture, 0).to(device=device, dtype=getattr(torch, dtype)).eval()
+    return Architecture(n_layers=layers, d_model=width, n_heads=heads, d_mlp=4 * width)
+
+
+def forward_share(args: argparse.Namespace, seconds: float) -> float:
+    """Speed of a measurement as a part of that of one large matrix product, both by processor time on one thread."""
+    import torch
+
+    from massact.extract.plan import forward_flops
+
+    matrix = torch.ones(1024, 1024)
+    product = min(timed(lambda: matrix @ matrix)[1] for _ in range(9))
+    return forward_flops(pythia_shape(args.size), args.sequences, args.length) / seconds / (2.0 * 1024**3 / product)
+
+
+def smollm2():
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    torch.manual_seed(0)
+    return LlamaForCausalLM(
+        LlamaConfig(
+            num_hidden_layers=30,
+            hidden_size=576,
+            num_attention_heads=9,
+            num_key_value_heads=3,
+            intermediate_size=1536,
+            vocab_size=49152,
+            max_position_embeddings=8192,
+            tie_word_embeddings=True,
+        )
+    )
+
+
+def gpt2():
+    import torch
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    torch.manual_seed(0)
+    return GPT2LMHeadModel(GPT2Config())
 
 
 def runner(variant: str, size: str, dtype: str, device: str, sequences: int, length: int) -> Callable[[], None]:
     """A call that makes one pass over all sequences."""
     import torch
 
-    tokens = torch.randint(0, 50304, (sequences, length), generator=torch.Generator().manual_seed(1)).to(device)
     model = plain_model(size, dtype, device)
+    seeded = torch.Generator().manual_seed(1)
+    tokens = torch.randint(0, model.config.vocab_size, (sequences, length), generator=seeded).to(device)
     if variant == "bare":
 
         def bare() -> None:
             with torch.no_grad():
                 for row in tokens:
-                    model.gpt_neox(row[None], use_cache=False)
+                    model.base_model(row[None], use_cache=False)
             if device == "cuda":
                 torch.cuda.synchronize()
 
@@ -77,23 +129,24 @@ def default_bridge(model, size: str, dtype: str, device: str):
 
     from massact.checkpoints.bridge import _stand_in_tokenizer
 
-    ArchitectureAdapterFactory.register_adapter("GPTNeoXForCausalLM", NeoxArchitectureAdapter)
+    if size in SHAPES:  # in place of the adapter that `wrap_model` registered
+        ArchitectureAdapterFactory.register_adapter("GPTNeoXForCausalLM", NeoxArchitectureAdapter)
     return TransformerBridge.boot_transformers(
         size, hf_model=model, tokenizer=_stand_in_tokenizer(), dtype=getattr(torch, dtype), device=device
     )
 
 
-def paired_times(first: Callable[[], None], second: Callable[[], None], pairs: int) -> list[tuple[float, float]]:
-    """Seconds of both, one after the other, `pairs` times after one pass to warm up."""
+def paired_times(first: Callable[[], None], second: Callable[[], None], pairs: int) -> list[tuple[Time, Time]]:
+    """Times of both, one after the other, `pairs` times after one pass to warm up."""
     first()
     second()
     return [(timed(first), timed(second)) for _ in range(pairs)]
 
 
-def timed(call: Callable[[], None]) -> float:
-    began = time.perf_counter()
+def timed(call: Callable[[], None]) -> Time:
+    wall, cpu = time.perf_counter(), time.process_time()
     call()
-    return time.perf_counter() - began
+    return time.perf_counter() - wall, time.process_time() - cpu
 
 
 def memory_above_model(variant: str, args: argparse.Namespace) -> float:
@@ -122,11 +175,11 @@ def resident(field: str) -> int:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--size", default="70m", choices=SHAPES)
+    parser.add_argument("--size", default="70m", choices=[*SHAPES, *OTHERS])
     parser.add_argument("--pairs", type=int, default=5)
     parser.add_argument("--cache-pairs", type=int, default=2, help="pairs against run_with_cache; 0: none")
     parser.add_argument("--sequences", type=int, default=10)
-    parser.add_argument("--length", type=int, default=2048)
+    parser.add_argument("--length", type=int, default=2048, help="cut to the model's context")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--dtype", default="float32")
     parser.add_argument("--device", default="cpu")
@@ -138,24 +191,32 @@ def main() -> None:
     import torch
 
     torch.set_num_threads(args.threads)
+    args.length = min(args.length, 1024 if args.size == "gpt2" else args.length)
     print(f"{args.size} shapes, {args.sequences} x {args.length} tokens, {args.dtype}, {args.device}")
     calls = {
         name: runner(name, args.size, args.dtype, args.device, args.sequences, args.length) for name in VARIANTS[:2]
     }
-    report("ours", paired_times(calls["bare"], calls["ours"], args.pairs))
+    pairs = paired_times(calls["bare"], calls["ours"], args.pairs)
+    report("ours", pairs)
+    if args.size in SHAPES and args.threads == 1 and (args.dtype, args.device) == ("float32", "cpu"):
+        shares = [forward_share(args, mine[1]) for _, mine in pairs]
+        print(f"share of a large matrix product's speed: {statistics.median(shares):.2f}")
     if args.cache_pairs:
         calls["cache"] = runner("cache", args.size, args.dtype, args.device, args.sequences, args.length)
         pairs = paired_times(calls["ours"], calls["cache"], args.cache_pairs)
-        print(f"run_with_cache / ours: {statistics.median(b / a for a, b in pairs):.2f} in time")
+        print(f"run_with_cache / ours: {statistics.median(b[0] / a[0] for a, b in pairs):.2f} in time")
     if args.device == "cpu":
-        memory = {name: memory_above_model(name, args) for name in VARIANTS}
+        memory = {name: memory_above_model(name, args) for name in (VARIANTS if args.cache_pairs else VARIANTS[:2])}
         print("peak GB above the model: " + ", ".join(f"{k} {v:.2f}" for k, v in memory.items()))
 
 
-def report(name: str, pairs: list[tuple[float, float]]) -> None:
-    ratios = [b / a for a, b in pairs]
-    print(f"bare {statistics.median(a for a, _ in pairs):.2f} s, {name} {statistics.median(b for _, b in pairs):.2f} s")
-    print(f"{name} / bare: {statistics.median(ratios):.3f} (each pair: {' '.join(f'{r:.3f}' for r in ratios)})")
+def report(name: str, pairs: list[tuple[Time, Time]]) -> None:
+    for clock, kind in enumerate(("wall", "processor")):
+        bare, mine = (statistics.median(pair[i][clock] for pair in pairs) for i in (0, 1))
+        ratios = [b[clock] / a[clock] for a, b in pairs]
+        each = " ".join(f"{r:.3f}" for r in ratios)
+        print(f"{kind} time: bare {bare:.2f} s, {name} {mine:.2f} s")
+        print(f"{name} / bare: {statistics.median(ratios):.3f} (each pair: {each})")
 
 
 if __name__ == "__main__":

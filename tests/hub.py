@@ -10,6 +10,7 @@ import hashlib
 import json
 import re
 import shutil
+import sys
 import threading
 import time
 from collections import Counter
@@ -83,7 +84,7 @@ class LoopbackHub:
     `fail` maps a part of a path to a status (`/api/` to 500), for `failures` requests (None: all). `truncate` cuts
     files whose name it holds to this many bytes, `flip` inverts the first bit of their middle byte, `delay_s` waits
     before every answer. `spoil` limits how often files are truncated or flipped. `unplugged` closes every connection
-    without an answer.
+    without an answer. `large_file_s` is how long a large file takes to come, a little at a time.
     """
 
     revisions: Revisions
@@ -95,6 +96,7 @@ class LoopbackHub:
     spoil: int | None = None
     delay_s: float = 0.0
     unplugged: bool = False
+    large_file_s: float = 0.0
     asked: list[tuple[str, str]] = field(default_factory=list)
 
     @property
@@ -152,8 +154,7 @@ def serving(revisions: Revisions, **faults: Any) -> Iterator[LoopbackHub]:
     class Handler(_Handler):
         served = hub
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
+    server = _Server(("127.0.0.1", 0), Handler)
     hub.url = f"http://127.0.0.1:{server.server_address[1]}"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
@@ -163,6 +164,15 @@ def serving(revisions: Revisions, **faults: Any) -> Iterator[LoopbackHub]:
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Pass over clients that were killed."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -263,8 +273,13 @@ class _Handler(BaseHTTPRequestHandler):
         for name, value in {"Content-Length": str(len(body)), **(headers or {})}.items():
             self.send_header(name, value)
         self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(body)
+        if self.command == "HEAD":
+            return
+        slow = self.served.large_file_s if self.path.endswith(LARGE_FILES) else 0.0
+        slices = 8 if slow else 1
+        for k in range(slices):
+            time.sleep(slow / slices)
+            self.wfile.write(body[len(body) * k // slices : len(body) * (k + 1) // slices])
 
 
 def _kind(method: str, path: str) -> str:

@@ -16,6 +16,7 @@ import pytest
 
 from massact.checkpoints import CheckpointStatus, HubSource, SourceError
 from massact.checkpoints.files import file_sha256
+from massact.checkpoints.hub_cache import evict
 from tests.hub import REPOSITORY, LoopbackHub, commit_of, serving, write_cache
 
 STEPS = [0, 1, 2, 4]
@@ -254,3 +255,25 @@ sys.stdout.write(json.dumps([resolved.revision_loaded, str(resolved.folder), hea
     assert commit == commit_of(REPOSITORY, "step2")
     assert folder.startswith(str(tmp_path))
     assert heavy == []
+
+
+def share_contents(cache) -> None:
+    """Move large contents into a store across repositories, named by another hash, as huggingface_hub does with Xet."""
+    for blob in [p for p in cache.glob("models--*/blobs/*") if len(p.name) == 64]:
+        shared = cache / "blobs" / blob.name[::-1][:2] / blob.name[::-1]
+        shared.parent.mkdir(parents=True, exist_ok=True)
+        blob.rename(shared)
+        blob.symlink_to(shared)
+
+
+def test_contents_that_repositories_share_are_read_and_not_taken_from_the_others(weights, tmp_path):
+    cache = write_cache(tmp_path / "hf", {REPOSITORY: weights})
+    share_contents(cache)
+    source = HubSource(REPOSITORY, steps=[2], offline=True, cache=cache)
+    resolved = source.resolve(2)
+    assert resolved.weights_sha256 == file_sha256(weights["step2"] / "model.safetensors")
+    repository = resolved.folder.parent.parent
+    assert evict(repository, resolved.revision_loaded, {"model.safetensors": resolved.weights_sha256})
+    assert not source.cached(2)
+    assert not (repository / "blobs" / resolved.weights_sha256).is_symlink()
+    assert len(list(cache.glob("blobs/*/*"))) == 3

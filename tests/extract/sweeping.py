@@ -23,7 +23,7 @@ QUIET = SweepOptions(progress=False)
 
 # Children are forked from a process that has imported everything: fifty of them take seconds.
 context = multiprocessing.get_context("forkserver")
-context.set_forkserver_preload(["tests.extract.sweeping", "massact.checkpoints.bridge", "massact.checkpoints.native"])
+context.set_forkserver_preload(["tests.extract.imported", "tests.extract.sweeping"])
 
 
 def write_family(root: Path, steps: int) -> Path:

@@ -81,6 +81,15 @@ def test_what_was_in_the_cache_before_stays_there(weights, tmp_path):
         assert hub.fetched().count("model.safetensors") <= 3
 
 
+def test_what_one_sweep_was_asked_to_keep_the_next_does_not_take(weights, tmp_path):
+    with serving({REPOSITORY: weights}) as hub:
+        source = hub_source(hub, tmp_path)
+        sweep(source, tmp_path, options=SweepOptions(progress=False, keep_downloads=True))
+        sweep(hub_source(hub, tmp_path), tmp_path)
+        sweep(hub_source(hub, tmp_path), tmp_path / "other records")
+    assert {0, 2, 4} <= {step for step in STEPS if source.cached(step)}  # step1 is step0
+
+
 @pytest.mark.parametrize("fault", [{"flip": {"model.safetensors"}}, {"truncate": {"model.safetensors": 900}}])
 def test_a_file_that_comes_wrong_is_fetched_again_and_then_called_corrupt(weights, tmp_path, fault):
     with serving({REPOSITORY: weights}, **fault, spoil=1) as hub:

@@ -1,4 +1,4 @@
-"""Checkpoints of a folder measured through the bridge: continued, never measured twice, failures kept apart."""
+"""Checkpoints of a folder measured: continued, never measured twice, failures kept apart."""
 
 from __future__ import annotations
 

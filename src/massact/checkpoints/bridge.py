@@ -67,12 +67,7 @@ def wrap_model(
     from transformer_lens.model_bridge import TransformerBridge
 
     keep_native(type(model).__name__)
-    try:
-        model = model.to(device)
-    except (RuntimeError, MemoryError) as error:
-        if not out_of_memory(error):
-            raise
-        raise too_large(Path(name)) from None
+    model = placed(model, Path(name), device)
     return TransformerBridge.boot_transformers(
         name,
         hf_model=model,
@@ -80,6 +75,22 @@ def wrap_model(
         dtype=getattr(torch, dtype),
         device=device,
     )
+
+
+def placed(model: Any, folder: Path, device: str) -> Any:
+    """The model on a device.
+
+    Raises
+    ------
+    OutOfMemoryError
+        When it does not fit there.
+    """
+    try:
+        return model.to(device)
+    except (RuntimeError, MemoryError) as error:
+        if not out_of_memory(error):
+            raise
+        raise too_large(folder) from None
 
 
 def load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:

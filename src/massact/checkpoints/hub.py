@@ -18,7 +18,7 @@ from massact.checkpoints.files import (
     file_sha256,
     folder_weights,
 )
-from massact.checkpoints.hub_cache import FetchMarks, cache_root, cached_folder, evict, weights_in
+from massact.checkpoints.hub_cache import FetchMarks, blob_of, cache_root, cached_folder, evict, repository_folder
 from massact.checkpoints.hub_errors import ask
 from massact.checkpoints.hub_fetch import TIMEOUT_S, Repository, corrupt, fetch, fetch_verified
 from massact.checkpoints.ledger import Ledger, Listed, listing
@@ -78,7 +78,7 @@ class HubSource:
         self._names = dict(revisions or {})
         self._ledger = Ledger(ledger)
         self._commits: dict[str, str] = {}
-        self._fetched = FetchMarks(ledger.with_suffix(".fetched") if ledger is not None else None)
+        self._fetched = FetchMarks(repository_folder(repo_id, cache) / "massact")
 
     def steps(self) -> list[int]:
         """Steps it should have, ascending."""
@@ -163,13 +163,13 @@ class HubSource:
         """The cache."""
         return cache_root(self.cache)
 
-    def release(self, step: int) -> None:
-        """Delete a step's weights from the cache if they were fetched to be measured; small files stay."""
-        folder = cached_folder(self.repo_id, self.revision(step), self.cache)
-        if folder is not None and folder.name in self._fetched:
-            freed = evict(folder, weights_in(folder))
-            self._fetched.remove(folder.name)
-            log.debug("%s %s: %d bytes freed", self.repo_id, self.revision(step), freed)
+    def release(self, identity: Identity, *, keep: bool = False) -> None:
+        """Delete a checkpoint's weights from the cache if they were fetched to be measured, unless another process is
+        at them; small files stay. `keep` leaves the weights there for good.
+        """
+
+        repository, commit = repository_folder(self.repo_id, self.cache), identity.revision_loaded
+        self._fetched.give_up(commit, lambda: keep or evict(repository, commit, identity.files))
 
     def awaited(self, seconds: float) -> bool:
         """Whether the server answers, now or within so many seconds."""
@@ -220,9 +220,8 @@ class HubSource:
     def _downloaded(self, step: int, revision: str) -> Resolved:
         commit, files = self._info(revision)
         weights = self._weights(files, revision)
-        if not self.cached(step):
-            self._fetched.add(commit)
-        folder, found = fetch_verified(self._repository, revision, commit, weights)
+        with self._fetched.fetching(commit, lambda: self.cached(step)):
+            folder, found = fetch_verified(self._repository, revision, commit, weights)
         return Resolved(step, revision, folder.name, folder, combined_sha256(found), tuple(weights))
 
     def _from_cache(self, step: int, revision: str) -> Resolved:
@@ -232,7 +231,7 @@ class HubSource:
         weights = folder_weights(folder)
         hashes = {name: file_sha256(folder / name) for name in weights}
         for name, sha in hashes.items():
-            stored_as = (folder / name).resolve().name  # the cache names an LFS file after its hash
+            stored_as = blob_of(folder / name).name  # the cache names an LFS file after its hash
             if _SHA256.fullmatch(stored_as) and stored_as != sha:
                 raise corrupt(self.repo_id, folder / name, revision, "than its name in the cache says")
         return Resolved(step, revision, folder.name, folder, combined_sha256(hashes), weights)

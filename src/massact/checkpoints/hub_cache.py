@@ -1,10 +1,16 @@
-"""huggingface_hub's cache of one repository: what is in it, and taking one revision's weights out again."""
+"""huggingface_hub's cache of one repository: what is in it, who fetched it, and taking weights out again."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import suppress
+import os
+import socket
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+
+from massact import claims
+
+_LOCK_WAIT_S = 0.05
 
 
 def cache_root(cache: Path | None) -> Path:
@@ -12,6 +18,11 @@ def cache_root(cache: Path | None) -> Path:
     from huggingface_hub import constants
 
     return cache if cache is not None else Path(constants.HF_HUB_CACHE)
+
+
+def repository_folder(repo_id: str, cache: Path | None, kind: str = "model") -> Path:
+    """Where the cache keeps a repository; `kind` is model or dataset."""
+    return cache_root(cache) / f"{kind}s--{repo_id.replace('/', '--')}"
 
 
 def cached_folder(repo_id: str, revision: str, cache: Path | None) -> Path | None:
@@ -29,56 +40,123 @@ def cached_folder(repo_id: str, revision: str, cache: Path | None) -> Path | Non
         return None
 
 
-def evict(snapshot: Path, files: Sequence[str]) -> int:
-    """Take files out of a snapshot, and their contents where no other snapshot has them; returns bytes freed."""
-    repository = snapshot.parent.parent
-    freed = 0
-    for name in files:
+def blob_of(path: Path) -> Path:
+    """The content that a file of a snapshot links to, which is named after its hash.
+
+    One link is followed and no more: the content may itself be a link, into a store that repositories share.
+    """
+    return Path(os.path.normpath(path.parent / path.readlink())) if path.is_symlink() else path
+
+
+def evict(repository: Path, commit: str, files: Mapping[str, str]) -> bool:
+    """Take weights out of a commit's snapshot, whole or partly fetched, and their contents unless another snapshot has
+    them; False when a content stayed because it is being fetched just now.
+
+    Parameters
+    ----------
+    files
+        Name -> sha256.
+    """
+    snapshot, done = repository / "snapshots" / commit, True
+    for name, sha in files.items():
         link = snapshot / name
-        blob = link.resolve()
-        with suppress(FileNotFoundError):
-            link.unlink()
-        if blob.parent == (repository / "blobs").resolve() and not _linked(repository, name, blob):
-            with suppress(FileNotFoundError):
-                size = blob.stat().st_size
-                blob.unlink()
-                freed += size
-    return freed
+        blob = blob_of(link) if link.is_symlink() else repository / "blobs" / sha
+        with _content_lock(repository, blob.name) as ours:
+            link.unlink(missing_ok=True)
+            if not ours:
+                done = False
+                continue
+            (blob.parent / f"{blob.name}.incomplete").unlink(missing_ok=True)
+            if not _linked(repository, name, blob):
+                blob.unlink(missing_ok=True)
+    _clear_partial(repository)
+    return done
+
+
+def _clear_partial(repository: Path) -> None:
+    """Delete what killed processes left half-fetched under names that no process takes up again."""
+    for path in (repository / "blobs").glob("*.*.incomplete"):
+        with _content_lock(repository, path.name.partition(".")[0]) as ours:
+            if ours:
+                path.unlink(missing_ok=True)
 
 
 def _linked(repository: Path, name: str, blob: Path) -> bool:
     """Whether a snapshot still has this content under this name."""
-    return any((snapshot / name).resolve() == blob for snapshot in (repository / "snapshots").iterdir())
+    with suppress(FileNotFoundError):
+        links = [snapshot / name for snapshot in (repository / "snapshots").iterdir()]
+        return any(blob_of(link) == blob for link in links if link.is_symlink())
+    return False
+
+
+@contextmanager
+def _content_lock(repository: Path, etag: str) -> Iterator[bool]:
+    """Hold huggingface_hub's own lock of a content, which it holds while it fetches it; False when somebody does."""
+    from huggingface_hub.utils import WeakFileLock
+
+    path = repository.parent / ".locks" / repository.name / f"{etag}.lock"
+    if not path.is_file():
+        yield True
+        return
+    with ExitStack() as held:
+        try:
+            held.enter_context(WeakFileLock(path, timeout=_LOCK_WAIT_S))
+        except TimeoutError:
+            yield False
+            return
+        yield True
 
 
 class FetchMarks:
-    """Which commits' weights were fetched to be measured and may go afterwards: one empty file each, so that they
-    outlive a killed process. Without a folder they are remembered in memory alone.
+    """Which commits' weights were fetched to be measured, and by which processes: one file for each of both.
+
+    They lie beside the snapshots, so that they outlive a killed process and every process that uses the cache sees
+    them: what one has done with, another may still be reading.
     """
 
-    def __init__(self, folder: Path | None) -> None:
+    def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._here: set[str] = set()
+        self._fetching: list[str] = []
 
-    def __contains__(self, commit: str) -> bool:
-        return commit in self._here or (self.folder is not None and (self.folder / commit).is_file())
+    @contextmanager
+    def fetching(self, commit: str, cached: Callable[[], bool]) -> Iterator[None]:
+        """Mark a commit that is about to be fetched, unless it was in the cache before anybody marked it."""
+        self._fetching.append(commit)
+        with suppress(OSError), self._lock():  # a disk that refuses says so when the weights come
+            if self.of(commit) or not cached():
+                claims.take(self._mine(commit))
+        try:
+            yield
+        finally:
+            self._fetching.remove(commit)
 
-    def add(self, commit: str) -> None:
-        """Mark a commit; a disk that refuses costs room in the cache, not results."""
-        self._here.add(commit)
-        if self.folder is not None:
-            with suppress(OSError):
-                self.folder.mkdir(parents=True, exist_ok=True)
-                (self.folder / commit).touch()
+    def of(self, commit: str) -> list[Path]:
+        """The marks of a commit, those of processes that have died among them."""
+        return sorted(self.folder.glob(f"{commit}.*"))
 
-    def remove(self, commit: str) -> None:
-        """Take a mark away."""
-        self._here.discard(commit)
-        if self.folder is not None:
-            with suppress(OSError):
-                (self.folder / commit).unlink()
+    def give_up(self, commit: str, then: Callable[[], bool]) -> None:
+        """Take this process's mark away; with no other living process at it, `then` first, and the dead's marks too.
 
+        The marks stay while a thread of this process fetches the commit, and when `then` says that it is not done.
+        """
+        if not self.of(commit):
+            return
+        with suppress(OSError), self._lock():
+            if commit in self._fetching:
+                return
+            if any(claims.elsewhere(mark) for mark in self.of(commit)):
+                self._mine(commit).unlink(missing_ok=True)
+            elif then():
+                for mark in self.of(commit):
+                    mark.unlink(missing_ok=True)
 
-def weights_in(snapshot: Path) -> list[str]:
-    """Names of the weight files in a snapshot, whether or not they are a whole set."""
-    return sorted(path.name for path in snapshot.iterdir() if path.suffix in (".safetensors", ".bin"))
+    def _mine(self, commit: str) -> Path:
+        return self.folder / f"{commit}.{socket.gethostname()}-{os.getpid()}"
+
+    @contextmanager
+    def _lock(self) -> Iterator[None]:
+        from huggingface_hub.utils import WeakFileLock
+
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with WeakFileLock(self.folder / "lock"):
+            yield

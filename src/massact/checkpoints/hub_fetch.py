@@ -46,8 +46,10 @@ def fetch(where: Repository, revision: str, names: Iterable[str], *, again: bool
     SourceError
         As the Hub, the network or the disk tells it.
     """
-    from huggingface_hub import snapshot_download
+    from huggingface_hub import constants, snapshot_download
     from huggingface_hub.utils import disable_progress_bars
+
+    constants.HF_HUB_DISABLE_SHARED_BLOBS = True  # what repositories share could not be given back
 
     if not sys.stderr.isatty():
         disable_progress_bars()
@@ -74,7 +76,8 @@ def fetch_verified(
 ) -> tuple[Path, dict[str, str]]:
     """Snapshot of a revision and the sha256 of its weight files, which are those stated.
 
-    A file that comes short or with other content is fetched again, after ever longer waits.
+    A file that comes short or with other content is fetched again, after ever longer waits; likewise one that another
+    thread or process, done with the same content, takes out of the cache meanwhile.
 
     Parameters
     ----------
@@ -90,19 +93,24 @@ def fetch_verified(
     absent = [name for name in files if cached is None or not (cached / name).is_file()]
     if absent:
         _ask_for_file(where, commit or revision, absent[0], revision)
+    needed = sum(files[name].bytes for name in absent)
     wanted, again = (*files, *companions(files)), False
     waits = iter(REFETCH_WAITS_S)
     while True:
         try:
-            needed = sum(files[name].bytes for name in absent)
             folder = fetch(where, revision, wanted, again=again, needed=needed)
-            _whole(where, folder, commit, revision, files)
+            _is_of(where, folder, commit, revision)
             found = {name: file_sha256(folder / name) for name in files}
             wrong = [name for name, file in files.items() if file.sha256 not in (None, found[name])]
             if not wrong:
+                read_config(folder)
                 return folder, found
             error = corrupt(where.repo_id, folder / wrong[0], revision, "than the Hub states")
             wanted, again = tuple(wrong), True
+        except FileNotFoundError as gone:
+            name = Path(gone.filename).name
+            error = SourceError(CheckpointStatus.UNREACHABLE, f"{where.repo_id} {revision} came without {name}")
+            wanted, again = (*files, *companions(files)), False
         except SourceError as caught:
             if caught.status is not CheckpointStatus.CORRUPT:
                 raise
@@ -123,18 +131,14 @@ def corrupt(repo_id: str, path: Path, revision: str, than: str) -> SourceError:
     )
 
 
-def _whole(where: Repository, folder: Path, commit: str, revision: str, files: Iterable[str]) -> None:
-    """The snapshot is that of the commit, with all weights and a configuration."""
+def _is_of(where: Repository, folder: Path, commit: str, revision: str) -> None:
+    """The snapshot is that of the commit."""
     if folder.name != commit:
         raise SourceError(
             CheckpointStatus.UNREACHABLE,
             f"{where.repo_id} {revision} is commit {commit} and came as {folder.name}",
             "run it again: the revision moved meanwhile",
         )
-    absent = [name for name in files if not (folder / name).is_file()]
-    if absent:
-        raise SourceError(CheckpointStatus.UNREACHABLE, f"{where.repo_id} {revision} came without {absent[0]}")
-    read_config(folder)
 
 
 def _ask_for_file(where: Repository, commit: str, name: str, revision: str) -> None:

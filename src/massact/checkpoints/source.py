@@ -154,8 +154,10 @@ class RemoteSource(CheckpointSource, Protocol):
         """Where downloads go."""
         ...
 
-    def release(self, step: int) -> None:
-        """Delete a step's weights if they were fetched to be measured, whole or not."""
+    def release(self, identity: Identity, *, keep: bool = False) -> None:
+        """Delete weights that were fetched to be measured, whole or not, and also by a process that has died; those
+        that another process is at stay. `keep`: they stay for good.
+        """
         ...
 
     def awaited(self, seconds: float) -> bool:

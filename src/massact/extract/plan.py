@@ -12,7 +12,8 @@ from massact.disk import free_bytes
 from massact.errors import ConfigError
 
 GB = 1e9
-# A forward pass reaches about this part of the speed of one large matrix product (docs/measurements.md).
+# Part of the speed of one large matrix product that a measurement is expected to reach. By processor time it reaches
+# about 0.9 (docs/measurements.md); half leaves room for small widths and for what else the machine does.
 FORWARD_SHARE = 0.5
 _SPARE_BYTES = 200_000_000  # left free on a disk that downloads go to
 
@@ -84,7 +85,10 @@ def require_disk(plan: SweepPlan, folder: Path, disk_gb: float | None) -> None:
 
 
 def forward_flops(architecture: Architecture, sequences: int, length: int) -> float:
-    """Floating-point operations of the block stack over all sequences: two a weight and token, and attention's."""
+    """Floating-point operations of the block stack over all sequences: two a weight and token, and attention's.
+
+    Counted with GPT-NeoX's two MLP matrices; a gated MLP (Llama) has a third, about a quarter more in all.
+    """
     a = architecture
     weights = a.n_layers * (4 * a.d_model**2 + 2 * a.d_model * a.d_mlp)
     attention = a.n_layers * 2 * length * a.d_model

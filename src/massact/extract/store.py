@@ -91,6 +91,8 @@ class RecordStore:
                 file.flush()
                 os.fsync(file.fileno())
             partial.replace(path)
+            for torn in path.parent.glob(f".{path.name}.*.partial"):  # of killed writers: a key has one at a time
+                torn.unlink(missing_ok=True)
         except OSError as error:
             with suppress(OSError):
                 partial.unlink()

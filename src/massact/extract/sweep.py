@@ -71,12 +71,16 @@ def measure_checkpoints(
     found = sweep.audited(steps)
     if found is None:
         return sweep.result, None
-    probe = sweep.probe(found, probe_of)
-    if probe is not None:
-        pending = sweep.from_store(found, probe)
-        sweep.announce(found, probe, pending)
-        sweep.measure_all(found, probe, pending)
-        sweep.try_again(probe)
+    try:
+        probe = sweep.probe(found, probe_of)
+        if probe is not None:
+            pending = sweep.from_store(found, probe)
+            sweep.announce(found, probe, pending)
+            sweep.measure_all(found, probe, pending)
+            sweep.try_again(probe)
+    finally:
+        for identity in found.identities.values():  # also what came after its turn, and what killed sweeps left
+            sweep.give_back(identity)
     return sweep.result, probe
 
 
@@ -96,7 +100,6 @@ class _Sweep:
         self.dtype, self.device, self.label = dtype, device, label
         self.result = SweepResult()
         self._loader: CheckpointLoader | None = None
-        self._held: set[int] = set()
 
     def audited(self, steps: Sequence[int]) -> Audit | None:
         """Identities of the steps asked for; failures and suspects go to the result."""
@@ -108,7 +111,7 @@ class _Sweep:
             self.result.failed |= dict.fromkeys(steps, Failure.of(error))
             return None
         asked = set(steps)
-        found.identities = {step: i for step, i in found.identities.items() if step in asked}
+        found.identities = {step: found.identities[step] for step in steps if step in found.identities}
         self.result.failed |= {step: Failure.of(e) for step, e in found.errors.items() if step in asked}
         self.result.suspects |= {step: why for step, why in found.suspects.items() if step in asked}
         if not self.options.suspects:
@@ -164,13 +167,8 @@ class _Sweep:
         with tqdm(
             total=len(pending), desc=self.label, unit="checkpoint", disable=not (self.options.progress and pending)
         ) as bar:
-            try:
-                busy = self._pass(found, probe, pending, bar, wait=False)
-                self._pass(found, probe, busy, bar, wait=True)
-            finally:
-                for step in self._held:  # also those that came after their turn
-                    self._give_back(step)
-                self._held.clear()
+            busy = self._pass(found, probe, pending, bar, wait=False)
+            self._pass(found, probe, busy, bar, wait=True)
 
     def try_again(self, probe: Probe) -> None:
         """Try what the network kept back, once the server answers, as long as each round brings some."""
@@ -186,6 +184,11 @@ class _Sweep:
             if found is None:
                 return
             self.measure_all(found, probe, self.from_store(found, probe))
+
+    def give_back(self, identity: Identity) -> None:
+        """Let go of a checkpoint that was fetched, whole or not."""
+        if isinstance(self.source, RemoteSource):
+            self.source.release(identity, keep=self.options.keep_downloads)
 
     def _pass(self, found: Audit, probe: Probe, pending: Sequence[int], bar: tqdm, *, wait: bool) -> list[int]:
         """Measure steps in order; the steps that another process is measuring, unless they are waited for."""
@@ -236,7 +239,7 @@ class _Sweep:
                 self.result.seconds[identity.step] = time.perf_counter() - began
                 self._take(identity, measured)
         finally:
-            self._give_back(identity.step)
+            self.give_back(identity)
 
     def _measured(self, prepared: Prepared, identity: Identity, probe: Probe) -> Measurement | NotFiniteError:
         import torch
@@ -270,19 +273,13 @@ class _Sweep:
         return self._prepare(identity)
 
     def _prepare(self, identity: Identity) -> Prepared:
-        self._held.add(identity.step)
         return self._loader_here().prepare(self.source.resolve(identity.step))
-
-    def _give_back(self, step: int) -> None:
-        """Let a fetched checkpoint go, whole or not."""
-        if step in self._held and isinstance(self.source, RemoteSource) and not self.options.keep_downloads:
-            self.source.release(step)
 
     def _loader_here(self) -> CheckpointLoader:
         from massact.checkpoints.weights import CheckpointLoader
 
         if self._loader is None:
-            self._loader = CheckpointLoader(self.dtype, self.device)
+            self._loader = CheckpointLoader(self.dtype, self.device, bridged=isinstance(self.source, RemoteSource))
         return self._loader
 
     def _key(self, identity: Identity, probe: Probe) -> str:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from massact.checkpoints import hub_fetch
 from massact.checkpoints.files import file_sha256
-from massact.checkpoints.hub_cache import cache_root
+from massact.checkpoints.hub_cache import blob_of, cache_root, repository_folder
 from massact.checkpoints.hub_errors import ask, disk_full, http_errors, translated
 from massact.checkpoints.ledger import Ledger, Listed, listing
 from massact.checkpoints.reach import PUBLIC_ENDPOINT, endpoint_named, hub_is_offline, reachable
@@ -54,7 +54,7 @@ class HubDataset:
     @property
     def snapshot(self) -> Path:
         """Where huggingface_hub keeps the files of this commit."""
-        return cache_root(self.cache) / f"datasets--{self.name.replace('/', '--')}" / "snapshots" / self.commit
+        return repository_folder(self.name, self.cache, "dataset") / "snapshots" / self.commit
 
 
 @dataclass(frozen=True)
@@ -184,7 +184,7 @@ def _download(dataset: HubDataset, absent: list[str], wrong: list[str], files: M
 
 def _intact(path: Path, listed: Listed) -> bool:
     """Whether a cached file has the content the Hub states: by LFS's sha256 or git's blob hash, which names it."""
-    stored_as = path.resolve().name
+    stored_as = blob_of(path).name
     if listed.sha256 or _SHA256.fullmatch(stored_as):
         return file_sha256(path) == (listed.sha256 or stored_as)
     content = path.read_bytes()
