@@ -17,7 +17,7 @@ def test_the_papers_ten_features_of_one_layer():
     assert row["d_mlp/d"] == 4
     assert row["d/L"] == 32
     assert row["l*L"] == 8
-    assert feature_matrix(table, "both")[0].shape[1] == 16
+    assert feature_matrix(table, "both")[0].shape[1] == 17
 
 
 def test_layers_of_one_architecture_are_one_group():

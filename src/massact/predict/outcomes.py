@@ -139,9 +139,9 @@ def design_rows(found: pd.DataFrame, architectures: pd.DataFrame, part: str = "g
     """
     done = architectures[(architectures["part"] == part) & (architectures["status"] == "done")]
     joined = done.merge(found, on=["model", "seed"])
-    logs: Any = np.log(joined[list(OUTCOMES)]).assign(model=joined["model"])
+    logs: Any = np.log(joined[list(OUTCOMES)])
     first = joined.drop_duplicates("model")
-    return factor_columns(first.set_index("model")), logs.groupby("model").mean().loc[first["model"]]
+    return factor_columns(first.set_index("model")), logs.groupby(joined["model"]).mean().loc[first["model"]]
 
 
 def ladder(found: pd.DataFrame, architectures: pd.DataFrame, part: str) -> pd.DataFrame:

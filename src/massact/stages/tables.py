@@ -62,7 +62,7 @@ def _suite_path(config: Config, name: str) -> Path:
 
 def _of_part(config: Config, name: str, table: pd.DataFrame, part: str) -> pd.DataFrame:
     models = {member["model"] for member in suite_members(config, name) if member["part"] == part}
-    kept: Any = table[table["model"].isin(models)]
+    kept: Any = table[table["model"].isin(list(models))]
     return kept.reset_index(drop=True)
 
 
