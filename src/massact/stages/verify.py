@@ -13,8 +13,8 @@ from massact.errors import MissingInputError, NotReproducedError
 from massact.stages.suite import chosen
 from massact.stages.suites import suite_of
 from massact.tables import read_table
+from massact.train.machine import machine
 from massact.train.members import Member
-from massact.train.suite import machine
 from massact.trajectories import RECORDS
 
 _PLACE = ["step", "layer", "sequence"]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import platform
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -12,17 +11,17 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from massact import __version__, claims
+from massact import claims
 from massact.disk import write_text
 from massact.errors import DivergedError, MassactError, StorageError, TrainError
 from massact.extract.probe import Probe
-from massact.extract.provenance import library_versions
 from massact.extract.store import RecordStore
 from massact.host import out_of_memory
 from massact.recipe import Recipe, checkpoint_steps
 from massact.tables import read_metadata, read_table
 from massact.train.live import LiveMeasurement, Subject
 from massact.train.loop import train
+from massact.train.machine import machine
 from massact.train.members import GRID, Member
 from massact.trajectories import RECORDS
 
@@ -284,22 +283,3 @@ def _why(error: Exception, step: int) -> tuple[str, str]:
     if out_of_memory(error):
         return FAILED, f"out of memory at step {step}"
     return FAILED, str(error).splitlines()[0] if str(error) else type(error).__name__
-
-
-def machine(threads: int) -> dict[str, Any]:
-    """What the last bits of a training depend on besides its settings."""
-    return {
-        "massact": __version__,
-        "processor": _processor(),
-        "threads": threads,
-        "python": platform.python_version(),
-        **library_versions(),
-    }
-
-
-def _processor() -> str:
-    with suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
