@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
@@ -34,10 +35,11 @@ SMALL = [
     "suite.ladders.heads.n_heads=[1,2]",
     "fit=log",  # three parameters: there are eight steps
 ]
+PATHS = ("runs", "records", "extracted", "trajectories", "fits", "results")
 
 
 def run(folder: Path, *words: str, jobs: bool = False) -> subprocess.CompletedProcess[str]:
-    paths = [f"paths.{name}={folder / name}" for name in ("runs", "records", "trajectories", "fits", "results")]
+    paths = [f"paths.{name}={folder / name}" for name in PATHS]
     where = f"hydra.sweep.dir={folder}/sweep" if jobs else f"hydra.run.dir={folder}/job"
     command = [sys.executable, "run.py", *(["-m"] if jobs else []), *SMALL, *paths, where, *words]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
@@ -100,9 +102,11 @@ def test_a_number_that_is_not_the_training_s_is_found(trained, tmp_path):
 def test_the_dataset_and_what_it_shows(trained):
     folder, _ = trained
     params = folder / "params.yaml"
-    params.write_text((ROOT / "params.yaml").read_text().replace("suites: [nano]", "suites: [tiny]"))
+    said = (ROOT / "params.yaml").read_text().replace("suites: [nano]", "suites: [tiny]")
+    params.write_text(re.sub(r"(?m)^models: .*", "models: [pocket-a]", said))
     for words in (
-        ["stage=gather", "paths.extracted=data/extracted"],
+        ["stage=extract", "model=pocket-a", f"paths.runs={ROOT / 'data/runs'}"],
+        ["stage=gather"],
         ["stage=fit_suite"],
         ["stage=findings"],
     ):
