@@ -84,7 +84,8 @@ class LoopbackHub:
     `fail` maps a part of a path to a status (`/api/` to 500), for `failures` requests (None: all). `truncate` cuts
     files whose name it holds to this many bytes, `flip` inverts the first bit of their middle byte, `delay_s` waits
     before every answer. `spoil` limits how often files are truncated or flipped. `unplugged` closes every connection
-    without an answer. `large_file_s` is how long a large file takes to come, a little at a time.
+    without an answer. `large_file_s` is how long a large file takes to come, a little at a time. `moved` maps a branch
+    to the revision it now is.
     """
 
     revisions: Revisions
@@ -97,6 +98,7 @@ class LoopbackHub:
     delay_s: float = 0.0
     unplugged: bool = False
     large_file_s: float = 0.0
+    moved: dict[str, str] = field(default_factory=dict)
     asked: list[tuple[str, str]] = field(default_factory=list)
 
     @property
@@ -114,6 +116,7 @@ class LoopbackHub:
 
     def find(self, repository: str, revision: str) -> tuple[Path, str] | None:
         """Folder and commit of a revision, asked for by name or by commit."""
+        revision = self.moved.get(revision, revision)
         for name, folder in self.revisions.get(repository, {}).items():
             commit = commit_of(repository, name)
             if revision in (name, commit):

@@ -186,7 +186,7 @@ def test_nobody_there_is_said_within_seconds(tmp_path):
 
 @pytest.mark.usefixtures("online")
 def test_a_server_that_does_not_answer_in_time_is_unreachable(weights, tmp_path, monkeypatch):
-    monkeypatch.setattr("massact.checkpoints.hub.TIMEOUT_S", 0.3)
+    monkeypatch.setattr("massact.checkpoints.repository.TIMEOUT_S", 0.3)
     with serving({REPOSITORY: weights}, delay_s=0.6) as hub:
         error = refused(source(hub, tmp_path).resolve, 2)
     assert error.status is CheckpointStatus.UNREACHABLE

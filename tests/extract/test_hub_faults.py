@@ -214,8 +214,7 @@ def test_a_hub_that_answers_nothing_but_errors_fails_every_checkpoint(weights, t
 
 
 def test_a_server_that_is_too_slow_is_unreachable(weights, tmp_path, monkeypatch):
-    monkeypatch.setattr("massact.checkpoints.hub.TIMEOUT_S", 0.2)
-    monkeypatch.setattr("massact.checkpoints.hub_fetch.TIMEOUT_S", 0.2)
+    monkeypatch.setattr("massact.checkpoints.repository.TIMEOUT_S", 0.2)
     with serving({REPOSITORY: weights}, delay_s=0.5) as hub:
         result = sweep(hub_source(hub, tmp_path), tmp_path, [2])
     assert result.failed[2].status == "unreachable"

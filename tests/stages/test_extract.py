@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from massact.extract.probe import REDPAJAMA_FILES
 from massact.tables import read_metadata, read_table
 from massact.trajectories import RECORDS
 from tests.hub import REPOSITORY, commit_of, serving
@@ -19,8 +20,8 @@ TINY = [
 ]
 
 
-def extract(folder: Path, endpoint: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    env = {**os.environ, "HF_ENDPOINT": endpoint, "HF_HOME": str(folder / "hf"), "HF_HUB_OFFLINE": "0"}
+def extract(folder: Path, endpoint: str, *arguments: str, offline: str = "0") -> subprocess.CompletedProcess[str]:
+    env = {**os.environ, "HF_ENDPOINT": endpoint, "HF_HOME": str(folder / "hf"), "HF_HUB_OFFLINE": offline}
     command = [
         sys.executable, "run.py", "stage=extract", "model=pythia-14m",
         "checkpoints=list", "checkpoints.steps=[0,1,2,4]",
@@ -69,6 +70,28 @@ def test_a_probe_text_that_is_refused_is_not_replaced_by_another(weights, tmp_pa
         done = extract(tmp_path, hub.url, "probe=auto")
     assert done.returncode == 0, done.stdout + done.stderr
     assert read_metadata(tmp_path / "extracted/pythia-14m-seed0.parquet")["probe"]["text"] == "shakespeare"
+
+
+def test_the_papers_text_comes_verified_and_its_commit_is_in_the_table(weights, tmp_path):
+    sample = tmp_path / "sample"
+    sample.mkdir()
+    for name in REDPAJAMA_FILES:
+        lines = [json.dumps({"text": f"{name} {number}: the quality of mercy is not strained"}) for number in range(4)]
+        (sample / name).write_text("\n".join(lines) + "\n")
+    repository = "datasets/togethercomputer/RedPajama-Data-1T-Sample"
+    wanted = ["probe=auto", "probe.documents=12"]
+    with serving({REPOSITORY: weights, repository: {"main": sample}}, flip={REDPAJAMA_FILES[3]}, spoil=1) as hub:
+        done = extract(tmp_path, hub.url, *wanted)
+        assert hub.fetched().count(REDPAJAMA_FILES[3]) >= 2
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"{REDPAJAMA_FILES[3]} came with other content than the Hub states" in done.stdout
+    table = tmp_path / "extracted/pythia-14m-seed0.parquet"
+    said = read_metadata(table)["probe"]
+    assert said["text"] == "redpajama"
+    assert said["source"] == f"togethercomputer/RedPajama-Data-1T-Sample@{commit_of(repository, 'main')}"
+    before = table.read_bytes()
+    assert extract(tmp_path, "http://127.0.0.1:9", *wanted, offline="1").returncode == 0
+    assert table.read_bytes() == before
 
 
 def test_a_sweep_that_cannot_fit_on_the_disk_is_a_wrong_value(weights, tmp_path):

@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-import logging
 import os
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from massact.checkpoints.source import CheckpointStatus, SourceError
 from massact.errors import CheckpointError, ConfigError, StorageError
 from massact.fit.table import fits_schema
 from massact.preflight import preflight
 from massact.stages import published
 from massact.stages.audit import suspects_of
-from massact.stages.dataset import HubDataset, fetch_folder
 from massact.tables import read_metadata, read_table
 from massact.trajectories import RECORDS
 from tests.hub import serving
@@ -55,115 +51,9 @@ def serve(dataset, **faults):
     return serving({f"datasets/{NAME}": {COMMIT: dataset}}, **faults)
 
 
-def at(tmp_path, endpoint, **other) -> HubDataset:
-    return HubDataset(NAME, COMMIT, tmp_path / "ledger.json", endpoint, cache=tmp_path / "hub", **other)
-
-
 def config(tmp_path, *overrides, model="pythia-14m"):
     wanted = [f"paths.{name}={tmp_path}/{name}" for name in ("published", "records")]
     return preflight(["stage=published", f"model={model}", *wanted, *overrides], CONF, multirun=False)[0]
-
-
-def test_one_models_files_are_fetched_once(tmp_path, dataset, online):
-    with serve(dataset) as hub:
-        first = fetch_folder(at(tmp_path, hub.url), STATS)
-        assert (first.files, first.downloaded) == (9, 9)
-        assert sorted(p.name for p in first.folder.iterdir()) == hub.fetched()
-        assert (first.folder / "exp2_pythia_14m_step2").read_bytes() == (
-            dataset / STATS / "exp2_pythia_14m_step2"
-        ).read_bytes()
-        hub.asked.clear()
-        again = fetch_folder(at(tmp_path, hub.url), STATS)
-        assert (again.folder, again.files, again.downloaded) == (first.folder, 9, 0)
-        assert hub.asked == []
-    offline = fetch_folder(at(tmp_path, NOWHERE, offline=True), STATS)
-    assert (offline.folder, offline.downloaded) == (first.folder, 0)
-
-
-def test_a_missing_file_alone_is_fetched(tmp_path, dataset, online):
-    with serve(dataset) as hub:
-        folder = fetch_folder(at(tmp_path, hub.url), STATS).folder
-        (folder / "exp2_pythia_14m_step512").unlink()
-        with pytest.raises(SourceError, match=r"1 files of dataset .* not in the local cache"):
-            fetch_folder(at(tmp_path, hub.url, offline=True), STATS)
-        hub.asked.clear()
-        assert fetch_folder(at(tmp_path, hub.url), STATS).downloaded == 1
-        assert set(hub.fetched()) <= {"exp2_pythia_14m_step512"}
-
-
-def damage(path: Path) -> None:
-    """One digit of the cached content becomes another."""
-    blob = path.resolve()
-    content = blob.read_bytes()
-    where = content.index(b"1")
-    blob.write_bytes(content[:where] + b"2" + content[where + 1 :])
-
-
-def test_a_damaged_cached_file_is_noticed_and_fetched_again(tmp_path, dataset, online, caplog):
-    name = "exp2_pythia_14m_step2"
-    with serve(dataset) as hub:
-        path = fetch_folder(at(tmp_path, hub.url), STATS).folder / name
-        damage(path)
-        with pytest.raises(SourceError, match="other content than the Hub states") as caught:
-            fetch_folder(at(tmp_path, hub.url, offline=True), STATS)
-        assert caught.value.status is CheckpointStatus.CORRUPT
-        assert str(path.resolve()) in caught.value.remedy
-        with caplog.at_level(logging.WARNING, logger="massact"):
-            assert fetch_folder(at(tmp_path, hub.url), STATS).downloaded == 1
-        assert name in caplog.text
-        assert path.read_bytes() == (dataset / STATS / name).read_bytes()
-
-
-@pytest.mark.parametrize("fault", ["truncate", "flip"])
-def test_a_file_that_comes_wrong_is_fetched_again_and_then_refused(tmp_path, dataset, online, fault):
-    name = "exp2_pythia_14m_step2"
-    wrong = {"truncate": {name: 40}} if fault == "truncate" else {"flip": {name}}
-    with serve(dataset, spoil=2, **wrong) as hub:
-        assert fetch_folder(at(tmp_path, hub.url), STATS).downloaded == 9
-        assert hub.fetched().count(name) >= 2
-    with serve(dataset, **wrong) as hub, pytest.raises(SourceError) as caught:
-        fetch_folder(replace(at(tmp_path / "other", hub.url)), STATS)
-    assert name in caught.value.what
-
-
-@pytest.mark.parametrize(
-    ("fail", "said"),
-    [
-        ({"/api/": 500}, "answered 500"),
-        ({"/api/": 429}, "allows no more requests"),
-        ({"/resolve/": 503}, "answered 503"),
-        ({"/resolve/": 404}, ""),
-    ],
-)
-def test_a_failing_hub_is_one_line_and_status_3(tmp_path, dataset, online, fail, said):
-    with serve(dataset, fail=fail) as hub, pytest.raises(CheckpointError) as caught:
-        fetch_folder(at(tmp_path, hub.url), STATS)
-    assert caught.value.exit_code == 3
-    assert said in caught.value.what
-    assert "\n" not in str(caught.value)
-
-
-def test_a_hub_that_is_busy_at_first_is_asked_again(tmp_path, dataset, online):
-    with serve(dataset, fail={"/api/datasets": 503}, failures=2) as hub:
-        assert fetch_folder(at(tmp_path, hub.url), STATS).files == 9
-
-
-def test_no_network_and_an_unknown_dataset_are_said(tmp_path, dataset, online):
-    with pytest.raises(SourceError, match=f"no answer from {NOWHERE}"):
-        fetch_folder(at(tmp_path, NOWHERE), STATS)
-    with serve(dataset) as hub, pytest.raises(SourceError, match="shows no repository nobody/nothing"):
-        fetch_folder(replace(at(tmp_path, hub.url), name="nobody/nothing"), STATS)
-
-
-def test_offline_without_a_listing_the_cache_is_taken_as_it_is(tmp_path, dataset, online, caplog):
-    with serve(dataset) as hub:
-        fetch_folder(at(tmp_path, hub.url), STATS)
-    (tmp_path / "ledger.json").unlink()
-    with caplog.at_level(logging.WARNING, logger="massact"):
-        assert fetch_folder(at(tmp_path, NOWHERE, offline=True), STATS).files == 9
-    assert "whether it is complete is not known" in caplog.text
-    with pytest.raises(SourceError, match="not in the local cache"):
-        fetch_folder(at(tmp_path / "empty", NOWHERE, offline=True), STATS)
 
 
 def python_run(tmp_path, endpoint, *arguments, offline="0") -> subprocess.CompletedProcess[str]:
@@ -263,23 +153,6 @@ def test_a_model_the_dataset_has_no_files_of_is_a_wrong_value(tmp_path, dataset,
         monkeypatch.setenv("HF_ENDPOINT", hub.url)
         with pytest.raises(ConfigError, match="no files of pythia-31m"):
             published.run(config(tmp_path, model="pythia-31m"), tmp_path)
-
-
-def test_large_files_are_held_to_their_sha256_and_copies_without_links_to_their_size(tmp_path, online):
-    for name in ("a.bin", "b"):
-        (tmp_path / "data/part").mkdir(parents=True, exist_ok=True)
-        (tmp_path / "data/part" / name).write_bytes(b"1" * 1000)
-    with serve(tmp_path / "data") as hub:
-        folder = fetch_folder(at(tmp_path, hub.url), "part").folder
-        damage(folder / "a.bin")
-        assert fetch_folder(at(tmp_path, hub.url), "part").downloaded == 1
-        assert (folder / "a.bin").read_bytes() == b"1" * 1000
-    (folder / "b").unlink()
-    (folder / "b").write_bytes(b"1" * 1000)
-    assert fetch_folder(at(tmp_path, NOWHERE, offline=True), "part").downloaded == 0
-    (folder / "b").write_bytes(b"1" * 999)
-    with pytest.raises(SourceError, match="part/b has other content"):
-        fetch_folder(at(tmp_path, NOWHERE, offline=True), "part")
 
 
 def test_a_disk_that_refuses_is_said(tmp_path, dataset):

@@ -78,7 +78,15 @@ def read_config(folder: Path) -> dict[str, object]:
 
 def config_id(folder: Path) -> str:
     """Git's hash of a folder's config.json, which is the one that the Hub states."""
-    content = (folder / "config.json").read_bytes()
+    return git_blob_sha1((folder / "config.json").read_bytes())
+
+
+def git_blob_sha1(content: bytes) -> str:
+    """The name git gives a file's content.
+
+    >>> git_blob_sha1(b"")
+    'e69de29bb2d1d6434b8b29ae775ad8c2e48c5391'
+    """
     return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
 
 

@@ -18,11 +18,11 @@ from massact.checkpoints.files import (
     file_sha256,
     folder_weights,
 )
-from massact.checkpoints.hub_cache import FetchMarks, blob_of, cache_root, cached_folder, evict, repository_folder
-from massact.checkpoints.hub_errors import ask
-from massact.checkpoints.hub_fetch import TIMEOUT_S, Repository, corrupt, fetch, fetch_verified
-from massact.checkpoints.ledger import Ledger, Listed, listing
+from massact.checkpoints.hub_cache import FetchMarks, blob_of, cache_root, cached_folder, evict
+from massact.checkpoints.hub_fetch import corrupt, fetch_verified
+from massact.checkpoints.ledger import Ledger, Listed
 from massact.checkpoints.reach import endpoint_named, hub_is_offline, reachable
+from massact.checkpoints.repository import Repository
 from massact.checkpoints.source import CheckpointStatus, Identity, Resolved, SourceError
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ class HubSource:
         self._names = dict(revisions or {})
         self._ledger = Ledger(ledger)
         self._commits: dict[str, str] = {}
-        self._fetched = FetchMarks(repository_folder(repo_id, cache) / "massact")
+        self._fetched = FetchMarks(self._repository.folder / "massact")
 
     def steps(self) -> list[int]:
         """Steps it should have, ascending."""
@@ -89,17 +89,22 @@ class HubSource:
         return self._names.get(step, f"step{step}")
 
     def identify(self, step: int) -> Identity:
-        """Commit and hashes of a step's weights as the Hub states them; from the cache where it cannot be asked.
+        """Commit and hashes of a step's weights as the Hub states them, or last stated them; else from the cache.
 
         Weight files without a stated hash (not stored by LFS) are downloaded and hashed.
         """
+        revision = self.revision(step)
+        identity = self._remembered_identity(step, revision) if self.offline else None
         if not self.offline:
             try:
-                identity = self._stated_identity(step, self.revision(step))
-                if identity is not None:
-                    return identity
+                identity = self._stated_identity(step, revision)
             except SourceError as error:
-                self._raise_unless_cached(error, self.revision(step))
+                if error.status is CheckpointStatus.UNREACHABLE:
+                    identity = self._remembered_identity(step, revision)
+                if identity is None:
+                    self._raise_unless_cached(error, revision)
+        if identity is not None:
+            return identity
         resolved = self.resolve(step)
         hashes = {name: file_sha256(resolved.folder / name) for name in resolved.files}
         size = sum((resolved.folder / name).stat().st_size for name in hashes)
@@ -168,7 +173,7 @@ class HubSource:
         at them; small files stay. `keep` leaves the weights there for good.
         """
 
-        repository, commit = repository_folder(self.repo_id, self.cache), identity.revision_loaded
+        repository, commit = self._repository.folder, identity.revision_loaded
         self._fetched.give_up(commit, lambda: keep or evict(repository, commit, identity.files))
 
     def awaited(self, seconds: float) -> bool:
@@ -192,7 +197,7 @@ class HubSource:
         folder = cached_folder(self.repo_id, revision, self.cache)
         if not self.offline and (folder is None or not (folder / "tokenizer.json").is_file()):
             self._info(revision)  # a server that is gone is told within seconds
-            folder = fetch(self._repository, revision, SMALL_FILES)
+            folder = self._repository.fetch(revision, SMALL_FILES)
         if folder is None:
             raise self._not_cached(revision)
         return folder
@@ -209,6 +214,15 @@ class HubSource:
         files = self._ledger.get(commit)
         if files is None:
             commit, files = self._info(revision)
+        return self._identity(step, revision, commit, files)
+
+    def _remembered_identity(self, step: int, revision: str) -> Identity | None:
+        """Identity by the commit that the cache has for a revision, whose weights may be gone, and the ledger."""
+        folder = cached_folder(self.repo_id, revision, self.cache)
+        files = self._ledger.get(folder.name) if folder is not None else None
+        return self._identity(step, revision, folder.name, files) if folder is not None and files is not None else None
+
+    def _identity(self, step: int, revision: str, commit: str, files: Mapping[str, Listed]) -> Identity | None:
         weights = self._weights(files, revision)
         hashes = {name: file.sha256 for name, file in weights.items() if file.sha256}
         if len(hashes) < len(weights):
@@ -250,31 +264,17 @@ class HubSource:
         from massact.checkpoints.refs import branch_commits
 
         try:
-            self._check_reachable()
+            self._repository.check_reachable()
             return branch_commits(self.repo_id, self.endpoint)
         except SourceError:
             return {}  # each revision is asked for by itself, and tells what is wrong
 
     def _info(self, revision: str) -> tuple[str, dict[str, Listed]]:
         """Commit and files of a revision, as the Hub states them now."""
-        from huggingface_hub import HfApi
-
-        self._check_reachable()
-        api = HfApi(endpoint=self.endpoint)
-        info = ask(
-            lambda: api.model_info(self.repo_id, revision=revision, files_metadata=True, timeout=TIMEOUT_S),
-            self.repo_id,
-            revision,
-            self.endpoint,
-        )
-        files = listing(info.siblings or ())
-        if info.sha:
-            self._ledger.put(info.sha, files)
-        return info.sha or "", files
-
-    def _check_reachable(self) -> None:
-        if not reachable(self.endpoint):
-            raise SourceError(CheckpointStatus.UNREACHABLE, f"{self.repo_id}: no answer from {self.endpoint}")
+        commit, files = self._repository.info(revision)
+        if commit:
+            self._ledger.put(commit, files)
+        return commit, files
 
     def _weights(self, files: Mapping[str, Listed], revision: str) -> dict[str, Listed]:
         """Weight files of a revision."""

@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from massact.errors import MeasureError, NotFiniteError, OutOfMemoryError
@@ -73,22 +74,70 @@ def measure(
         )
     tokens = tokens.to(next(decoder.parameters()).device)
     at_once = min(sequences_at_once or max(1, TOKENS_AT_ONCE // tokens.shape[1]), tokens.shape[0])
-    parts: list[Measurement] = []
-    reached: dict[int, BlockReduction] = {}
+    kept = _Kept.of(tokens, n_layers, top_k)
+    done = 0
 
     def keep(layer: int, hidden: Tensor) -> None:
-        reached[layer] = reduce_block(hidden, top_k)
+        kept.put(layer, slice(done, done + hidden.shape[0]), reduce_block(hidden, top_k))
 
-    done = 0
     with torch.no_grad(), _evaluation(decoder), _attached(model, decoder, n_layers, keep):
         while done < tokens.shape[0]:
-            reached.clear()
-            if _ran(decoder, tokens[done : done + at_once]):
-                parts.append(_part(reached, n_layers, done, decoder))
-                done += len(parts[-1].median)
+            kept.layers.clear()
+            if not _ran(decoder, tokens[done : done + at_once]):
+                at_once = _fewer(at_once, tokens.shape[1])
                 continue
-            at_once = _fewer(at_once, tokens.shape[1])
-    return Measurement(*(np.concatenate(arrays) for arrays in zip(*(p.arrays().values() for p in parts), strict=True)))
+            if len(kept.layers) != n_layers:
+                raise MeasureError(
+                    f"only {len(kept.layers)} of {n_layers} blocks were reached", "measure the whole decoder"
+                )
+            done += at_once
+    return kept.measurement(str(next(decoder.parameters()).dtype).removeprefix("torch."))
+
+
+@dataclass
+class _Kept:
+    """What is kept of all sequences and layers, in tensors made before the first block is run.
+
+    Small things made after every block, and kept, would each hold on to the memory of the large ones freed around them.
+    """
+
+    top: Float[Tensor, "sequence layer k"]
+    place: Int[Tensor, "sequence layer k"]
+    median: Float[Tensor, "sequence layer"]
+    layers: set[int] = field(default_factory=set)
+    width: int = 0
+
+    @classmethod
+    def of(cls, tokens: Int[Tensor, "sequence position"], n_layers: int, top_k: int) -> _Kept:
+        shape = (tokens.shape[0], n_layers, top_k)
+        return cls(
+            torch.empty(shape, device=tokens.device),
+            torch.empty(shape, dtype=torch.int64, device=tokens.device),
+            torch.empty(shape[:2], device=tokens.device),
+        )
+
+    def put(self, layer: int, sequences: slice, reduced: BlockReduction) -> None:
+        """Copy one block's reduction in; a device is not waited for."""
+        self.top[sequences, layer] = reduced.top
+        self.place[sequences, layer] = reduced.place
+        self.median[sequences, layer] = reduced.median
+        self.layers.add(layer)
+        self.width = reduced.width
+
+    def measurement(self, dtype: str) -> Measurement:
+        """All of it on the host; the device is waited for here."""
+        top, place, median = self.top.cpu().numpy(), self.place.cpu().numpy(), self.median.cpu().numpy()
+        bad = np.argwhere(~np.isfinite(top[..., 0]))
+        if len(bad):
+            sequence, layer = (int(i) for i in bad[0])
+            raise NotFiniteError(
+                f"sequence {sequence}: layer {layer} holds NaN or infinite values in {dtype}",
+                "the weights themselves overflow: leave this checkpoint out"
+                if dtype == "float32"
+                else "measure this checkpoint in float32",
+            )
+        token, dimension = np.divmod(place, self.width)
+        return Measurement(top, token.astype(np.int32), dimension.astype(np.int32), median)
 
 
 def is_bridge(model: Any) -> bool:
@@ -120,31 +169,6 @@ def _fewer(at_once: int, length: int) -> int:
         "out of memory with %d sequences at once: %d are tried, the numbers are the same", at_once, at_once // 2
     )
     return at_once // 2
-
-
-def _part(reached: dict[int, BlockReduction], n_layers: int, first: int, decoder: nn.Module) -> Measurement:
-    """The measurement of the sequences from `first` on; the device is waited for here."""
-    if len(reached) != n_layers:
-        raise MeasureError(f"only {len(reached)} of {n_layers} blocks were reached", "measure the whole decoder")
-    layers = [reached[layer] for layer in range(n_layers)]
-    top = torch.stack([layer.top for layer in layers], dim=1).cpu().numpy()
-    place = torch.stack([layer.place for layer in layers], dim=1).cpu().numpy()
-    bad = np.argwhere(~np.isfinite(top[..., 0]))
-    if len(bad):
-        sequence, layer = (int(i) for i in bad[0])
-        dtype = str(next(decoder.parameters()).dtype).removeprefix("torch.")
-        raise NotFiniteError(
-            f"sequence {first + sequence}: layer {layer} holds NaN or infinite values in {dtype}",
-            "the weights themselves overflow: leave this checkpoint out"
-            if dtype == "float32"
-            else "measure this checkpoint in float32",
-        )
-    return Measurement(
-        top=top,
-        token=(place // layers[0].width).astype(np.int32),
-        dimension=(place % layers[0].width).astype(np.int32),
-        median=torch.stack([layer.median for layer in layers], dim=1).cpu().numpy(),
-    )
 
 
 def _block_stack(model: Any) -> tuple[nn.Module, int, int]:

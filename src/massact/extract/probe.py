@@ -35,7 +35,8 @@ REDPAJAMA_FILES = (
 
 @dataclass(frozen=True)
 class Probe:
-    """Tokens and where they come from; `first_token` is -1 when sequences begin with text.
+    """Tokens and where they come from; `first_token` is -1 when sequences begin with text, `source` says where the text
+    was fetched.
 
     `chunk` cuts one from a text, `Probe.of` takes sequences of your own.
     """
@@ -43,6 +44,7 @@ class Probe:
     tokens: Int[ndarray, "sequence position"]
     text: str
     first_token: int
+    source: str = ""
 
     @classmethod
     def of(cls, tokens: Any, *, text: str = "own", first_token: int | None = None) -> Probe:
@@ -130,20 +132,6 @@ def chunk(ids: Int[ndarray, " token"], *, sequences: int, length: int, first_tok
     if first_token is not None:
         rows = np.concatenate([np.full((sequences, 1), first_token, dtype=np.int64), rows], axis=1)
     return Probe(rows, text, -1 if first_token is None else first_token)
-
-
-def redpajama_text(dataset: str, revision: str, *, documents: int, seed: int, endpoint: str | None = None) -> str:
-    """The paper's text: random documents of RedPajama-Data-1T-Sample joined by blank lines.
-
-    The order of documents follows the dataset's files; numpy's legacy generator draws them, as the reference does.
-    """
-    from huggingface_hub import hf_hub_download
-
-    paths = [
-        Path(hf_hub_download(dataset, name, repo_type="dataset", revision=revision, endpoint=endpoint))
-        for name in REDPAJAMA_FILES
-    ]
-    return sampled_documents(paths, documents=documents, seed=seed)
 
 
 def sampled_documents(paths: Sequence[Path], *, documents: int, seed: int) -> str:

@@ -47,7 +47,12 @@ def provenance(result: SweepResult, probe: Probe, *, dtype: str, fixed: Mapping[
         "protocol_version": PROTOCOL_VERSION,
         "dtype": dtype,
         "hook": "blocks.{layer}.hook_resid_post",
-        "probe": {"text": probe.text, "length": probe.length, "first_token": probe.first_token},
+        "probe": {
+            "text": probe.text,
+            "length": probe.length,
+            "first_token": probe.first_token,
+            **({"source": probe.source} if probe.source else {}),
+        },
         "tokens_sha256": probe.sha256,
         "checkpoints": {
             str(step): {

@@ -12,16 +12,13 @@ from typing import Any
 
 import pandas as pd
 
-from massact.architecture import numbers_in
-from massact.checkpoints import reachable
-from massact.checkpoints.files import read_config
 from massact.config import Config
 from massact.disk import write_text
-from massact.errors import CheckpointError, ConfigError
+from massact.errors import CheckpointError
 from massact.extract.options import SweepOptions
 from massact.extract.outcome import SweepResult, counted
 from massact.extract.plan import FORWARD_SHARE, forward_flops, matmul_flops_per_second
-from massact.extract.probe import CORPUS, REDPAJAMA, Probe, chunk, encode, redpajama_text
+from massact.extract.probe import Probe
 from massact.extract.provenance import device_named, library_versions, provenance
 from massact.extract.records import records_frame
 from massact.extract.store import RecordStore
@@ -34,13 +31,12 @@ from massact.settings import (
     table_stem,
     tokens_per_step,
 )
+from massact.stages.probing import probe_of
 from massact.stages.sources import source_of, wanted_steps
 from massact.tables import write_table
 from massact.trajectories import RECORDS
 
 log = logging.getLogger("massact")
-# Numbers of an architecture that a checkpoint must share with its configuration.
-_CHECKED = ("n_layers", "d_model", "n_heads", "d_mlp")
 
 
 @dataclass(frozen=True)
@@ -100,40 +96,6 @@ def extract(config: Config) -> Extraction:
     return _extraction(config, result, probe, device)
 
 
-def probe_of(config: Config, folder: Path) -> Probe:
-    """The probe text in the model's own tokens; the folder has its tokenizer, and a config.json that must fit.
-
-    Raises
-    ------
-    ConfigError
-        When the checkpoints are of another architecture than configured, or the text is too short.
-    """
-    check_architecture(config, folder)
-    length = config.probe.length if config.probe.length is not None else config.model.probe.length
-    name, text = _text(config)
-    return chunk(
-        encode(folder / "tokenizer.json", text),
-        sequences=config.probe.sequences,
-        length=length,
-        first_token=config.model.probe.first_token,
-        text=name,
-    )
-
-
-def check_architecture(config: Config, folder: Path) -> None:
-    """Hold the configured numbers to the checkpoint's own: tables state them, and forecasts learn from them."""
-    said = read_config(folder) if (folder / "config.json").is_file() else {}
-    numbers = numbers_in(said)
-    for name in _CHECKED:
-        found = numbers.get(name)
-        configured = getattr(config.model.architecture, name)
-        if found is not None and found != configured:
-            raise ConfigError(
-                f"model.architecture.{name} = {configured}, but {folder / 'config.json'} says {found}",
-                f"set model.architecture.{name}={found}, or choose another model",
-            )
-
-
 def failure(result: SweepResult) -> tuple[str, str]:
     """What happened and the remedy, in one line for all failed steps."""
     if not result.failed:
@@ -168,52 +130,6 @@ def _options(config: Config, device: str) -> SweepOptions:
         seconds_each=seconds_each,
         progress=sys.stderr.isatty() or config.stage != "run",
     )
-
-
-def _text(config: Config) -> tuple[str, str]:
-    """The name of the probe's text, and the text.
-
-    Raises
-    ------
-    CheckpointError
-        When RedPajama is asked for and cannot be had, or stops coming.
-    """
-    from massact.checkpoints.reach import endpoint_named, hub_is_offline
-
-    probe = config.probe
-    wanted = probe.text == "redpajama" or (probe.text == "auto" and config.model.source == "hub")
-    if wanted and probe.text == "auto" and not hub_is_offline() and not reachable(endpoint_named()):
-        log.warning("RedPajama cannot be reached: %s is probed with the shipped text", config.model.name)
-        wanted = False
-    if wanted:
-        text = _redpajama(config)
-        if text is not None:
-            return REDPAJAMA, text
-        log.warning("RedPajama is not to be had here: %s is probed with the shipped text", config.model.name)
-    from massact.train.corpus import read_works, split_works
-
-    _, held_out = split_works(read_works(Path(probe.corpus)), probe.held_out_works)
-    return CORPUS, "\n\n".join(held_out)
-
-
-def _redpajama(config: Config) -> str | None:
-    """The paper's text; None where `auto` finds none on this hub, or no copy offline. Other failures are errors."""
-    from massact.checkpoints.hub_errors import http_errors
-    from massact.checkpoints.reach import hub_is_offline
-
-    probe = config.probe
-    try:
-        return redpajama_text(
-            probe.dataset, probe.dataset_revision, documents=probe.documents, seed=probe.document_seed
-        )
-    except http_errors() as error:
-        absent = getattr(getattr(error, "response", None), "status_code", None) == 404
-        if probe.text == "auto" and (absent or hub_is_offline()):
-            return None
-        first = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise CheckpointError(
-            f"{probe.dataset} cannot be read ({first})", "connect to the Hub, or take probe=corpus"
-        ) from None
 
 
 def _extraction(config: Config, result: SweepResult, probe: Probe, device: str) -> Extraction:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from massact.checkpoints.hub_dataset import HubDataset, fetch_files
 from massact.checkpoints.pythia import KNOWN_SUSPECTS
 from massact.config import Config
 from massact.disk import refused
@@ -19,7 +20,6 @@ from massact.settings import (
     table_stem,
     tokens_per_step,
 )
-from massact.stages.dataset import HubDataset, fetch_folder
 from massact.tables import write_table
 from massact.trajectories import RECORDS, PublishedImport, import_published
 from massact.trajectories.importing import PROBE_LENGTH
@@ -84,12 +84,14 @@ def _local(config: Config, size: str) -> _Found:
 
 def _from_hub(config: Config, size: str) -> _Found:
     name, commit = config.published.dataset, config.published.commit
-    ledger = Path(config.paths.records) / "hub" / f"datasets--{name.replace('/', '--')}.json"
-    fetched = fetch_folder(HubDataset.from_environment(name, commit, ledger), f"pythia_{size}/stats")
-    if not fetched.files:
+    folder = f"pythia_{size}/stats"
+    dataset = HubDataset.from_environment(name, commit, Path(config.paths.records))
+    fetched = fetch_files(dataset, lambda file: file.startswith(f"{folder}/"))
+    if not fetched.names:
         raise ConfigError(f"dataset {name} has no files of pythia-{size}", "choose another model, e.g. pythia-1b")
-    line = f"dataset {name} {commit[:12]}: {fetched.downloaded} of {fetched.files} files downloaded, cached and checked"
-    return _Found(fetched.folder, line, {"source": name, "dataset": name, "commit": commit})
+    counts = f"{fetched.downloaded} of {len(fetched.names)} files downloaded, cached and checked"
+    line = f"dataset {name} {commit[:12]}: {counts}"
+    return _Found(fetched.snapshot / folder, line, {"source": name, "dataset": name, "commit": commit})
 
 
 def _metadata(config: Config, read: PublishedImport, origin: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,219 @@
+"""Files of a Hub dataset: fetched once, every one checked against the hash the Hub states."""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from massact.checkpoints import hub_fetch
+from massact.checkpoints.files import file_sha256, git_blob_sha1
+from massact.checkpoints.hub_cache import blob_of, cache_root
+from massact.checkpoints.ledger import Ledger, Listed
+from massact.checkpoints.reach import PUBLIC_ENDPOINT, endpoint_named, hub_is_offline
+from massact.checkpoints.repository import Repository
+from massact.checkpoints.source import CheckpointStatus, SourceError
+from massact.disk import free_bytes
+
+log = logging.getLogger("massact")
+_SHA256, _GIT_SHA1 = re.compile(r"[0-9a-f]{64}"), re.compile(r"[0-9a-f]{40}")
+
+
+@dataclass(frozen=True)
+class HubDataset:
+    """A dataset at a revision, the server it is on, and where it is kept.
+
+    Attributes
+    ----------
+    revision
+        A commit, or a branch, which the Hub is asked about each time.
+    cache
+        The cache folder; None is huggingface_hub's own (HF_HOME).
+    ledger
+        A file that remembers what commits hold, so that the Hub is asked once.
+    offline
+        Whether the cache alone may be used.
+    """
+
+    name: str
+    revision: str
+    ledger: Path
+    endpoint: str = PUBLIC_ENDPOINT
+    offline: bool = False
+    cache: Path | None = None
+
+    @classmethod
+    def from_environment(cls, name: str, revision: str, records: Path) -> HubDataset:
+        """As HF_ENDPOINT, HF_HUB_OFFLINE and HF_HOME say; the ledger is kept beside the records."""
+        ledger = records / "hub" / f"datasets--{name.replace('/', '--')}.json"
+        return cls(name, revision, ledger, endpoint_named(), hub_is_offline())
+
+    @property
+    def repository(self) -> Repository:
+        """Where it is on the Hub and in the cache."""
+        return Repository(self.name, self.endpoint, self.cache, "dataset")
+
+    def snapshot(self, commit: str) -> Path:
+        """Where huggingface_hub keeps the files of a commit."""
+        return self.repository.folder / "snapshots" / commit
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """The snapshot of a commit on this disk, and which of its files were wanted; `downloaded` of them came just now."""
+
+    commit: str
+    snapshot: Path
+    names: tuple[str, ...]
+    downloaded: int
+
+
+def fetch_files(dataset: HubDataset, wanted: Callable[[str], bool]) -> Fetched:
+    """Bring files into the cache, and hold each to its hash.
+
+    A file with other content is fetched again, after ever longer waits. With everything of a commit in the cache
+    nothing is asked.
+
+    Parameters
+    ----------
+    wanted
+        Whether the file of this name is.
+
+    Returns
+    -------
+    Fetched
+        Without names when the dataset has no such files.
+
+    Raises
+    ------
+    SourceError
+        The Hub cannot be had, a file stays wrong, or the disk is full.
+    """
+    commit, listed = _listing(dataset)
+    snapshot = dataset.snapshot(commit)
+    files = {name: file for name, file in sorted(listed.items()) if wanted(name)}
+    waits, came = iter(hub_fetch.REFETCH_WAITS_S), set[str]()
+    while True:
+        absent = [name for name in files if not (snapshot / name).is_file()]
+        wrong = [name for name in files if name not in absent and not _intact(snapshot / name, files[name])]
+        if not absent and not wrong:
+            return Fetched(commit, snapshot, tuple(files), len(came))
+        if dataset.offline:
+            raise _unusable(dataset, snapshot, absent, wrong)
+        bad = [*wrong, *absent]
+        if came.issuperset(bad):
+            wait = next(waits, None)
+            if wait is None:
+                raise _unusable(dataset, snapshot, absent, wrong)
+            log.warning("%s came with other content than the Hub states; fetched again in %g s", bad[0], wait)
+            time.sleep(wait)
+        elif wrong:
+            log.warning("%s in the cache has other content than the Hub states; fetched again", wrong[0])
+        _download(dataset, commit, absent, wrong, files)
+        came.update(bad)
+
+
+def _listing(dataset: HubDataset) -> tuple[str, Mapping[str, Listed]]:
+    """The commit and every file of it, from the ledger or the Hub; offline without a ledger, what the cache holds."""
+    ledger = Ledger(dataset.ledger)
+    commit = _commit_known(dataset)
+    known = ledger.get(commit)
+    if known is not None:
+        return commit, known
+    if dataset.offline:
+        return commit, _cached(dataset, commit)
+    commit, files = dataset.repository.info(dataset.revision)
+    if _GIT_SHA1.fullmatch(dataset.revision) and commit != dataset.revision:
+        raise SourceError(
+            CheckpointStatus.UNREACHABLE,
+            f"{dataset.name} {dataset.revision} is answered with commit {commit}",
+            "name all 40 digits of a commit that the dataset has",
+        )
+    ledger.put(commit, files)
+    ledger.save()
+    return commit, files
+
+
+def _commit_known(dataset: HubDataset) -> str:
+    """The commit where nobody need be asked: the revision itself, or offline what a branch last was; else empty."""
+    if _GIT_SHA1.fullmatch(dataset.revision):
+        return dataset.revision
+    ref = dataset.repository.folder / "refs" / dataset.revision
+    return ref.read_text().strip() if dataset.offline and ref.is_file() else ""
+
+
+def _cached(dataset: HubDataset, commit: str) -> Mapping[str, Listed]:
+    root = dataset.snapshot(commit)
+    paths = [path for path in root.rglob("*") if path.is_file()] if commit and root.is_dir() else []
+    if not paths:
+        raise _unusable(dataset, root, [""], [])
+    log.warning("%s: read from the cache alone; whether it is complete is not known", dataset.name)
+    return {path.relative_to(root).as_posix(): Listed(path.stat().st_size, None) for path in paths}
+
+
+def _download(
+    dataset: HubDataset, commit: str, absent: list[str], wrong: list[str], files: Mapping[str, Listed]
+) -> None:
+    """Fetch these files, where there is room; a server that is gone or broken is told within seconds."""
+    repository, names = dataset.repository, [*absent, *wrong]
+    needed, root = sum(files[name].bytes for name in names), cache_root(dataset.cache)
+    if needed > free_bytes(root):
+        raise SourceError(
+            CheckpointStatus.DISK_FULL,
+            f"{dataset.name} cannot be stored in {root} ({needed} bytes needed, {free_bytes(root)} free)",
+            "free space there, or set HF_HOME to another disk",
+            fatal=True,
+        )
+    repository.check_reachable()
+    repository.ask_for_file(commit, names[0], commit)
+    try:
+        for wanted, again in ((absent, False), (wrong, True)):
+            if wanted:
+                # By the name asked for, so that the cache knows the branch when the Hub is out of reach.
+                came = repository.fetch(dataset.revision, wanted, again=again, needed=needed)
+                _is_of(dataset, came, commit)
+    except SourceError as error:
+        if error.status is not CheckpointStatus.CORRUPT:
+            raise
+        log.warning("%s", error.what)
+
+
+def _is_of(dataset: HubDataset, came: Path, commit: str) -> None:
+    if came.name != commit:
+        raise SourceError(
+            CheckpointStatus.UNREACHABLE,
+            f"{dataset.name} {dataset.revision} is commit {commit} and came as {came.name}",
+            "run it again: the revision moved meanwhile",
+        )
+
+
+def _intact(path: Path, listed: Listed) -> bool:
+    """Whether a cached file has the content the Hub states: by LFS's sha256 or git's blob hash, which names it."""
+    stored_as = blob_of(path).name
+    if listed.sha256 or _SHA256.fullmatch(stored_as):
+        return file_sha256(path) == (listed.sha256 or stored_as)
+    content = path.read_bytes()
+    if _GIT_SHA1.fullmatch(stored_as):
+        return git_blob_sha1(content) == stored_as
+    return len(content) == listed.bytes  # a file system without links
+
+
+def _unusable(dataset: HubDataset, snapshot: Path, absent: list[str], wrong: list[str]) -> SourceError:
+    if wrong:
+        path = (snapshot / wrong[0]).resolve()
+        return SourceError(
+            CheckpointStatus.CORRUPT,
+            f"dataset {dataset.name}: {wrong[0]} has other content than the Hub states",
+            f"delete {path} and run it again with the Hub in reach",
+        )
+    if dataset.offline:
+        which = f"{len(absent)} files of dataset {dataset.name} are" if absent[0] else f"dataset {dataset.name} is"
+        return SourceError(
+            CheckpointStatus.UNREACHABLE,
+            f"{which} not in the local cache, and HF_HUB_OFFLINE forbids fetching",
+            "unset HF_HUB_OFFLINE, or set HF_HOME to a filled cache",
+        )
+    return SourceError(CheckpointStatus.UNREACHABLE, f"dataset {dataset.name} came without {absent[0]}")

@@ -1,0 +1,101 @@
+"""One repository of the Hub: what it holds, whether it answers, and its files brought into the cache."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from massact.checkpoints.hub_cache import cache_root, repository_folder
+from massact.checkpoints.hub_errors import ask, disk_full, http_errors, translated
+from massact.checkpoints.ledger import Listed, listing
+from massact.checkpoints.reach import doubt, reachable
+from massact.checkpoints.source import CheckpointStatus, SourceError
+
+TIMEOUT_S = 10.0
+
+
+@dataclass(frozen=True)
+class Repository:
+    """A repository, the server it is on, and the cache it is fetched to (None: huggingface_hub's own, HF_HOME).
+
+    `kind` is model or dataset. Every method raises SourceError as the Hub, the network or the disk tells it.
+    """
+
+    repo_id: str
+    endpoint: str
+    cache: Path | None
+    kind: str = "model"
+
+    @property
+    def folder(self) -> Path:
+        """Where the cache keeps it."""
+        return repository_folder(self.repo_id, self.cache, self.kind)
+
+    def check_reachable(self) -> None:
+        """Tell within seconds that a server is gone, before a library retries."""
+        if not reachable(self.endpoint):
+            raise SourceError(CheckpointStatus.UNREACHABLE, f"{self.repo_id}: no answer from {self.endpoint}")
+
+    def info(self, revision: str) -> tuple[str, dict[str, Listed]]:
+        """Commit and files of a revision, as the Hub states them now."""
+        from huggingface_hub import HfApi
+
+        self.check_reachable()
+        api = HfApi(endpoint=self.endpoint)
+        info = ask(
+            lambda: api.repo_info(
+                self.repo_id, revision=revision, repo_type=self.kind, files_metadata=True, timeout=TIMEOUT_S
+            ),
+            self.repo_id,
+            revision,
+            self.endpoint,
+        )
+        return info.sha or "", listing(info.siblings or ())
+
+    def ask_for_file(self, commit: str, name: str, revision: str) -> None:
+        """Ask whether a file is served now: huggingface_hub's own retries take from half a minute to half an hour."""
+        from huggingface_hub import get_hf_file_metadata, hf_hub_url
+
+        url = hf_hub_url(self.repo_id, name, repo_type=self.kind, revision=commit, endpoint=self.endpoint)
+        ask(
+            lambda: get_hf_file_metadata(url, timeout=TIMEOUT_S, endpoint=self.endpoint),
+            self.repo_id,
+            revision,
+            self.endpoint,
+        )
+
+    def fetch(self, revision: str, names: Iterable[str], *, again: bool = False, needed: int = 0) -> Path:
+        """The snapshot of a revision, with these files where the repository has them.
+
+        Parameters
+        ----------
+        again
+            Whether to ignore cached copies.
+        needed
+            Bytes to fetch, for the message of a full disk.
+        """
+        from huggingface_hub import constants, snapshot_download
+        from huggingface_hub.utils import disable_progress_bars
+
+        constants.HF_HUB_DISABLE_SHARED_BLOBS = True  # what repositories share could not be given back
+        if not sys.stderr.isatty():
+            disable_progress_bars()
+        try:
+            return Path(
+                snapshot_download(
+                    self.repo_id,
+                    repo_type=self.kind,
+                    revision=revision,
+                    cache_dir=self.cache,
+                    endpoint=self.endpoint,
+                    allow_patterns=list(names),
+                    etag_timeout=TIMEOUT_S,
+                    force_download=again,
+                )
+            )
+        except http_errors() as error:
+            doubt(self.endpoint)
+            full = disk_full(error, f"{self.repo_id} {revision}", cache_root(self.cache), needed)
+            raise full or translated(error, self.repo_id, revision, self.endpoint) from None

@@ -1,0 +1,105 @@
+"""The probe a configuration names: which text, in whose tokens, for checkpoints of which architecture."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from pathlib import Path
+
+from massact.architecture import numbers_in
+from massact.checkpoints.files import read_config
+from massact.checkpoints.hub_dataset import HubDataset, fetch_files
+from massact.checkpoints.reach import endpoint_named, hub_is_offline, reachable
+from massact.checkpoints.source import CheckpointStatus, SourceError
+from massact.config import Config
+from massact.errors import CheckpointError, ConfigError
+from massact.extract.probe import CORPUS, REDPAJAMA, REDPAJAMA_FILES, Probe, chunk, encode, sampled_documents
+
+log = logging.getLogger("massact")
+# Numbers of an architecture that a checkpoint must share with its configuration.
+_CHECKED = ("n_layers", "d_model", "n_heads", "d_mlp")
+
+
+def probe_of(config: Config, folder: Path) -> Probe:
+    """The probe text in the model's own tokens; the folder has its tokenizer, and a config.json that must fit.
+
+    Raises
+    ------
+    ConfigError
+        When the checkpoints are of another architecture than configured, or the text is too short.
+    """
+    check_architecture(config, folder)
+    length = config.probe.length if config.probe.length is not None else config.model.probe.length
+    name, text, source = _text(config)
+    probe = chunk(
+        encode(folder / "tokenizer.json", text),
+        sequences=config.probe.sequences,
+        length=length,
+        first_token=config.model.probe.first_token,
+        text=name,
+    )
+    return replace(probe, source=source)
+
+
+def check_architecture(config: Config, folder: Path) -> None:
+    """Hold the configured numbers to the checkpoint's own: tables state them, and forecasts learn from them."""
+    said = read_config(folder) if (folder / "config.json").is_file() else {}
+    numbers = numbers_in(said)
+    for name in _CHECKED:
+        found = numbers.get(name)
+        configured = getattr(config.model.architecture, name)
+        if found is not None and found != configured:
+            raise ConfigError(
+                f"model.architecture.{name} = {configured}, but {folder / 'config.json'} says {found}",
+                f"set model.architecture.{name}={found}, or choose another model",
+            )
+
+
+def _text(config: Config) -> tuple[str, str, str]:
+    """The name of the probe's text, the text, and where it was fetched from (empty: it is shipped).
+
+    Raises
+    ------
+    CheckpointError
+        When RedPajama is asked for and cannot be had, or stops coming.
+    """
+    probe = config.probe
+    wanted = probe.text == "redpajama" or (probe.text == "auto" and config.model.source == "hub")
+    if wanted and probe.text == "auto" and not hub_is_offline() and not reachable(endpoint_named()):
+        log.warning("RedPajama cannot be reached: %s is probed with the shipped text", config.model.name)
+        wanted = False
+    if wanted:
+        found = _redpajama(config)
+        if found is not None:
+            return REDPAJAMA, *found
+        log.warning("RedPajama is not to be had here: %s is probed with the shipped text", config.model.name)
+    from massact.train.corpus import read_works, split_works
+
+    _, held_out = split_works(read_works(Path(probe.corpus)), probe.held_out_works)
+    return CORPUS, "\n\n".join(held_out), ""
+
+
+def _redpajama(config: Config) -> tuple[str, str] | None:
+    """The paper's text and its commit; None where `auto` finds none on this hub, or no copy offline."""
+    probe = config.probe
+    dataset = HubDataset.from_environment(probe.dataset, probe.dataset_revision, Path(config.paths.records))
+    try:
+        fetched = fetch_files(dataset, lambda name: name in REDPAJAMA_FILES)
+    except SourceError as error:
+        unknown = error.fatal and error.status is CheckpointStatus.UNREACHABLE  # this hub has no such repository
+        absent = unknown or dataset.offline or error.status is CheckpointStatus.REVISION_MISSING
+        if probe.text == "auto" and absent and error.status is not CheckpointStatus.CORRUPT:
+            return None
+        raise _unreadable(probe.dataset, error.what) from None
+    lacking = sorted({*REDPAJAMA_FILES}.difference(fetched.names))
+    if lacking:
+        if probe.text == "auto" and dataset.offline:
+            return None
+        raise _unreadable(probe.dataset, f"{fetched.commit} has no {lacking[0]}")
+    paths = [fetched.snapshot / name for name in REDPAJAMA_FILES]
+    text = sampled_documents(paths, documents=probe.documents, seed=probe.document_seed)
+    return text, f"{probe.dataset}@{fetched.commit}"
+
+
+def _unreadable(dataset: str, why: str) -> CheckpointError:
+    return CheckpointError(f"{dataset} cannot be read ({why})", "connect to the Hub, or take probe=corpus")
