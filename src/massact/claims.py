@@ -7,6 +7,7 @@ import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 
 _STALE_S = 6 * 3600.0
@@ -83,7 +84,13 @@ def _mine(path: Path) -> bool:
 
 
 def _me() -> str:
-    return f"{socket.gethostname()} {os.getpid()} {_born(os.getpid())}"
+    return _named(os.getpid())
+
+
+@cache
+def _named(own_pid: int) -> str:
+    """What this process's claims say; a forked child has a number, and so a name, of its own."""
+    return f"{socket.gethostname()} {own_pid} {_born(own_pid)}"
 
 
 def _born(pid: int) -> str:

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from massact.checkpoints.hub_cache import cache_root, repository_folder
 from massact.checkpoints.hub_errors import ask, disk_full, http_errors, translated
@@ -44,7 +45,7 @@ class Repository:
 
         self.check_reachable()
         api = HfApi(endpoint=self.endpoint)
-        info = ask(
+        info: Any = ask(
             lambda: api.repo_info(
                 self.repo_id, revision=revision, repo_type=self.kind, files_metadata=True, timeout=TIMEOUT_S
             ),

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -90,7 +91,7 @@ class Probe:
         """Tokens in each sequence, the first token included."""
         return int(self.tokens.shape[1])
 
-    @property
+    @cached_property
     def sha256(self) -> str:
         """Hash of shape and ids."""
         header = f"{self.tokens.shape[0]}x{self.tokens.shape[1]}:".encode()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import logging
 import os
@@ -15,13 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from safetensors.numpy import load, save
 
 from massact import claims
 from massact.disk import refused
 from massact.errors import NotFiniteError, StorageError
 from massact.extract.protocol import Measurement
 
-_MAGIC = b"massact-record-1\n"
+_MAGIC = b"massact-record-2\n"
 # A checkpoint whose hidden states overflow is remembered as such, in place of arrays.
 _NOT_FINITE = "not_finite"
 _POLL_S = 0.2
@@ -63,10 +63,10 @@ class RecordStore:
         head, _, payload = content.removeprefix(_MAGIC).partition(b"\n")
         if not content.startswith(_MAGIC) or hashlib.sha256(payload).hexdigest().encode() != head:
             return None
-        with np.load(io.BytesIO(payload), allow_pickle=False) as arrays:
-            if _NOT_FINITE in arrays.files:
-                return NotFiniteError(*(str(said) for said in arrays[_NOT_FINITE]))
-            return Measurement(**{name: arrays[name] for name in arrays.files})
+        arrays = load(payload)
+        if _NOT_FINITE in arrays:
+            return NotFiniteError(*json.loads(arrays[_NOT_FINITE].tobytes()))
+        return Measurement(**arrays)
 
     def write(self, key: str, outcome: Measurement | NotFiniteError) -> None:
         """Write to a temporary name, flush to disk, rename.
@@ -76,12 +76,12 @@ class RecordStore:
         StorageError
             When the disk refuses; nothing half-written is left.
         """
-        buffer = io.BytesIO()
         if isinstance(outcome, Measurement):
-            np.savez(buffer, allow_pickle=False, **outcome.arrays())
+            arrays = {name: np.ascontiguousarray(array) for name, array in outcome.arrays().items()}
         else:
-            np.savez(buffer, allow_pickle=False, **{_NOT_FINITE: np.array([outcome.what, outcome.remedy])})
-        payload = buffer.getvalue()
+            said = json.dumps([outcome.what, outcome.remedy]).encode()
+            arrays = {_NOT_FINITE: np.frombuffer(said, dtype=np.uint8)}
+        payload = save(arrays)
         path = self.path(key)
         partial = path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}.partial")
         try:

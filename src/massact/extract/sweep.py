@@ -195,12 +195,14 @@ class _Sweep:
         busy: list[int] = []
         fatal = False
 
-        def prepare(step: int) -> Prepared | None:
-            return self._prepared(found.identities[step], probe)
-
         left = list(pending)
         worth = any(found.identities[step].bytes > _WORTH_READING_AHEAD_BYTES for step in pending)
         depth = self.options.prefetch if worth or isinstance(self.source, RemoteSource) else 0
+
+        def prepare(step: int) -> Prepared | None:
+            identity = found.identities[step]  # without a thread it is read under its claim: nobody has it
+            return self._prepared(identity, probe) if depth else self._prepare(identity)
+
         for step, made in ahead(pending, prepare, depth):
             left.remove(step)
             identity = found.identities[step]
