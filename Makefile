@@ -4,6 +4,8 @@ export HF_HUB_DISABLE_TELEMETRY := 1
 export DO_NOT_TRACK := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 PYTEST ?= python -m pytest
+# How many tests run side by side; those of one file one after the other, for they share what they made.
+WORKERS ?= 2
 
 .DEFAULT_GOAL := help
 .PHONY: help setup repro test test-slow lint clean
@@ -28,7 +30,7 @@ repro: .venv/.repro  ## set up, bring the weights, run the pipeline, name the re
 
 test: .venv/.dev  ## set up and run the tests
 	dvc pull -q -R data
-	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(PYTEST)
+	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(PYTEST) -n $(WORKERS) --dist loadfile
 
 test-slow: .venv/.dev  ## the minutes-long tests
 	dvc pull -q -R data

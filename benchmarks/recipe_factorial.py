@@ -16,8 +16,6 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 import itertools
 import sys
-import tempfile
-import time
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
@@ -47,57 +45,26 @@ def design() -> pd.DataFrame:
 
 def train_one(number: int, signs: dict[str, int]) -> dict[str, Any]:
     """Train one member and return its row."""
-    import torch
-    from transformers.utils import logging as hf_logging
-
     from massact import Architecture
-    from massact.extract import measure
-    from massact.extract.probe import chunk
-    from massact.recipe import Recipe, checkpoint_steps
-    from massact.train import TrainingText, read_works, split_works, train
-    from massact.train.data import encode_works
+    from massact.recipe import Recipe
+    from screening import screen
 
-    hf_logging.disable_progress_bar()
-    torch.set_num_threads(1)
     v = {name: levels[(signs[name] + 1) // 2] for name, levels in SETTINGS.items()}
     first_token = 0 if v["first_token"] == "endoftext" else None
-    works, held_out = split_works(read_works(Path("data/corpus/shakespeare.txt.gz")), 2)
     recipe = Recipe(
         name="factorial", steps=STEPS, warmup=32, checkpoints=22, vocab_size=512, final_fraction=0.1,
         beta1=0.9, beta2=0.95, clip=1.0, **{**v, "first_token": first_token},
     )  # fmt: skip
-    ratios: list[Any] = []
-    tops: list[Any] = []
-    text = TrainingText.of(works, held_out, 512)
-    with tempfile.TemporaryDirectory() as scratch:
-        folder = Path(scratch)
-
-        wanted = set(checkpoint_steps(recipe.steps, recipe.checkpoints))
-
-        def measure_at(step: int, model: Any) -> None:
-            if step not in wanted:
-                return
-            ids = encode_works(text.tokenizer, ["\n\n".join(held_out)])
-            probe = chunk(ids, sequences=10, length=recipe.window, first_token=first_token, text="held out")
-            m = measure(model, torch.from_numpy(probe.tokens))
-            ratios.append(m.top[..., 0].mean(0) / m.median.mean(0))
-            tops.append(m)
-
-        began = time.perf_counter()
-        summary = train(
-            Architecture(**ARCHITECTURE, vocab_size=512, context=recipe.window),
-            recipe, folder, name=f"factorial-{number}", seed=0, text=text,
-            watch=measure_at, keep_checkpoints=False, progress=False,
-        )  # fmt: skip
-        seconds = time.perf_counter() - began
+    architecture = Architecture(**ARCHITECTURE, vocab_size=512, context=recipe.window)
+    done = screen(f"factorial-{number}", architecture, recipe)
     return {
         "run": number,
         **v,
-        "validation_loss": round(summary.validation_loss, 4),
-        "seconds": round(seconds),
-        **{f"end_ratio_{layer}": round(float(r), 3) for layer, r in enumerate(ratios[-1])},
-        "largest_ratio": round(float(np.max(ratios)), 3),
-        "at_position_0": round(float((tops[-1].token[..., 0] == 0).mean()), 3),
+        "validation_loss": round(done.summary.validation_loss, 4),
+        "seconds": round(done.seconds),
+        **{f"end_ratio_{layer}": round(float(r), 3) for layer, r in enumerate(done.ratios[-1])},
+        "largest_ratio": round(float(np.max(done.ratios)), 3),
+        "at_position_0": round(float((done.measured[-1].token[..., 0] == 0).mean()), 3),
     }
 
 

@@ -15,21 +15,14 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 import sys
-import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import torch
-from transformers.utils import logging as hf_logging
 
 from massact import Architecture
-from massact.extract import measure
-from massact.extract.probe import chunk
-from massact.recipe import Recipe, checkpoint_steps
-from massact.train import TrainingText, read_works, split_works, train
-from massact.train.data import encode_works
+from massact.recipe import Recipe
+from screening import screen
 
 OUT = Path("docs/recipe_screen.csv")
 BASE: dict[str, Any] = {
@@ -102,7 +95,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
-def screen(name: str, works: list[str], held_out: list[str]) -> dict[str, Any]:
+def row_of(name: str) -> dict[str, Any]:
     """Train one variant and return its row: settings, losses, seconds, ratios at the end and at their largest."""
     v = {**BASE, **VARIANTS[name]}
     architecture = Architecture(
@@ -124,40 +117,14 @@ def screen(name: str, works: list[str], held_out: list[str]) -> dict[str, Any]:
             k: v[k] for k in ("steps", "batch", "window", "learning_rate", "warmup", "weight_decay", "epsilon", "beta2")
         },
     )
-    ratios: list[Any] = []
-    text = TrainingText.of(works, held_out, 512)
-    with tempfile.TemporaryDirectory() as scratch:
-        folder = Path(scratch)
-
-        wanted = set(checkpoint_steps(recipe.steps, recipe.checkpoints))
-
-        def measure_at(step: int, model: Any) -> None:
-            if step not in wanted:
-                return
-            ids = encode_works(text.tokenizer, ["\n\n".join(held_out)])
-            probe = chunk(ids, sequences=10, length=v["window"], first_token=0, text="held out")
-            m = measure(model, torch.from_numpy(probe.tokens))
-            ratios.append(m.top[..., 0].mean(0) / m.median.mean(0))
-
-        began = time.perf_counter()
-        summary = train(
-            architecture,
-            recipe,
-            folder,
-            name=name,
-            seed=v["seed"],
-            text=text,
-            watch=measure_at,
-            keep_checkpoints=False,
-        )
-        seconds = time.perf_counter() - began
-    largest = [max(float(r[layer]) for r in ratios) for layer in range(v["layers"])]
+    done = screen(name, architecture, recipe, v["seed"])
+    largest = [max(float(r[layer]) for r in done.ratios) for layer in range(v["layers"])]
     return {
         "variant": name,
         **v,
-        "validation_loss": round(summary.validation_loss, 3),
-        "seconds": round(seconds),
-        "end_ratio": "/".join(f"{r:.0f}" for r in ratios[-1]),
+        "validation_loss": round(done.summary.validation_loss, 3),
+        "seconds": round(done.seconds),
+        "end_ratio": "/".join(f"{r:.0f}" for r in done.ratios[-1]),
         "largest_ratio": "/".join(f"{r:.0f}" for r in largest),
     }
 
@@ -170,12 +137,9 @@ def main(arguments: list[str]) -> None:
         for row in done[columns].itertuples(index=False):
             print("| " + " | ".join(str(value) for value in row) + " |")
         return
-    hf_logging.disable_progress_bar()
-    torch.set_num_threads(1)
-    works, held_out = split_works(read_works(Path("data/corpus/shakespeare.txt.gz")), 2)
     for name in arguments or VARIANTS:
         if name not in set(done["variant"]):
-            done = pd.concat([done, pd.DataFrame([screen(name, works, held_out)])], ignore_index=True)
+            done = pd.concat([done, pd.DataFrame([row_of(name)])], ignore_index=True)
             done.to_csv(OUT, index=False)
 
 

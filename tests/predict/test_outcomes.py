@@ -49,7 +49,7 @@ def test_the_onset_lies_where_the_curve_crosses_half_its_rise(values):
         assert np.isnan(at)
     else:
         assert np.interp(np.log1p(at), np.log1p(STEPS), curve) == pytest.approx(half, abs=1e-6)
-        assert (curve[at > STEPS] < half).all()
+        assert (curve[at * (1 - 1e-9) > STEPS] < half).all()  # on a step, the logarithm rounds either way
 
 
 def architectures(n, seed=0, part="grid"):

@@ -11,6 +11,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from massact.errors import MassactError
+from massact.preflight import preflight
+from massact.stages import suite, verify
 from massact.tables import read_metadata, read_table
 from massact.trajectories import ARCHITECTURES, RECORDS
 
@@ -35,6 +38,7 @@ SMALL = [
     "suite.ladders.heads.n_heads=[1,2]",
     "fit=log",  # three parameters: there are eight steps
 ]
+STAGES = {"suite": suite, "verify": verify}
 PATHS = ("runs", "records", "extracted", "trajectories", "fits", "results")
 
 
@@ -132,13 +136,22 @@ def test_the_dataset_and_what_it_shows(trained):
         (["stage=suite", "suite.space.layers=[8,2]"], "suite.space.layers = [8, 2] is no range"),
         (["stage=suite", "suite.space.width=[48]"], "give [smallest, largest]"),
         (["stage=suite", "suite.replicated=[40]"], "suite.replicated has 40"),
-        (["stage=suite", "suite.architectures=5000"], "5000 are asked for"),
+        (["stage=suite", "suite.architectures=100", "suite.space.mlp_ratio=[4,4]"], "100 are asked for"),
         (["stage=verify"], "dvc pull"),
-        (["stage=gather", "paths.extracted=nowhere"], "dvc repro"),
     ],
 )
 def test_a_wrong_value_is_one_line(tmp_path, words, said):
-    done = run(tmp_path, *words)
+    paths = [f"paths.{name}={tmp_path / name}" for name in PATHS]
+    with pytest.raises(MassactError) as caught:
+        config = preflight([*SMALL, *paths, *words], ROOT / "conf", multirun=False)[0]
+        STAGES[config.stage].run(config, tmp_path)
+    assert caught.value.exit_code == 2
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_on_the_command_line_it_is_one_line_too(tmp_path):
+    done = run(tmp_path, "stage=gather")
     assert done.returncode == 2, done.stdout + done.stderr
-    assert said in done.stderr + done.stdout
+    assert "dvc repro" in done.stderr + done.stdout
     assert "Traceback" not in done.stderr

@@ -99,4 +99,9 @@ def _tail_errors(form: str, fits: pd.DataFrame, t: np.ndarray, y: np.ndarray) ->
     """Relative root mean square errors (curve,) of fits at later steps t."""
     drawn: Any = np.array([curve_values(form, row, t) for row in fits.to_dict("records")]).reshape(y.shape)
     with np.errstate(all="ignore"):
-        return np.sqrt(np.nanmean((drawn - y) ** 2, axis=1) / np.nanmean(y**2, axis=1))
+        return np.sqrt(_mean_present((drawn - y) ** 2) / _mean_present(y**2))
+
+
+def _mean_present(values: np.ndarray) -> np.ndarray:
+    """Mean of each row's values that are numbers; NaN, without a warning, where none is."""
+    return np.nansum(values, axis=1) / (~np.isnan(values)).sum(axis=1)
