@@ -80,5 +80,7 @@ def _relative(a: np.ndarray, b: np.ndarray) -> float:
         return 0.0
     if (np.isnan(a) != np.isnan(b)).any():
         return float("inf")
-    scale = np.maximum(np.abs(a), np.abs(b))
-    return float(np.max(np.abs(a - b)[~same] / scale[~same]))
+    a, b = a[~same], b[~same]
+    if np.isinf(a).any() or np.isinf(b).any():
+        return float("inf")
+    return float(np.max(np.abs(a - b) / np.maximum(np.abs(a), np.abs(b))))

@@ -7,7 +7,8 @@ import numpy as np
 from massact.fit.forms import FORMS
 
 TAKES_PART = 0.3  # a parameter belongs to the sloppiest direction with this share of its largest component
-BEYOND = 1e16  # condition numbers that double precision cannot tell apart
+BEYOND = 1e12  # the rounding of another machine moves larger condition numbers by more than a thousandth
+TIED = 2  # decimals to which components are compared: those of one size keep the order of the parameters
 
 
 def identifiability(form: str, values: np.ndarray, t: np.ndarray, w: np.ndarray) -> tuple[np.ndarray, list[str]]:
@@ -15,9 +16,9 @@ def identifiability(form: str, values: np.ndarray, t: np.ndarray, w: np.ndarray)
 
     Columns are with respect to the logarithm of parameters that are scales, and to the others in units of themselves
     or, if that is more, of the curve's range. 10 is well determined; from about 1e4 on parameters trade against each
-    other, whatever their standard errors say; 1e16 stands for all beyond. The direction names the parameters that
-    change together while the curve hardly does, as `gamma + t0 - lambda`. Both are unknown (NaN and "") where the
-    parameters are.
+    other, whatever their standard errors say; 1e12 stands for all beyond. The direction names the parameters that
+    change together while the curve hardly does, as `gamma + t0 - lambda`; where several directions are free, all
+    parameters that take part, as `lambda, gamma, t0`. Both are unknown (NaN and "") where the parameters are.
     """
     names = FORMS[form].parameters
     with np.errstate(all="ignore"):
@@ -36,16 +37,24 @@ def identifiability(form: str, values: np.ndarray, t: np.ndarray, w: np.ndarray)
     with np.errstate(all="ignore"):
         ratio = singular[:, 0] / singular[:, -1]
     condition[known] = np.where(np.isfinite(ratio), np.minimum(ratio, BEYOND), BEYOND)
-    for row, direction in zip(known.tolist(), right[:, -1], strict=True):
-        directions[row] = _named(names, direction)
+    for row, lengths, axes in zip(known.tolist(), singular, right, strict=True):
+        free = lengths <= lengths[0] / BEYOND
+        directions[row] = _named(names, axes[-1]) if free.sum() < 2 else _listed(names, axes[free])
     return condition, directions
+
+
+def _listed(names: tuple[str, ...], free: np.ndarray) -> str:
+    """As `lambda, gamma, t0`: the parameters of several directions along none of which the curve changes."""
+    share = np.linalg.norm(free, axis=0)  # the same whichever directions span the free ones
+    share = np.round(share / share.max(), TIED)
+    return ", ".join(name for name, size in zip(names, share, strict=True) if size >= TAKES_PART)
 
 
 def _named(names: tuple[str, ...], direction: np.ndarray) -> str:
     """As `gamma + t0 - lambda`: the largest component first and positive."""
-    size = np.abs(direction)
-    order = np.argsort(-size, kind="stable")
-    order = order[size[order] >= TAKES_PART * size[order[0]]]
+    share = np.round(np.abs(direction) / np.abs(direction).max(), TIED)
+    order = np.argsort(-share, kind="stable")
+    order = order[share[order] >= TAKES_PART]
     signs = np.sign(direction[order]) * np.sign(direction[order[0]])
     parts = [f"{'+' if sign > 0 else '-'} {names[j]}" for sign, j in zip(signs, order, strict=True)]
     return " ".join(parts).removeprefix("+ ")
