@@ -68,6 +68,13 @@ def each_written_once(folder: Path) -> None:
     assert not list((folder / "records").rglob("*.partial"))
 
 
+def test_weights_that_two_steps_share_are_fetched_once(revisions, tmp_path):
+    with serving(revisions_of(revisions)) as hub:
+        finished(begun(hub.url, tmp_path, STEPS))
+        assert hub.count("GET", "model.safetensors") == RECORDS
+    assert sorted(sweeping.lines(tmp_path / "diary", "fetch")) == [str(step) for step in STEPS if step != 1]
+
+
 def killed(revisions, expected: bytes, root: Path, kills: int) -> None:
     rng, left, rounds, fell_into = random.Random(1), kills, 0, Counter()
     while left:

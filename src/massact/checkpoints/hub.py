@@ -214,13 +214,15 @@ class HubSource:
         files = self._ledger.get(commit)
         if files is None:
             commit, files = self._info(revision)
+        self._ledger.note(revision, commit)
         return self._identity(step, revision, commit, files)
 
     def _remembered_identity(self, step: int, revision: str) -> Identity | None:
-        """Identity by the commit that the cache has for a revision, whose weights may be gone, and the ledger."""
+        """Identity by the commit that a revision is in the cache, or last was, and what the ledger says of it."""
         folder = cached_folder(self.repo_id, revision, self.cache)
-        files = self._ledger.get(folder.name) if folder is not None else None
-        return self._identity(step, revision, folder.name, files) if folder is not None and files is not None else None
+        commit = folder.name if folder is not None else self._ledger.commit(revision)
+        files = self._ledger.get(commit) if commit else None
+        return self._identity(step, revision, commit, files) if commit and files is not None else None
 
     def _identity(self, step: int, revision: str, commit: str, files: Mapping[str, Listed]) -> Identity | None:
         weights = self._weights(files, revision)

@@ -1,4 +1,7 @@
-"""What commits of Hub repositories hold, remembered on disk: a commit never changes, so it is asked for once."""
+"""What commits of Hub repositories hold, remembered on disk: a commit never changes, so it is asked for once.
+
+Which commit a revision was when it was last asked about is remembered too, for when nobody can be asked.
+"""
 
 from __future__ import annotations
 
@@ -37,8 +40,9 @@ class Ledger:
         self.path = path
         self._lock = threading.Lock()
         self._listings: dict[str, dict[str, Listed]] = {}
+        self._commits: dict[str, str] = {}
         if path is not None and path.is_file():
-            self._listings = _read(path)
+            self._listings, self._commits = _read(path)
 
     def get(self, commit: str) -> dict[str, Listed] | None:
         """Files of a commit by name, or None when it has not been listed."""
@@ -49,14 +53,24 @@ class Ledger:
         with self._lock:
             self._listings[commit] = dict(files)
 
+    def commit(self, revision: str) -> str | None:
+        """The commit that a revision last was."""
+        return self._commits.get(revision)
+
+    def note(self, revision: str, commit: str) -> None:
+        """Remember which commit a revision is, until `save` in memory alone."""
+        with self._lock:
+            self._commits[revision] = commit
+
     def save(self) -> None:
         """Write all listings, whole or not at all; a disk that refuses costs requests, not results."""
         if self.path is None:
             return
         with self._lock:
-            content = {
+            listings = {
                 c: {n: [f.bytes, f.sha256, f.blob] for n, f in files.items()} for c, files in self._listings.items()
             }
+            content = {"listings": listings, "commits": dict(self._commits)}
         partial = self.path.with_name(f".{self.path.name}.{os.getpid()}.partial")
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -66,12 +80,13 @@ class Ledger:
             partial.unlink(missing_ok=True)
 
 
-def _read(path: Path) -> dict[str, dict[str, Listed]]:
+def _read(path: Path) -> tuple[dict[str, dict[str, Listed]], dict[str, str]]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        return {
+        listings = {
             commit: {name: Listed(int(size), sha, blob) for name, (size, sha, blob) in files.items()}
-            for commit, files in content.items()
+            for commit, files in content["listings"].items()
         }
-    except (OSError, ValueError, TypeError, AttributeError):
-        return {}
+        return listings, {str(revision): str(commit) for revision, commit in content["commits"].items()}
+    except (OSError, ValueError, TypeError, AttributeError, KeyError):
+        return {}, {}

@@ -199,9 +199,14 @@ class _Sweep:
         worth = any(found.identities[step].bytes > _WORTH_READING_AHEAD_BYTES for step in pending)
         depth = self.options.prefetch if worth or isinstance(self.source, RemoteSource) else 0
 
+        first = {self._key(found.identities[step], probe): step for step in reversed(pending)}
+
         def prepare(step: int) -> Prepared | None:
-            identity = found.identities[step]  # without a thread it is read under its claim: nobody has it
-            return self._prepared(identity, probe) if depth else self._prepare(identity)
+            identity = found.identities[step]
+            if not depth:  # it is read under its claim: nobody has it
+                return self._prepare(identity)
+            key = self._key(identity, probe)
+            return self._prepared(identity, key) if first[key] == step else None  # its twin's record will be there
 
         for step, made in ahead(pending, prepare, depth):
             left.remove(step)
@@ -267,9 +272,8 @@ class _Sweep:
         self.result.identified[identity.step] = identity
         return True
 
-    def _prepared(self, identity: Identity, probe: Probe) -> Prepared | None:
+    def _prepared(self, identity: Identity, key: str) -> Prepared | None:
         """A checkpoint fetched and read, unless its record exists or is being made."""
-        key = self._key(identity, probe)
         if self.store.read(key) is not None or self.store.claimed_elsewhere(key):
             return None
         return self._prepare(identity)
