@@ -174,20 +174,11 @@ def _download(
             if wanted:
                 # By the name asked for, so that the cache knows the branch when the Hub is out of reach.
                 came = repository.fetch(dataset.revision, wanted, again=again, needed=needed)
-                _is_of(dataset, came, commit)
+                repository.check_commit(came, dataset.revision, commit)
     except SourceError as error:
         if error.status is not CheckpointStatus.CORRUPT:
             raise
         log.warning("%s", error.what)
-
-
-def _is_of(dataset: HubDataset, came: Path, commit: str) -> None:
-    if came.name != commit:
-        raise SourceError(
-            CheckpointStatus.UNREACHABLE,
-            f"{dataset.name} {dataset.revision} is commit {commit} and came as {came.name}",
-            "run it again: the revision moved meanwhile",
-        )
 
 
 def _intact(path: Path, listed: Listed) -> bool:

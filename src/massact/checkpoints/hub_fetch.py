@@ -46,7 +46,7 @@ def fetch_verified(
     while True:
         try:
             folder = where.fetch(revision, wanted, again=again, needed=needed)
-            _is_of(where, folder, commit, revision)
+            where.check_commit(folder, revision, commit)
             found = {name: file_sha256(folder / name) for name in files}
             wrong = [name for name, file in files.items() if file.sha256 not in (None, found[name])]
             if not wrong:
@@ -76,13 +76,3 @@ def corrupt(repo_id: str, path: Path, revision: str, than: str) -> SourceError:
         f"{repo_id} {revision}: {path.name} has another sha256 {than}",
         f"delete {path.resolve()} and run it again",
     )
-
-
-def _is_of(where: Repository, folder: Path, commit: str, revision: str) -> None:
-    """The snapshot is that of the commit."""
-    if folder.name != commit:
-        raise SourceError(
-            CheckpointStatus.UNREACHABLE,
-            f"{where.repo_id} {revision} is commit {commit} and came as {folder.name}",
-            "run it again: the revision moved meanwhile",
-        )

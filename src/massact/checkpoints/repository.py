@@ -100,3 +100,12 @@ class Repository:
             doubt(self.endpoint)
             full = disk_full(error, f"{self.repo_id} {revision}", cache_root(self.cache), needed)
             raise full or translated(error, self.repo_id, revision, self.endpoint) from None
+
+    def check_commit(self, snapshot: Path, revision: str, commit: str) -> None:
+        """Hold a snapshot to the commit that was to be fetched."""
+        if snapshot.name != commit:
+            raise SourceError(
+                CheckpointStatus.UNREACHABLE,
+                f"{self.repo_id} {revision} is commit {commit} and came as {snapshot.name}",
+                "run it again: the revision moved meanwhile",
+            )

@@ -7,6 +7,7 @@ logarithmic derivative is 0 it stays there: edges of the family need no code of 
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -53,16 +54,16 @@ class Basis(Protocol):
         ...
 
 
-class Boxed:
+class Boxed(ABC):
     """A basis whose rates are searched between the bounds of `box`, `per_decade` nodes a decade."""
 
     constant = True
     per_decade: tuple[int, ...] = ()
     zero: tuple[bool, ...] = ()  # whether a rate of 0 is a curve; nodes then begin at ten times its lower bound
 
+    @abstractmethod
     def box(self, t: np.ndarray) -> np.ndarray:
         """Bounds (rate, 2)."""
-        raise NotImplementedError
 
     def grid(self, t: np.ndarray) -> list[np.ndarray]:
         """Nodes evenly in the logarithm."""
