@@ -42,10 +42,12 @@ def now() -> Time:
 
 def sweep(source, probe) -> Time:
     """Time of one sweep into an empty store."""
+    from massact.checkpoints.files import _content_sha256
     from massact.extract.options import SweepOptions
     from massact.extract.store import RecordStore
     from massact.extract.sweep import measure_checkpoints
 
+    _content_sha256.cache_clear()  # every sweep hashes all weights, as a process's first one does
     with tempfile.TemporaryDirectory() as folder:
         began = now()
         result, _ = measure_checkpoints(

@@ -57,8 +57,8 @@ class DiaryStore(RecordStore):
         super().__init__(folder)
         self.diary = diary
 
-    def write(self, key, outcome) -> None:
-        super().write(key, outcome)
+    def write(self, key, outcome, **options) -> None:
+        super().write(key, outcome, **options)
         note(self.diary, f"wrote {key}")
 
 

@@ -146,8 +146,8 @@ class Unplugging(RecordStore):
         super().__init__(folder)
         self.hub, self.done = hub, False
 
-    def write(self, key, outcome) -> None:
-        super().write(key, outcome)
+    def write(self, key, outcome, **options) -> None:
+        super().write(key, outcome, **options)
         if not self.done:
             self.done = self.hub.unplugged = True
             threading.Timer(3.0, setattr, (self.hub, "unplugged", False)).start()

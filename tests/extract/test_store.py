@@ -1,3 +1,4 @@
+import errno
 import multiprocessing
 import os
 import signal
@@ -53,6 +54,64 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path):
     blocker.write_text("")
     with pytest.raises(StorageError, match=r"cannot be written"):
         RecordStore(blocker).write("ef" * 32, measurement())
+
+
+def _write_and_die(folder):
+    RecordStore(folder).write("56" * 32, measurement(7.0), settled=False)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_record_outlives_a_process_killed_before_the_disk_was_waited_for(tmp_path):
+    process = multiprocessing.get_context("spawn").Process(target=_write_and_die, args=(tmp_path,))
+    process.start()
+    process.join(60)
+    assert process.exitcode == -signal.SIGKILL
+    back = RecordStore(tmp_path).read("56" * 32)
+    assert isinstance(back, Measurement) and np.all(back.top == 7.0)
+
+
+def test_unsettled_records_wait_for_the_disk_together(tmp_path, monkeypatch):
+    flushed: list[int] = []
+    monkeypatch.setattr(os, "fsync", flushed.append)
+    store = RecordStore(tmp_path)
+    for key in ("a1" * 32, "a2" * 32):
+        store.write(key, measurement(), settled=False)
+    assert not flushed
+    store.settle()
+    assert len(flushed) == 2
+    store.settle()
+    assert len(flushed) == 2
+    store.write("a3" * 32, measurement())
+    assert len(flushed) == 3
+
+
+def test_a_record_that_the_disk_did_not_take_is_removed(tmp_path, monkeypatch):
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    store = RecordStore(tmp_path)
+    store.write("b1" * 32, measurement())
+    store.write("b2" * 32, measurement(), settled=False)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(StorageError, match=r"No space left on device; [1-9]\d+ bytes needed"):
+            store.settle()
+    assert store.read("b2" * 32) is None
+    assert store.read("b1" * 32) is not None
+    store.settle()
+
+
+def test_what_a_killed_writer_left_goes_when_its_key_is_written(tmp_path):
+    store = RecordStore(tmp_path)
+    path = store.path("c1" * 32)
+    path.parent.mkdir(parents=True)
+    torn = path.with_name(f".{path.name}.elsewhere.1.partial")
+    other = path.with_name(f".{path.stem[:-1]}2.record.elsewhere.1.partial")
+    for left in (torn, other):
+        left.write_bytes(b"half")
+    store.write("c1" * 32, measurement())
+    assert not torn.exists()
+    assert other.exists()
 
 
 def _compete(folder, queue):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
@@ -57,7 +58,8 @@ def folder_weights(folder: Path) -> tuple[str, ...]:
     SourceError
         `weights_missing` when they are not; `corrupt` when config.json is not JSON.
     """
-    weights = choose_weights(path.name for path in folder.iterdir() if path.is_file())
+    with os.scandir(folder) as entries:
+        weights = choose_weights(entry.name for entry in entries if entry.is_file())
     if not weights or not (folder / "config.json").is_file():
         raise SourceError(CheckpointStatus.WEIGHTS_MISSING, f"{folder} lacks config.json or a whole set of weights")
     read_config(folder)

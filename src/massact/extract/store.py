@@ -25,6 +25,7 @@ _MAGIC = b"massact-record-2\n"
 # A checkpoint whose hidden states overflow is remembered as such, in place of arrays.
 _NOT_FINITE = "not_finite"
 _POLL_S = 0.2
+_SETTLE_S = 1.0
 
 log = logging.getLogger("massact")
 
@@ -40,6 +41,8 @@ class RecordStore:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._unsettled: list[tuple[Path, int]] = []
+        self._settled_at = time.monotonic()
 
     @staticmethod
     def key(parts: Mapping[str, Any]) -> str:
@@ -68,8 +71,14 @@ class RecordStore:
             return NotFiniteError(*json.loads(arrays[_NOT_FINITE].tobytes()))
         return Measurement(**arrays)
 
-    def write(self, key: str, outcome: Measurement | NotFiniteError) -> None:
-        """Write to a temporary name, flush to disk, rename.
+    def write(self, key: str, outcome: Measurement | NotFiniteError, *, settled: bool = True) -> None:
+        """Write to a temporary name and rename: a process killed afterwards loses nothing.
+
+        Parameters
+        ----------
+        settled
+            Wait until the disk has it, so that a power cut loses nothing either. False: the disk is waited for at most
+            once a second, by a later `write` or by `settle`; what a power cut tears is found by its hash.
 
         Raises
         ------
@@ -88,15 +97,38 @@ class RecordStore:
             path.parent.mkdir(parents=True, exist_ok=True)
             with partial.open("wb") as file:
                 file.write(_MAGIC + hashlib.sha256(payload).hexdigest().encode() + b"\n" + payload)
-                file.flush()
-                os.fsync(file.fileno())
             partial.replace(path)
-            for torn in path.parent.glob(f".{path.name}.*.partial"):  # of killed writers: a key has one at a time
-                torn.unlink(missing_ok=True)
+            self._remove_torn(path)
         except OSError as error:
             with suppress(OSError):
                 partial.unlink()
             raise self._refused(error, len(payload)) from None
+        self._unsettled.append((path, len(payload)))
+        if settled or time.monotonic() - self._settled_at >= _SETTLE_S:
+            self.settle()
+
+    def settle(self) -> None:
+        """Wait until the disk has every record written.
+
+        Raises
+        ------
+        StorageError
+            When the disk refuses; a record it did not take is removed.
+        """
+        while self._unsettled:
+            path, needed = self._unsettled[-1]
+            try:
+                with path.open("rb+") as file:
+                    os.fsync(file.fileno())
+            except FileNotFoundError:  # the folder was removed meanwhile
+                pass
+            except OSError as error:
+                with suppress(OSError):
+                    path.unlink()
+                raise self._refused(error, needed) from None
+            finally:
+                self._unsettled.pop()
+        self._settled_at = time.monotonic()
 
     def claimed_elsewhere(self, key: str) -> bool:
         """Whether a living process is measuring this key now."""
@@ -122,6 +154,14 @@ class RecordStore:
             yield self.read(key) is None
         finally:
             path.unlink(missing_ok=True)
+
+    @staticmethod
+    def _remove_torn(path: Path) -> None:
+        """Remove what killed writers of this key left: a key has one writer at a time."""
+        with os.scandir(path.parent) as entries:
+            torn = [e.path for e in entries if e.name.startswith(f".{path.name}.") and e.name.endswith(".partial")]
+        for left in torn:
+            Path(left).unlink(missing_ok=True)
 
     def _claim_path(self, key: str) -> Path:
         return self.path(key).with_suffix(".claim")

@@ -81,6 +81,7 @@ def measure_checkpoints(
     finally:
         for identity in found.identities.values():  # also what came after its turn, and what killed sweeps left
             sweep.give_back(identity)
+        store.settle()
     return sweep.result, probe
 
 
@@ -242,7 +243,7 @@ class _Sweep:
                     prepared = self._prepare(identity)
                 began = time.perf_counter()
                 measured = self._measured(prepared, identity, probe)
-                self.store.write(key, measured)
+                self.store.write(key, measured, settled=False)
                 self.result.seconds[identity.step] = time.perf_counter() - began
                 self._take(identity, measured)
         finally:
