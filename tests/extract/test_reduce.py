@@ -26,11 +26,12 @@ either_way = pytest.mark.parametrize("reduce", WAYS.values(), ids=WAYS)
 
 
 @either_way
-@given(values)
-def test_matches_a_stable_sort_ties_to_the_lowest_place(reduce, hidden):
-    reduced = reduce(torch.from_numpy(hidden), 3)
+@given(values, st.data())
+def test_matches_a_stable_sort_ties_to_the_lowest_place(reduce, hidden, data):
+    kept = data.draw(st.integers(1, hidden[0].size))
+    reduced = reduce(torch.from_numpy(hidden), kept)
     for sequence, flat in enumerate(np.abs(hidden).reshape(len(hidden), -1)):
-        order = np.argsort(-flat, kind="stable")[:3]
+        order = np.argsort(-flat, kind="stable")[:kept]
         assert reduced.top[sequence].tolist() == flat[order].tolist()
         assert reduced.place[sequence].tolist() == order.tolist()
         assert reduced.median[sequence].item() == torch.from_numpy(flat).median().item()

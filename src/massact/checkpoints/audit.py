@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from tqdm import tqdm
 
 from massact.checkpoints.hub import HubSource
 from massact.checkpoints.pythia import KNOWN_SUSPECTS
@@ -27,6 +30,8 @@ COLUMNS = (
 )
 # A first update whose learning rate is zero changes nothing: so in every Pythia (EleutherAI/pythia issue 83).
 ALLOWED_TWINS = frozenset({0, 1})
+_HASHED_AT_ONCE = 2  # one thread hashes more slowly than a fast disk reads
+_SAID_AFTER_S = 2.0
 
 
 @dataclass
@@ -142,14 +147,25 @@ def _answers(source: RemoteSource) -> bool:
     return isinstance(source, HubSource) and not source.offline and reachable(source.endpoint)
 
 
-def _identities(source: CheckpointSource, steps: Iterable[int]) -> dict[int, Identity | SourceError]:
-    answers: dict[int, Identity | SourceError] = {}
-    for step in steps:
+def _identities(source: CheckpointSource, steps: Sequence[int]) -> dict[int, Identity | SourceError]:
+    """What a source on this disk says of each step; a hash is a matter of minutes for a folder of large models."""
+
+    def identity(step: int) -> Identity | SourceError:
         try:
-            answers[step] = source.identify(step)
+            return source.identify(step)
         except SourceError as error:
-            answers[step] = error
-    return answers
+            return error
+
+    with ThreadPoolExecutor(_HASHED_AT_ONCE, thread_name_prefix="hash") as pool:
+        answers = tqdm(
+            pool.map(identity, steps),
+            "hashing weights",
+            len(steps),
+            unit="checkpoint",
+            delay=_SAID_AFTER_S,
+            leave=False,
+        )
+        return dict(zip(steps, answers, strict=True))
 
 
 def _raise_if_hopeless(found: Audit, wanted: Sequence[int]) -> None:

@@ -62,20 +62,23 @@ def reduce_block(hidden: Float[Tensor, "sequence position width"], top_k: int) -
 def _on_host(magnitudes: Float[ndarray, "sequence position width"], k: int) -> BlockReduction:
     """On one thread, by numpy: vectorised searches for the largest, and a vectorised selection (docs/measurements.md).
 
-    The entries are left in another order. argmax gives the first of equal entries, and NaN before all others.
+    The array is not left as it was. argmax gives the first of equal entries, and NaN before all others.
     """
     sequences, width = len(magnitudes), magnitudes.shape[2]
     flat, each = magnitudes.reshape(sequences, -1), np.arange(sequences)
+    entries = flat.shape[1]
     top, place = np.empty((sequences, k), dtype=np.float32), np.empty((sequences, k), dtype=np.int64)
     for rank in range(k):
         place[:, rank] = flat.argmax(axis=1)
         top[:, rank] = flat[each, place[:, rank]]
-        flat[each, place[:, rank]] = -1.0  # less than any magnitude, until all are found
-    np.put_along_axis(flat, place, top, axis=1)
-    middle = _median_rank(flat.shape[1])
-    flat.partition(middle, axis=1)
-    median = torch.from_numpy(flat[:, middle].copy())
-    return BlockReduction(torch.from_numpy(top), torch.from_numpy(place), median, width)
+        flat[each, place[:, rank]] = -1.0  # less than any magnitude: the k largest come first now
+    middle = _median_rank(entries)
+    if middle < entries - k:
+        flat.partition(middle + k, axis=1)
+        median = flat[:, middle + k].copy()
+    else:
+        median = top[:, entries - 1 - middle].copy()
+    return BlockReduction(torch.from_numpy(top), torch.from_numpy(place), torch.from_numpy(median), width)
 
 
 def _median_rank(entries: int) -> int:
