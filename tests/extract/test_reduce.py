@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from massact.errors import MeasureError
-from massact.extract.reduce import reduce_block, reduce_on_device, select_by_bits
+from massact.extract.reduce import reduce_block, reduce_on_device
 
 # Few distinct values, so that ties are common.
 values = hnp.arrays(
@@ -21,7 +21,7 @@ magnitudes = hnp.arrays(
 )
 
 
-WAYS = {"host": reduce_block, "device": lambda hidden, k: reduce_on_device(hidden.abs(), k)}
+WAYS = {"host": reduce_block, "device": reduce_on_device}
 either_way = pytest.mark.parametrize("reduce", WAYS.values(), ids=WAYS)
 
 
@@ -37,17 +37,18 @@ def test_matches_a_stable_sort_ties_to_the_lowest_place(reduce, hidden, data):
         assert reduced.median[sequence].item() == torch.from_numpy(flat).median().item()
 
 
-@given(magnitudes, st.data())
-def test_selection_by_bits_is_that_of_a_sort(rows, data):
-    """The way taken on a GPU, which works on the host as well."""
-    rank = data.draw(st.integers(0, rows.shape[1] - 1))
-    assert select_by_bits(torch.from_numpy(rows), rank).tolist() == np.sort(rows, axis=1)[:, rank].tolist()
+@either_way
+@given(magnitudes)
+def test_the_median_is_the_lower_one_of_any_magnitudes(reduce, rows):
+    reduced = reduce(torch.from_numpy(rows)[:, :, None], 1)
+    assert reduced.median.tolist() == np.sort(rows, axis=1)[:, (rows.shape[1] - 1) // 2].tolist()
 
 
+@either_way
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-def test_short_formats_are_compared_exactly(dtype):
+def test_short_formats_are_compared_exactly(reduce, dtype):
     hidden = torch.randn(2, 7, 16, generator=torch.Generator().manual_seed(0)).to(dtype)
-    reduced = reduce_block(hidden, 3)
+    reduced = reduce(hidden, 3)
     flat = hidden.abs().reshape(2, -1)
     assert torch.equal(reduced.top, flat.topk(3).values.float())
     assert torch.equal(reduced.median, flat.median(dim=1).values.float())
@@ -61,10 +62,11 @@ def test_what_is_not_finite_comes_first(reduce, bad):
     assert not torch.isfinite(reduce(hidden, 3).top[0, 0])
 
 
-def test_the_hidden_state_is_left_as_it_was():
+@either_way
+def test_the_hidden_state_is_left_as_it_was(reduce):
     hidden = torch.randn(2, 7, 16, generator=torch.Generator().manual_seed(0))
     before = hidden.clone()
-    reduce_block(hidden, 3)
+    reduce(hidden, 3)
     assert torch.equal(hidden, before)
 
 
