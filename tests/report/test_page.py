@@ -181,6 +181,15 @@ def test_names_are_data_not_markup(tmp_path):
     assert page.words.count(name) > 6
 
 
+def test_the_page_says_which_suspects_are_in_the_curves(tmp_path):
+    inputs = make_inputs((Shape("plain", 1, 64, 2),), slices=1, targets=FEW)
+    said = ["plain step 4: has the weights of step 2 (not measured)", "plain step 8: has the weights of step 16"]
+    page = built(dataclasses.replace(inputs, suspects=said), tmp_path)
+    assert "2 checkpoints are not what they claim or could not be measured" in page.words
+    assert "marked “not measured” is in no curve below" in page.words
+    assert "left out of the fits unless fit.suspects=true" in page.words
+
+
 @pytest.mark.filterwarnings("error::UserWarning", "error::RuntimeWarning")
 @pytest.mark.parametrize(
     ("shapes", "sequences", "steps"),

@@ -116,10 +116,13 @@ def _suspects(inputs: ReportInputs) -> Html:
         return Html("")
     count = len(inputs.suspects)
     verb = "is not what it claims" if count == 1 else "are not what they claim"
-    inside = "It is inside the curves below." if count == 1 else "They are inside the curves below."
+    where = (
+        "A checkpoint marked “not measured” is in no curve below. Any other is drawn, and left out of the fits "
+        "unless fit.suspects=true."
+    )
     return tag(
         "aside",
-        paragraph(tag("b", f"{plural(count, 'checkpoint')} {verb}."), f" {inside}"),
+        paragraph(tag("b", f"{plural(count, 'checkpoint')} {verb} or could not be measured."), f" {where}"),
         items(inputs.suspects),
     )
 
