@@ -14,6 +14,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from massact.errors import MeasureError, NotFiniteError, OutOfMemoryError
+from massact.extract.blocks import block_stack, blocks_of, is_bridge
 from massact.extract.protocol import TOP_K, Measurement
 from massact.extract.reduce import BlockReduction, reduce_block
 from massact.host import out_of_memory
@@ -66,7 +67,7 @@ def measure(
         raise MeasureError(
             f"tokens have shape {tuple(tokens.shape)}", "give ids of shape (sequence, position), at least 1 x 1"
         )
-    decoder, n_layers, vocabulary = _block_stack(model)
+    decoder, n_layers, vocabulary = block_stack(model)
     outside = tokens[(tokens < 0) | (tokens >= vocabulary)]
     if outside.numel():
         raise MeasureError(
@@ -140,11 +141,6 @@ class _Kept:
         return Measurement(top, token.astype(np.int32), dimension.astype(np.int32), median)
 
 
-def is_bridge(model: Any) -> bool:
-    """Whether the model is a TransformerBridge, told without importing TransformerLens."""
-    return hasattr(model, "original_model") and hasattr(model, "hooks")
-
-
 def _ran(decoder: nn.Module, tokens: Int[Tensor, "sequence position"]) -> bool:
     """Run the block stack; False when memory ran out."""
     try:
@@ -169,29 +165,6 @@ def _fewer(at_once: int, length: int) -> int:
         "out of memory with %d sequences at once: %d are tried, the numbers are the same", at_once, at_once // 2
     )
     return at_once // 2
-
-
-def _block_stack(model: Any) -> tuple[nn.Module, int, int]:
-    """The decoder without its unembedding, how many blocks it has, and how many tokens it knows."""
-    plain = model.original_model if is_bridge(model) else model
-    decoder = getattr(plain, "base_model", plain)
-    config: Any = getattr(plain, "config", None)
-    if not hasattr(config, "num_hidden_layers"):
-        raise MeasureError(
-            f"{type(plain).__name__} has no configuration that says how many blocks it has",
-            "pass a Hugging Face decoder-only model or a TransformerBridge",
-        )
-    return decoder, int(config.num_hidden_layers), int(config.vocab_size)
-
-
-def _blocks(decoder: nn.Module, n_layers: int) -> nn.ModuleList:
-    for module in decoder.children():
-        if isinstance(module, nn.ModuleList) and len(module) == n_layers:
-            return module
-    raise MeasureError(
-        f"no list of {n_layers} blocks was found in {type(decoder).__name__}",
-        "pass a Hugging Face decoder-only model or a TransformerBridge",
-    )
 
 
 @contextmanager
@@ -223,7 +196,7 @@ def _attached(model: Any, decoder: nn.Module, n_layers: int, reduce: Reducer) ->
         return lambda module, args, output: reduce(layer, output[0] if isinstance(output, tuple) else output)
 
     handles = [
-        block.register_forward_hook(forward_hook(layer)) for layer, block in enumerate(_blocks(decoder, n_layers))
+        block.register_forward_hook(forward_hook(layer)) for layer, block in enumerate(blocks_of(decoder, n_layers))
     ]
     try:
         yield
