@@ -62,19 +62,37 @@ def wrap_loaded(model: Any, folder: Path, dtype: str, device: str) -> Transforme
 def wrap_model(
     model: Any, name: str, *, dtype: str, device: str, tokenizer: PreTrainedTokenizerFast | None = None
 ) -> TransformerBridge:
-    """A loaded Hugging Face model as a bridge. The model is rewritten in place: never one in training."""
+    """A loaded Hugging Face model as a bridge. The model is rewritten in place: never one in training.
+
+    Raises
+    ------
+    SourceError
+        `load_failed` when TransformerLens cannot make a bridge of it, whatever it raised; the model may be rewritten
+        half-way by then, and is of no more use.
+    OutOfMemoryError
+        When it does not fit.
+    """
     import torch
     from transformer_lens.model_bridge import TransformerBridge
 
     keep_native(type(model).__name__)
     model = placed(model, Path(name), device)
-    return TransformerBridge.boot_transformers(
-        name,
-        hf_model=model,
-        tokenizer=tokenizer if tokenizer is not None else _stand_in_tokenizer(),
-        dtype=getattr(torch, dtype),
-        device=device,
-    )
+    try:
+        return TransformerBridge.boot_transformers(
+            name,
+            hf_model=model,
+            tokenizer=tokenizer if tokenizer is not None else _stand_in_tokenizer(),
+            dtype=getattr(torch, dtype),
+            device=device,
+        )
+    except Exception as error:  # adapters meet modules that they do not expect
+        if out_of_memory(error):
+            raise too_large(Path(name)) from None
+        raise SourceError(
+            CheckpointStatus.LOAD_FAILED,
+            f"TransformerLens makes no bridge of {type(model).__name__} ({type(error).__name__}: {_first(error)})",
+            "pass the plain model to massact.extract.measure",
+        ) from None
 
 
 def placed(model: Any, folder: Path, device: str) -> Any:

@@ -6,6 +6,13 @@ from functools import cache
 from typing import Any
 
 
+def known(architecture: str) -> bool:
+    """Whether TransformerLens has an adapter for a class."""
+    from transformer_lens.factories.architecture_adapter_factory import SUPPORTED_ARCHITECTURES
+
+    return architecture in SUPPORTED_ARCHITECTURES
+
+
 @cache
 def keep_native(architecture: str) -> None:
     """Make bridges of an architecture keep the model's own sdpa attention and norms.

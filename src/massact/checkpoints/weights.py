@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from massact.checkpoints.bridge import too_large
 from massact.checkpoints.files import read_config
+from massact.checkpoints.parity import BridgeOrPlain, OutputsOf
 from massact.checkpoints.source import CheckpointStatus, Resolved, SourceError
 from massact.host import out_of_memory
 
@@ -44,15 +45,22 @@ class CheckpointLoader:
     ----------
     dtype, device
         Number format and device of weights and forward pass.
-    bridged
-        Whether the models are given as bridges; else as Hugging Face's own, with the same hidden states bit for bit
-        and a third less of Python around a small model's forward pass.
+    outputs_of
+        Runs a model on a few tokens and gives each block's output (`massact.extract.hooks.block_outputs`). Then models
+        are given as bridges, wherever a bridge gives the same as Hugging Face's own to the last bit. None: as Hugging
+        Face's own, with a third less of Python around a small model's forward pass.
+
+    Attributes
+    ----------
+    reason
+        Why the model given last is no bridge; empty when it is one, or none was asked for.
     """
 
-    def __init__(self, dtype: str = "float32", device: str = "cpu", *, bridged: bool = True) -> None:
+    def __init__(self, dtype: str = "float32", device: str = "cpu", *, outputs_of: OutputsOf | None = None) -> None:
         self.dtype = dtype
         self.device = device
-        self.bridged = bridged
+        self.reason = ""
+        self._bridging = BridgeOrPlain(outputs_of) if outputs_of is not None else None
         self._model: nn.Module | None = None
         self._config: Mapping[str, Any] | None = None
         self._parameters: dict[str, Any] = {}
@@ -91,9 +99,17 @@ class CheckpointLoader:
         folder = prepared.resolved.folder
         model = load_model(folder, self.dtype)
         parameters = _decoder_parameters(model)
-        self._model = (
-            wrap_loaded(model, folder, self.dtype, self.device) if self.bridged else placed(model, folder, self.device)
-        )
+        if self._bridging is None:
+            self._model = placed(model, folder, self.device)
+        else:
+            self._model, self.reason = self._bridging.given(
+                placed(model, folder, self.device),
+                prepared.config,
+                wrap=lambda plain: wrap_loaded(plain, folder, self.dtype, self.device),
+                again=lambda: placed(load_model(folder, self.dtype), folder, self.device),
+            )
+            if self.reason:  # it may have been loaded again
+                parameters = _decoder_parameters(self._model)
         self._config = prepared.config
         self._parameters = parameters if _still_used(parameters, self._model) else {}
         return self._model

@@ -1,12 +1,62 @@
-"""Where a model keeps its blocks."""
+"""Where a model keeps its blocks, and whether what they give is the residual stream.
+
+Agreed: the residual stream after block l is what block l hands to block l + 1, before any final norm. It is the block's
+own output, also where the block ends in a norm (OPT-350m, OLMo-2's kin). For all blocks but the last, Hugging Face's
+`output_hidden_states` gives the same tensors; the last of those is taken after the final norm. A class whose blocks run
+more than once in a pass, keep several streams, or are split into separate lists (XLM) has no such output.
+"""
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
-from torch import nn
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
 
 from massact.errors import MeasureError
+from massact.extract.wrappers import inside
+
+_REMEDY = "pass a Hugging Face decoder whose blocks hand on one residual stream, or a TransformerBridge"
+# A class is tried on so many tokens; on a whole sequence where those do not suffice.
+_FEW = 3
+
+Receiver = Callable[[int, Tensor], None]
+
+
+@dataclass(frozen=True)
+class Decoder:
+    """What is run on token ids, without its unembedding, and what its configuration says."""
+
+    module: nn.Module
+    n_layers: int
+    vocabulary: int
+    config: Any
+
+    @property
+    def name(self) -> str:
+        """Its class."""
+        return type(self.module).__name__
+
+    def run(self, tokens: Int[Tensor, "sequence position"], **asked: Any) -> Any:
+        """One pass without a cache of keys and values; of what is asked, the class is told what it knows."""
+        known = _keywords(type(self.module))
+        asked["use_cache"] = False
+        forward: Any = self.module.__dict__.get("_original_forward", self.module)  # without Accelerate's autocast
+        return forward(tokens, **{name: value for name, value in asked.items() if known is None or name in known})
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Which list of a decoder holds its blocks, and whether they give (position, sequence, width), as XLNet's do."""
+
+    path: str
+    position_first: bool = False
 
 
 def is_bridge(model: Any) -> bool:
@@ -14,25 +64,185 @@ def is_bridge(model: Any) -> bool:
     return hasattr(model, "original_model") and hasattr(model, "hooks")
 
 
-def block_stack(model: Any) -> tuple[nn.Module, int, int]:
-    """The decoder without its unembedding, how many blocks it has, and how many tokens it knows."""
+def decoder_of(model: Any) -> Decoder:
+    """The decoder in a plain model or a bridge.
+
+    Raises
+    ------
+    MeasureError
+        When there is no configuration that says how many blocks it has, or it is an encoder-decoder.
+    """
     plain = model.original_model if is_bridge(model) else model
-    decoder = getattr(plain, "base_model", plain)
     config: Any = getattr(plain, "config", None)
-    if not hasattr(config, "num_hidden_layers"):
+    if hasattr(config, "get_text_config"):
+        config = config.get_text_config()
+    name = type(plain).__name__
+    if getattr(config, "is_encoder_decoder", False):
+        raise MeasureError(f"{name} is an encoder with a decoder: it has no one residual stream", _REMEDY)
+    n_layers = getattr(config, "decoder_layers", None) or getattr(config, "num_hidden_layers", None)
+    if not isinstance(n_layers, int) or not isinstance(plain, nn.Module):
+        raise MeasureError(f"{name} has no configuration that says how many blocks it has", _REMEDY)
+    return Decoder(inside(getattr(plain, "base_model", plain)), n_layers, int(config.vocab_size), config)
+
+
+_layouts: dict[tuple[type, int], Layout] = {}
+
+
+def layout_of(decoder: Decoder, tokens: Int[Tensor, "sequence position"]) -> Layout:
+    """Where the decoder keeps its blocks: found once for a class, by a pass over a few of the tokens.
+
+    In that pass each block must run once and give a hidden state of (sequence, position, width), equal to the one that
+    the class itself states for it.
+
+    Raises
+    ------
+    MeasureError
+        When no list of blocks is of that kind.
+    """
+    key = (type(decoder.module), decoder.n_layers)
+    if key not in _layouts:
+        few = tokens[:1, :_FEW] if tokens.shape[1] > 1 else tokens[:2]
+        try:
+            _layouts[key] = _tried(decoder, few)
+        except Exception:  # hooks of the user's may need a whole sequence
+            if few.shape[1] == tokens.shape[1]:
+                raise
+            _layouts[key] = _tried(decoder, tokens[:1])
+    return _layouts[key]
+
+
+@contextmanager
+def hooked(decoder: Decoder, layout: Layout, receive: Receiver) -> Iterator[None]:
+    """Call `receive(layer, hidden)` with every block's output, as (sequence, position, width), while it is open."""
+
+    def hook(layer: int) -> Callable[..., None]:
+        def forward_hook(module: nn.Module, args: Any, output: Any) -> None:
+            hidden = _hidden(decoder, layer, output)
+            receive(layer, hidden.transpose(0, 1) if layout.position_first else hidden)
+
+        return forward_hook
+
+    blocks: Any = decoder.module.get_submodule(layout.path)
+    handles = [block.register_forward_hook(hook(layer)) for layer, block in enumerate(blocks)]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+@cache
+def _keywords(kind: type[nn.Module]) -> frozenset[str] | None:
+    """Names of the arguments that a class's forward takes; None: any."""
+    parameters = inspect.signature(kind.forward).parameters.values()
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
+        return None
+    return frozenset(parameter.name for parameter in parameters)
+
+
+def _hidden(decoder: Decoder, layer: int, output: Any) -> Float[Tensor, "..."]:
+    """The hidden state in what a block returns: the tensor itself, or the first of several things."""
+    hidden = output if isinstance(output, Tensor) else output[0] if isinstance(output, tuple | list) else None
+    if not isinstance(hidden, Tensor) or hidden.ndim != 3 or not hidden.is_floating_point():
+        found = f"a tensor of shape {tuple(hidden.shape)}" if isinstance(hidden, Tensor) else type(output).__name__
         raise MeasureError(
-            f"{type(plain).__name__} has no configuration that says how many blocks it has",
-            "pass a Hugging Face decoder-only model or a TransformerBridge",
+            f"layer {layer} of {decoder.name} gives {found}, no hidden state (sequence, position, width)", _REMEDY
         )
-    return decoder, int(config.num_hidden_layers), int(config.vocab_size)
+    return hidden
 
 
-def blocks_of(decoder: nn.Module, n_layers: int) -> nn.ModuleList:
-    """The decoder's list of blocks."""
-    for module in decoder.children():
-        if isinstance(module, nn.ModuleList) and len(module) == n_layers:
-            return module
-    raise MeasureError(
-        f"no list of {n_layers} blocks was found in {type(decoder).__name__}",
-        "pass a Hugging Face decoder-only model or a TransformerBridge",
-    )
+def _tried(decoder: Decoder, tokens: Int[Tensor, "sequence position"]) -> Layout:
+    """The layout by which the decoder gives what it states itself."""
+    paths = _candidates(decoder)
+    given: dict[str, list[list[Any]]] = {path: [[] for _ in range(decoder.n_layers)] for path in paths}
+
+    def keeper(kept: list[Any]) -> Callable[..., None]:
+        return lambda module, args, output: kept.append(output)
+
+    handles = []
+    for path, outputs in given.items():
+        blocks: Any = decoder.module.get_submodule(path)
+        handles += [block.register_forward_hook(keeper(kept)) for block, kept in zip(blocks, outputs, strict=True)]
+    try:
+        result = decoder.run(tokens, output_hidden_states=True, return_dict=True)
+    except (TypeError, ValueError) as error:
+        first = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise MeasureError(f"{decoder.name} does not run on token ids alone ({first})", _REMEDY) from None
+    finally:
+        for handle in handles:
+            handle.remove()
+    stated = getattr(result, "hidden_states", None)
+    refusals: list[MeasureError] = []
+    for path, outputs in given.items():
+        try:
+            return Layout(path, _position_first(decoder, outputs, stated, tokens))
+        except MeasureError as error:
+            refusals.append(error)
+    raise refusals[0]
+
+
+def _candidates(decoder: Decoder) -> list[str]:
+    """Paths of the lists that hold as many modules as there are blocks, those nearest to the decoder first."""
+    found: list[str] = []
+    level = list(decoder.module.named_children())
+    while level:
+        below: list[tuple[str, nn.Module]] = []
+        for path, module in level:
+            if isinstance(module, nn.ModuleList | nn.Sequential) and len(module) == decoder.n_layers:
+                found.append(path)
+            else:
+                below += [(f"{path}.{name}", child) for name, child in module.named_children()]
+        level = below
+    if not found:
+        raise MeasureError(f"no list of {decoder.n_layers} blocks was found in {decoder.name}", _REMEDY)
+    return found
+
+
+def _position_first(
+    decoder: Decoder, outputs: list[list[Any]], stated: Any, tokens: Int[Tensor, "sequence position"]
+) -> bool:
+    """Whether blocks give (position, sequence, width), having held their outputs to what the decoder states."""
+    for layer, kept in enumerate(outputs):
+        if len(kept) != 1:
+            raise MeasureError(f"layer {layer} of {decoder.name} runs {len(kept)} times in one pass", _REMEDY)
+    hidden = [_hidden(decoder, layer, kept[0]) for layer, kept in enumerate(outputs)]
+    sequences, positions = tokens.shape
+    for layer, tensor in enumerate(hidden):
+        if tensor.shape != hidden[0].shape or tuple(tensor.shape[:2]) not in (
+            (sequences, positions),
+            (positions, sequences),
+        ):
+            raise MeasureError(
+                f"layer {layer} of {decoder.name} gives a tensor of shape {tuple(tensor.shape)} for {sequences} x "
+                f"{positions} tokens, no hidden state (sequence, position, width)",
+                _REMEDY,
+            )
+    position_first = tuple(hidden[0].shape[:2]) != (sequences, positions)
+    mine = [tensor.transpose(0, 1) if position_first else tensor for tensor in hidden]
+    _require_stated(decoder, mine, stated)
+    return position_first
+
+
+def _require_stated(decoder: Decoder, hidden: list[Tensor], stated: Any) -> None:
+    """Hold what blocks give to the hidden states that the class states.
+
+    Most classes state the embeddings, then what each block but the last gives, then the normed end; Mamba's and RWKV's
+    state what each block gives, then the normed end.
+    """
+    n = decoder.n_layers
+    if not isinstance(stated, tuple | list) or len(stated) != n + 1:
+        found = f"{len(stated)} hidden states" if isinstance(stated, tuple | list) else "no hidden states"
+        raise MeasureError(f"{decoder.name} states {found} for {n} layers, so its blocks cannot be told", _REMEDY)
+    different = [layer for layer in range(n - 1) if not same(hidden[layer], stated[layer + 1])]
+    if different and not all(same(hidden[layer], stated[layer]) for layer in range(n)):
+        raise MeasureError(
+            f"what layer {different[0]} of {decoder.name} gives is not the residual stream: the class states another",
+            _REMEDY,
+        )
+
+
+def same(one: Tensor, other: Tensor) -> bool:
+    """Whether two tensors are equal to the last bit, NaN being equal to NaN."""
+    if one.shape != other.shape or one.dtype != other.dtype:
+        return False
+    return one is other or torch.allclose(one, other.to(one.device), rtol=0, atol=0, equal_nan=True)

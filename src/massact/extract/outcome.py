@@ -67,6 +67,19 @@ class SweepResult:
         said |= {step: failure.status for step, failure in self.failed.items()}
         return dict(sorted(said.items()))
 
+    def attached(self) -> tuple[str | None, list[str]]:
+        """How blocks were read, and why not by a bridge where one was tried.
+
+        Returns
+        -------
+        way, reasons
+            "bridge", "plain hooks", or both joined by "and"; None when the records are older than the word. The reasons
+            are those of all steps, each once.
+        """
+        words = sorted({measurement.attached for measurement in self.measured.values()} - {""})
+        ways = sorted({word.partition(": ")[0] for word in words})
+        return " and ".join(ways) or None, [why for word in words if (why := word.partition(": ")[2])]
+
 
 def counted(statuses: Mapping[int, str]) -> str:
     """How many checkpoints ended in which way, in one phrase.

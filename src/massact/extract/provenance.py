@@ -42,11 +42,14 @@ def library_versions() -> dict[str, str]:
 
 def provenance(result: SweepResult, probe: Probe, *, dtype: str, fixed: Mapping[str, Any]) -> dict[str, Any]:
     """What the table's metadata says; nothing in it changes from one identical run to the next."""
+    attached, reasons = result.attached()
     return {
         **fixed,
         "protocol_version": PROTOCOL_VERSION,
         "dtype": dtype,
         "hook": "blocks.{layer}.hook_resid_post",
+        "attached": attached,
+        **({"attached_reason": "; ".join(reasons)} if reasons else {}),
         "probe": {
             "text": probe.text,
             "length": probe.length,

@@ -24,6 +24,8 @@ from massact.extract.protocol import Measurement
 _MAGIC = b"massact-record-2\n"
 # A checkpoint whose hidden states overflow is remembered as such, in place of arrays.
 _NOT_FINITE = "not_finite"
+# How the blocks were read, beside the arrays.
+_ATTACHED = "attached"
 _POLL_S = 0.2
 _SETTLE_S = 1.0
 
@@ -69,7 +71,8 @@ class RecordStore:
         arrays = load(payload)
         if _NOT_FINITE in arrays:
             return NotFiniteError(*json.loads(arrays[_NOT_FINITE].tobytes()))
-        return Measurement(**arrays)
+        attached = arrays.pop(_ATTACHED, np.empty(0, dtype=np.uint8)).tobytes().decode()
+        return Measurement(**arrays, attached=attached)
 
     def write(self, key: str, outcome: Measurement | NotFiniteError, *, settled: bool = True) -> None:
         """Write to a temporary name and rename: a process killed afterwards loses nothing.
@@ -87,6 +90,8 @@ class RecordStore:
         """
         if isinstance(outcome, Measurement):
             arrays = {name: np.ascontiguousarray(array) for name, array in outcome.arrays().items()}
+            if outcome.attached:
+                arrays[_ATTACHED] = np.frombuffer(outcome.attached.encode(), dtype=np.uint8)
         else:
             said = json.dumps([outcome.what, outcome.remedy]).encode()
             arrays = {_NOT_FINITE: np.frombuffer(said, dtype=np.uint8)}

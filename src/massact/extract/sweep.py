@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ from tqdm import tqdm
 from massact.checkpoints.source import CheckpointStatus, Identity, RemoteSource, SourceError
 from massact.errors import MassactError, MeasureError, MissingInputError, NotFiniteError, StorageError
 from massact.extract.ahead import ahead
+from massact.extract.context import require_context
 from massact.extract.options import SweepOptions
 from massact.extract.outcome import NOT_TRIED, Failure, SweepResult
 from massact.extract.plan import plan_sweep, require_disk
@@ -125,7 +127,10 @@ class _Sweep:
         failure: Failure | None = None
         for step in found.identities:
             try:
-                return probe_of(self.source.small_files(step))
+                folder = self.source.small_files(step)
+                probe = probe_of(folder)
+                require_context(folder, probe.length)
+                return probe
             except (SourceError, MeasureError, MissingInputError) as error:
                 failure = Failure.of(error)
                 if getattr(error, "fatal", False):
@@ -256,11 +261,13 @@ class _Sweep:
 
         if prepared.resolved.weights_sha256 != identity.weights_sha256:
             raise MeasureError(f"the weights of step {identity.step} changed while they were read", "run it again")
-        model = self._loader_here().load(prepared)
+        loader = self._loader_here()
+        model = loader.load(prepared)
         try:
-            return measure(model, torch.from_numpy(probe.tokens), sequences_at_once=self.options.sequences_at_once)
+            found = measure(model, torch.from_numpy(probe.tokens), sequences_at_once=self.options.sequences_at_once)
         except NotFiniteError as error:
             return error
+        return replace(found, attached=f"{found.attached}: {loader.reason}") if loader.reason else found
 
     def _take(self, identity: Identity, outcome: Measurement | NotFiniteError | None) -> bool:
         """Put an outcome into the result; False when there is none."""
@@ -284,9 +291,11 @@ class _Sweep:
 
     def _loader_here(self) -> CheckpointLoader:
         from massact.checkpoints.weights import CheckpointLoader
+        from massact.extract.hooks import block_outputs
 
         if self._loader is None:
-            self._loader = CheckpointLoader(self.dtype, self.device, bridged=isinstance(self.source, RemoteSource))
+            remote = isinstance(self.source, RemoteSource)
+            self._loader = CheckpointLoader(self.dtype, self.device, outputs_of=block_outputs if remote else None)
         return self._loader
 
     def _key(self, identity: Identity, probe: Probe) -> str:

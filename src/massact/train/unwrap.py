@@ -1,22 +1,23 @@
-"""The model inside what trainers wrap around it."""
+"""The model inside what trainers wrap around it, whole in this process."""
 
 from __future__ import annotations
 
-from typing import Any
-
 from torch import nn
-from torch.nn.parallel import DataParallel, DistributedDataParallel
 
 from massact.errors import MeasureError
+from massact.extract.wrappers import inside
+
+__all__ = ["inside", "unwrapped"]
 
 
 def unwrapped(model: nn.Module) -> nn.Module:
-    """The model inside DataParallel, DistributedDataParallel and torch.compile, in any order; nothing is changed.
+    """The model inside all wrappers, adapters included (`massact.extract.wrappers.inside`); nothing is changed.
 
     Raises
     ------
     MeasureError
-        When this process holds only a part of each weight (FSDP, DeepSpeed ZeRO-3).
+        When this process holds only a part of each weight (FSDP, DeepSpeed ZeRO-3), or learnt prompt tokens stand
+        before the model.
     """
     inner = inside(model)
     if any(_sharded(part) for part in inner.modules()):
@@ -25,18 +26,6 @@ def unwrapped(model: nn.Module) -> nn.Module:
             "measure the checkpoints of this training with stage=extract",
         )
     return inner
-
-
-def inside(model: nn.Module) -> nn.Module:
-    """As `unwrapped`, without a look at the weights."""
-    inner: Any = model
-    while True:
-        if isinstance(inner, DataParallel | DistributedDataParallel):
-            inner = inner.module
-        elif hasattr(inner, "_orig_mod"):  # torch.compile
-            inner = inner._orig_mod
-        else:
-            return inner
 
 
 def _sharded(part: nn.Module) -> bool:

@@ -1,0 +1,77 @@
+"""The longest sequence a model has positions for."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from massact.errors import MeasureError
+
+_NAMES = ("max_position_embeddings", "n_positions", "max_seq_len")
+# Types of models that look positions up in a table of that length. Rotary and ALiBi models run on beyond theirs.
+_TABLES = frozenset(
+    ("bert", "biogpt", "codegen", "ctrl", "gpt2", "gpt_bigcode", "gpt_neo", "gptj", "gpt-sw3", "openai-gpt", "opt",
+     "rembert", "roberta", "xlm", "xlm-roberta")
+)  # fmt: skip
+
+
+def require_context(folder: Path, length: int) -> None:
+    """Hold a probe to a folder's config.json, before any weights are fetched or loaded.
+
+    Nothing is said where there is no readable config.json: what is wrong with it is told when it is loaded.
+
+    Raises
+    ------
+    MeasureError
+        When the model looks its positions up in a table that is shorter than the probe.
+    """
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        kind, context = config.get("model_type"), next((config[name] for name in _NAMES if config.get(name)), None)
+    except (OSError, ValueError, AttributeError):
+        return
+    if isinstance(kind, str) and kind in _TABLES and isinstance(context, int) and length > context:
+        raise too_long(kind, context, length)
+
+
+def require_positions(name: str, config: Any, module: Any, length: int) -> None:
+    """Hold a probe to the tables of positions in a model, before it is run.
+
+    Parameters
+    ----------
+    name
+        What the error calls the model.
+    config
+        The model's configuration.
+    module : torch.nn.Module
+        Its decoder.
+
+    Raises
+    ------
+    MeasureError
+        When it has a table of positions, and that is shorter than the probe.
+    """
+    stated = [value for key in _NAMES if isinstance(value := getattr(config, key, None), int)]
+    if not stated or length <= min(stated) // 2:  # tables keep some rows for padding; half is always there
+        return
+    for path, part in module.named_modules():
+        weight = getattr(part, "weight", None)
+        if ("pos" not in path and "wpe" not in path) or getattr(weight, "ndim", 0) != 2 or "rel" in path:
+            continue
+        padding = getattr(part, "padding_idx", None)
+        kept = getattr(part, "offset", 0) or (0 if padding is None else padding + 1)
+        rows = part.weight.shape[0]
+        if hasattr(part, "num_embeddings") and min(stated) <= rows <= min(stated) + kept and length > rows - kept:
+            raise too_long(name, rows - kept, length)
+    for path, table in module.named_buffers():
+        if "embed_pos" in path and table.ndim == 2 and table.shape[0] == min(stated) < length:
+            raise too_long(name, min(stated), length)
+
+
+def too_long(name: str, context: int, length: int) -> MeasureError:
+    """The error for a probe that is longer than a model's context."""
+    return MeasureError(
+        f"the probe has {length} tokens in a sequence, {name} has positions for {context}",
+        f"set probe.length to {context} or less",
+    )

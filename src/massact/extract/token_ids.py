@@ -1,0 +1,94 @@
+"""Token ids, in whatever form they are given."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from jaxtyping import Int64
+from numpy import ndarray
+
+from massact.errors import MeasureError
+
+_WANTED = "give whole numbers of shape (sequence, position), at least 1 x 1"
+# What tokenizers give beside the ids that no hidden state depends on.
+_BESIDE = frozenset(
+    ("special_tokens_mask", "offset_mapping", "length", "overflow_to_sample_mapping", "num_truncated_tokens", "labels")
+)
+_LARGEST = np.iinfo(np.int64).max
+
+
+def token_ids(tokens: Any) -> Int64[ndarray, "sequence position"]:
+    """Token ids as one array.
+
+    Parameters
+    ----------
+    tokens : int (sequence, position)
+        A tensor, an array or lists of whole numbers of any width, or what a tokenizer gives for texts of one length
+        (`BatchEncoding`, or a mapping with `input_ids`). An attention mask must hold ones alone: massact measures
+        every position, so padded sequences are refused.
+
+    Raises
+    ------
+    MeasureError
+        Ids of another shape or kind (floating point and Booleans have no one meaning), sequences of several lengths,
+        padding, masked entries.
+
+    >>> token_ids({"input_ids": [[5, 3]], "attention_mask": [[1, 1]]}).tolist()
+    [[5, 3]]
+    """
+    if isinstance(tokens, Mapping):
+        return _encoded(tokens)
+    ids = _array(tokens)
+    if ids is None:
+        raise MeasureError(f"tokens are {_named(tokens)}, which is no array", _WANTED)
+    if isinstance(ids, np.ma.MaskedArray) and np.ma.is_masked(ids):
+        raise MeasureError("some tokens are masked", "give sequences without masked entries")
+    if ids.dtype == object and ids.ndim == 1 and len(ids):
+        raise MeasureError("the sequences of tokens have several lengths", f"cut all of them to one: {_WANTED}")
+    if not np.issubdtype(ids.dtype, np.integer) or ids.ndim != 2 or not ids.size:
+        kind = _named(tokens) if ids.dtype == object else str(ids.dtype)
+        raise MeasureError(f"tokens are {kind} of shape {tuple(ids.shape)}", _WANTED)
+    for end in (int(ids.min()), int(ids.max())):
+        if not 0 <= end <= _LARGEST:
+            raise MeasureError(f"token {end} is no id", "ids count from 0")
+    return np.ascontiguousarray(ids, dtype=np.int64)
+
+
+def _encoded(encoding: Mapping[str, Any]) -> Int64[ndarray, "sequence position"]:
+    if "input_ids" not in encoding:
+        raise MeasureError(f"tokens are {_named(encoding)} without input_ids", _WANTED)
+    ids = token_ids(encoding["input_ids"])
+    for name, value in encoding.items():
+        if name == "input_ids" or name in _BESIDE:
+            continue
+        neutral = {"attention_mask": 1, "token_type_ids": 0}.get(name)
+        if neutral is None:
+            raise MeasureError(f"tokens come with {name}, which measuring does not use", "give input_ids alone")
+        held = _array(value)
+        if held is None or held.shape != ids.shape or (held != neutral).any():
+            what = "some positions are padding or masked" if name == "attention_mask" else "there are several segments"
+            raise MeasureError(
+                f"{what}, by the tokens' {name}", "every position is measured: give whole sequences of one length"
+            )
+    return ids
+
+
+def _array(tokens: Any) -> ndarray | None:
+    """The array, before anything is asked of it; None where there is none to be had."""
+    try:
+        if hasattr(tokens, "detach"):  # a torch tensor, told without importing torch
+            tokens = tokens.detach()
+            if not tokens.is_floating_point():
+                return tokens.cpu().numpy()
+            return np.empty(tuple(tokens.shape), dtype=np.float32)  # bfloat16 has no array; refused by its kind
+        return np.asanyarray(tokens)
+    except ValueError:  # lists of several lengths
+        return np.empty(len(tokens), dtype=object)
+    except (TypeError, RuntimeError, NotImplementedError, OverflowError):  # on the meta device, sparse, of objects
+        return None
+
+
+def _named(tokens: Any) -> str:
+    return str(getattr(tokens, "dtype", type(tokens).__name__))
