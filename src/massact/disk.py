@@ -1,9 +1,11 @@
-"""Room on disks, files written whole or not at all, and what is said when there is no room."""
+"""Room on disks, files written whole or not at all, and what is said when a disk refuses."""
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
+import stat
 from contextlib import suppress
 from pathlib import Path
 
@@ -18,12 +20,60 @@ def free_bytes(folder: Path) -> int:
 
 
 def refused(error: OSError, folder: Path, needed: int, otherwise: str) -> StorageError:
-    """The error for a disk that does not take what must be written: where, how much, and how much there is."""
-    free = free_bytes(folder)
-    return StorageError(
-        f"{folder} cannot be written to ({error.strerror}; {needed} bytes needed, {free} free)",
-        f"free space there or {otherwise}; what is finished is kept",
-    )
+    """The error for a disk that does not take what must be written; `otherwise` is the remedy that always helps.
+
+    No space, a quota, a limit on file sizes, missing permission, a read-only file system and a file in the way are
+    told apart. Only where room matters does it say how much is needed and how much there is.
+    """
+    why, remedy = error.strerror or type(error).__name__, _REMEDIES.get(error.errno or 0, "")
+    if error.errno in _ROOM and needed:
+        with suppress(OSError):
+            why = f"{why}; {needed} bytes needed, {free_bytes(folder)} free"
+    elif error.errno in _IN_THE_WAY and error.filename is not None:
+        why = f"{why}: {os.fsdecode(error.filename)}"
+    advice = f"{remedy}, or {otherwise}" if remedy else otherwise
+    return StorageError(f"{folder} cannot be written to ({why})", f"{advice}; what is finished is kept")
+
+
+_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_IN_THE_WAY = (errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.EINVAL)
+_REMEDIES = {
+    errno.ENOSPC: "free space there",
+    errno.EDQUOT: "your quota there is used up: delete something or have it raised",
+    errno.EFBIG: "raise the limit on file sizes (ulimit -f)",
+    errno.EACCES: "get permission to write there (chmod u+w)",
+    errno.EPERM: "get permission to write there (chmod u+w, chattr -i)",
+    errno.EROFS: "the file system is read-only: mount it writable",
+    **dict.fromkeys(_IN_THE_WAY, "move away what stands in its place"),
+}
+
+
+def read_regular(path: Path, limit: int, *, whole: bool = True) -> bytes:
+    """The content of a regular file of at most `limit` bytes; a pipe or a device is never waited for.
+
+    Parameters
+    ----------
+    whole
+        False: of a larger file its first `limit` bytes.
+
+    Raises
+    ------
+    OSError
+        When there is no such file, it cannot be read, or it is too large or not a regular file.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        found = os.fstat(descriptor)
+        if stat.S_ISDIR(found.st_mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+        if not stat.S_ISREG(found.st_mode):
+            raise OSError(errno.EINVAL, "not a regular file", str(path))
+        if whole and found.st_size > limit:
+            raise OSError(errno.EINVAL, f"larger than {limit} bytes", str(path))
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
+            return file.read(limit)
+    finally:
+        os.close(descriptor)
 
 
 def write_text(path: Path, text: str, *, durable: bool = False) -> None:

@@ -1,13 +1,18 @@
 import errno
+import hashlib
+import json
 import multiprocessing
 import os
+import shutil
 import signal
+import threading
 import time
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors.numpy import save
 
 from massact.errors import StorageError
 from massact.extract import Measurement
@@ -153,3 +158,105 @@ def test_the_claim_of_a_killed_process_is_taken_over(tmp_path):
     process.join()
     with RecordStore(tmp_path).claim("34" * 32) as ours:
         assert ours
+
+
+def sealed(store, key, head, payload=b""):
+    """A record file whose own hash holds, whatever is in it."""
+    body = (head if isinstance(head, bytes) else json.dumps(head).encode()) + b"\n" + payload
+    path = store.path(key)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"massact-record-3\n" + hashlib.sha256(body).hexdigest().encode() + b"\n" + body)
+
+
+def test_a_record_is_believed_for_its_own_key_only(tmp_path, caplog):
+    store = RecordStore(tmp_path)
+    keys = [store.key({"weights": step, "tokens": "t"}) for step in (0, 4096)]
+    for key, value in zip(keys, (1.0, 7.0), strict=True):
+        store.write(key, measurement(value))
+    shutil.copy(store.path(keys[1]), store.path(keys[0]))
+    assert store.read(keys[0]) is None
+    assert caplog.text.count("is damaged") == 1
+    back = store.read(keys[1])
+    assert isinstance(back, Measurement) and np.all(back.top == 7.0)
+    found = store.described(keys[1])
+    assert found is not None and found[1] == {"weights": 4096, "tokens": "t"}
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"", b"{", b"\xff\xfe", b"[]", b"null", b"[" * 100_000, b'{"key": 1e999}', {"key": "ab" * 32},
+        {"key": "ab" * 32, "parts": [], "words": {}}, {"key": "ab" * 32, "parts": {"weights": "x"}, "words": {}},
+        {"key": "ab" * 32, "parts": {}, "words": {"other": "x"}}, {"key": "ab" * 32, "parts": {}, "not_finite": 3},
+        {"key": "ab" * 32, "parts": {}, "not_finite": ["one"]}, {"key": "ab" * 32, "parts": {}, "not_finite": [1, 2]},
+        {"key": "ab" * 32, "parts": {}, "words": {}},
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("payload", [b"", b"\xff" * 64, b"\x02\0\0\0\0\0\0\0{}", b"good"])
+def test_a_sealed_record_of_another_kind_is_measured_again(tmp_path, head, payload):
+    store = RecordStore(tmp_path)
+    believed = payload == b"good" and head == {"key": "ab" * 32, "parts": {}, "words": {}}
+    sealed(store, "ab" * 32, head, save(measurement().arrays()) if payload == b"good" else payload)
+    assert (store.read("ab" * 32) is not None) == believed
+
+
+def altered(**changes):
+    arrays = {name: array.copy() for name, array in measurement(2.0).arrays().items()}
+    for name, change in changes.items():
+        arrays[name] = change(arrays[name])
+    return {name: array for name, array in arrays.items() if array is not None}
+
+
+def put(index, value):
+    def change(array):
+        array[index] = value
+        return array
+
+    return change
+
+
+@pytest.mark.parametrize(
+    "arrays",
+    [
+        altered(top=lambda a: None), altered(top=lambda a: a.astype(np.float64)), altered(token=lambda a: a[:1]),
+        altered(top=lambda a: a[0]), altered(median=lambda a: a.T.copy()), altered(top=put((0, 0, 0), np.nan)),
+        altered(top=put((0, 0, 0), np.inf)), altered(top=put((1, 2, 2), np.nan)), altered(top=put((0, 1, 1), 3.0)),
+        altered(top=put((1, 1, 2), -1.0)), altered(median=put((0, 0), 2.5)), altered(median=put((0, 0), np.nan)),
+        altered(median=put((0, 0), -1.0)), altered(token=put((0, 0, 0), -1)), altered(token=put((0, 0, 0), 8)),
+        altered(dimension=put((0, 0, 0), -1)), altered(dimension=put((0, 0, 0), 2**30)),
+        altered(**dict.fromkeys(["top", "token", "dimension", "median"], lambda a: a[:, :0].copy())),
+        {**altered(), "more": np.zeros(1)}, altered(top=lambda a: a * 1e5),
+    ],
+)  # fmt: skip
+def test_arrays_that_no_measurement_gives_are_not_returned(tmp_path, arrays):
+    store = RecordStore(tmp_path)
+    key = store.key({"sequences": 2, "length": 8, "top_k": 3, "dtype": "float16"})
+    sealed(store, key, {"key": key, "parts": key.parts, "words": {}}, save(altered()))
+    assert store.read(key) is not None
+    sealed(store, key, {"key": key, "parts": key.parts, "words": {}}, save(arrays))
+    assert store.read(key) is None
+
+
+def test_a_record_that_is_a_folder_or_a_pipe_is_one_typed_line(tmp_path):
+    store = RecordStore(tmp_path)
+    store.path("ab" * 32).mkdir(parents=True)
+    store.path("cd" * 32).parent.mkdir(parents=True)
+    os.mkfifo(store.path("cd" * 32))
+    for key in ("ab" * 32, "cd" * 32):
+        with pytest.raises(StorageError, match="cannot be read"):
+            store.read(key)
+
+
+def test_who_is_waited_for_is_said(tmp_path, caplog):
+    caplog.set_level("INFO", "massact")
+    store = RecordStore(tmp_path)
+    claim = store.path("34" * 32).with_suffix(".claim")
+    claim.parent.mkdir(parents=True)
+    claim.write_text("other-host 17 boot/1/space\npython\trun.py")
+    thread = threading.Timer(0.5, store.write, ("34" * 32, measurement()))
+    thread.start()
+    with store.claim("34" * 32) as ours:
+        assert not ours
+    thread.join()
+    assert "process 17 on host other-host (python run.py), which renewed its claim 0 s ago" in caplog.text
+    assert f"remove {claim}" in caplog.text

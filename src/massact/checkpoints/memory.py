@@ -3,18 +3,46 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+import json
+import sys
+import uuid
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from massact.checkpoints.source import CheckpointStatus, Identity, Resolved, SourceError
+from massact.errors import MeasureError
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
     from transformer_lens.model_bridge import TransformerBridge
     from transformers import PreTrainedTokenizerFast
 
 MEMORY = "memory"
+# What a configuration says and no hidden state depends on: where it is from, who wrote it, what training sets.
+_NO_MATTER = (
+    "_name_or_path", "name_or_path", "_commit_hash", "transformers_version", "architectures", "dtype", "torch_dtype",
+    "use_cache", "gradient_checkpointing",
+)  # fmt: skip
+_KNOWN = ("transformers", "torch", "massact")
+
+
+@dataclass(frozen=True)
+class MemoryIdentity(Identity):
+    """The identity of a model in memory.
+
+    Attributes
+    ----------
+    buffers_sha256
+        Hash of the decoder's buffers, those that no file keeps among them.
+    foreign
+        Why its hidden states do not follow from weights and settings, such as a forward of its own; empty where they
+        do. A foreign model has another `config_id` at each look: it is measured, and never taken from the store.
+    """
+
+    buffers_sha256: str = ""
+    foreign: str = ""
 
 
 class MemorySource:
@@ -36,13 +64,22 @@ class MemorySource:
         """Steps given, ascending."""
         return sorted(self.models)
 
-    def identify(self, step: int) -> Identity:
-        """Hash the decoder's parameters as they are now."""
+    def identify(self, step: int) -> MemoryIdentity:
+        """Hash the model's parameters, its decoder's buffers and what it is run with, as they are now.
+
+        Raises
+        ------
+        MeasureError
+            When tensors are not there to be hashed (on the meta device).
+        """
         model = self._model(step)
-        sha = parameters_sha256(model)
+        decoder: Any = getattr(model, "base_model", model)
+        sha, buffers, foreign = parameters_sha256(model), _sha256(decoder.named_buffers()), foreign_part(decoder)
         size = sum(p.numel() * p.element_size() for p in model.parameters())
-        settings = hashlib.sha256(str(getattr(model, "config", "")).encode()).hexdigest()
-        return Identity(step, f"step{step}", MEMORY, sha, {MEMORY: sha}, size, settings)
+        settings = f"foreign {uuid.uuid4().hex}" if foreign else _settings(decoder, buffers)
+        return MemoryIdentity(
+            step, f"step{step}", MEMORY, sha, {MEMORY: sha}, size, settings, buffers_sha256=buffers, foreign=foreign
+        )
 
     def resolve(self, step: int) -> Resolved:
         """The model itself, with the hash of its parameters as they are now."""
@@ -88,12 +125,82 @@ class MemorySource:
 
 
 def parameters_sha256(model: nn.Module) -> str:
-    """Hash of the names, formats, shapes and bytes of a model's parameters, its unembedding included."""
+    """Hash of the names, formats, shapes and bytes of a model's parameters, its unembedding included.
+
+    Raises
+    ------
+    MeasureError
+        When a parameter is not there to be hashed (on the meta device).
+    """
+    return _sha256(model.named_parameters())
+
+
+def foreign_part(decoder: nn.Module) -> str:
+    """Why a decoder's hidden states do not follow from its tensors and settings; empty where they do.
+
+    They do when every module is of a class that transformers, torch or massact defines, with that class's own forward,
+    and no hook is there that could replace what a module is given or gives.
+    """
+    import torch
+
+    anywhere = torch.nn.modules.module
+    if anywhere._global_forward_hooks or anywhere._global_forward_pre_hooks:
+        return "hooks on all modules"
+    known: set[type] = set()
+    for name, part in decoder.named_modules():
+        where = f"{name or 'the model'} ({type(part).__qualname__})"
+        if "forward" in vars(part) or "__call__" in vars(part):
+            return f"{where} has a forward of its own"
+        if part._forward_hooks or part._forward_pre_hooks:
+            return f"{where} has forward hooks"
+        if type(part) not in known:
+            if not _of_library(type(part)):
+                return f"{where} is of no class of {', '.join(_KNOWN)}"
+            known.add(type(part))
+    return ""
+
+
+def _of_library(kind: type) -> bool:
+    """Whether a class is what its module calls by its name, and its forward is from a library too."""
+    found: Any = sys.modules.get(kind.__module__)
+    for name in kind.__qualname__.split("."):
+        found = getattr(found, name, None)
+    forward: Any = getattr(kind, "forward", None)
+    return found is kind and all(
+        str(of).partition(".")[0] in _KNOWN for of in (kind.__module__, getattr(forward, "__module__", ""))
+    )
+
+
+def _settings(decoder: Any, buffers: str) -> str:
+    """Hash of the configuration, the class and the buffers, without what changes no hidden state."""
+    config: Any = getattr(decoder, "config", None)
+    said = config.to_dict() if hasattr(config, "to_dict") else str(config or "")
+    content = {
+        "config": _matters(said),
+        "attention": str(getattr(config, "_attn_implementation", "")),
+        "class": f"{type(decoder).__module__}.{type(decoder).__qualname__}",
+        "buffers": buffers,
+    }
+    return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def _matters(said: Any) -> Any:
+    if not isinstance(said, dict):
+        return said
+    return {str(name): _matters(value) for name, value in said.items() if name not in _NO_MATTER}
+
+
+def _sha256(tensors: Iterable[tuple[str, Tensor]]) -> str:
+    """Hash of names, formats, shapes and bytes, in the order of the names."""
     import torch
 
     digest = hashlib.sha256()
-    for name, parameter in sorted(model.named_parameters()):
-        held = parameter.detach().cpu().contiguous()
+    for name, tensor in sorted(tensors):
+        if tensor.is_meta:
+            raise MeasureError(
+                f"{name} is on the meta device: it has no values here", "load the whole model before it is measured"
+            )
+        held = tensor.detach().cpu().contiguous()
         digest.update(f"{name} {held.dtype} {tuple(held.shape)}\n".encode())
-        digest.update(held.reshape(-1).view(torch.uint8).numpy().tobytes())
+        digest.update(memoryview(held.reshape(-1).view(torch.uint8).numpy()))
     return digest.hexdigest()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import sys
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -13,25 +14,40 @@ from massact.errors import ConfigError
 from massact.extract.outcome import SweepResult
 from massact.extract.probe import Probe
 from massact.extract.protocol import PROTOCOL_VERSION, TOP_K
-from massact.extract.store import RecordStore
+from massact.extract.store import RecordKey
 
 LIBRARIES = ("torch", "transformers", "transformer-lens")
 
 
-def record_key(identity: Identity, probe: Probe, dtype: str, device: str) -> str:
-    """The store's key: other weights, settings, tokens, protocol, number format, device or libraries: other records."""
-    return RecordStore.key(
+def record_key(identity: Identity, probe: Probe, dtype: str, device: str) -> RecordKey:
+    """The store's key: other weights, settings, tokens, protocol, number format, device or libraries: other records.
+
+    The record names all of it, and is held to it when it is read.
+    """
+    sequences, length = probe.tokens.shape
+    return RecordKey.of(
         {
             "weights": identity.weights_sha256,
             "settings": identity.config_id,
             "tokens": probe.sha256,
+            "sequences": sequences,
+            "length": length,
             "protocol": PROTOCOL_VERSION,
             "top_k": TOP_K,
             "dtype": dtype,
+            "arithmetic": _arithmetic(),
             "device": device,
             "libraries": library_versions(),
         }
     )
+
+
+def _arithmetic() -> str:
+    """What this process computes with beside a model's own number format; torch is not imported to be asked."""
+    torch: Any = sys.modules.get("torch")
+    if torch is None:
+        return "float32 highest"
+    return f"{str(torch.get_default_dtype()).removeprefix('torch.')} {torch.get_float32_matmul_precision()}"
 
 
 @cache

@@ -1,4 +1,9 @@
-"""Records that survive: one file per (weights, tokens, protocol), whole or absent, written by one process."""
+"""Records that survive: one file per (weights, tokens, protocol), whole or absent, written by one process.
+
+A record is a line that names its format, a line with the hash of all that follows, a line of JSON that says which
+key it is for, and its arrays as safetensors. It is held to all of it: a record that is damaged, of another format or
+of another key is as good as absent, and what it was for is measured again.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +15,7 @@ import socket
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -17,19 +23,35 @@ import numpy as np
 from safetensors.numpy import load, save
 
 from massact import claims
-from massact.disk import refused
+from massact.disk import read_regular, refused
 from massact.errors import NotFiniteError, StorageError
 from massact.extract.protocol import Measurement
 
-_MAGIC = b"massact-record-2\n"
-# A checkpoint whose hidden states overflow is remembered as such, in place of arrays.
+_MAGIC = b"massact-record-3\n"
+# In place of arrays: a checkpoint whose hidden states overflow is remembered as such.
 _NOT_FINITE = "not_finite"
-# How the blocks were read, beside the arrays.
-_ATTACHED = "attached"
+_ARRAYS = {"top": np.float32, "token": np.int32, "dimension": np.int32, "median": np.float32}
+_LARGEST_BYTES = 1 << 30
+# Wider residual streams are no transformer's.
+_LARGEST_WIDTH = 1_000_000
+_LARGEST = {"float16": 65504.0}
 _POLL_S = 0.2
 _SETTLE_S = 1.0
 
 log = logging.getLogger("massact")
+
+
+class RecordKey(str):
+    """The hash under which a record is kept, with the parts that it is the hash of."""
+
+    parts: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, parts: Mapping[str, Any]) -> RecordKey:
+        """Hash of the parts, in any order."""
+        key = cls(hashlib.sha256(json.dumps(dict(parts), sort_keys=True).encode()).hexdigest())
+        key.parts = dict(parts)
+        return key
 
 
 class RecordStore:
@@ -45,34 +67,49 @@ class RecordStore:
         self.folder = folder
         self._unsettled: list[tuple[Path, int]] = []
         self._settled_at = time.monotonic()
+        self._told: set[Path] = set()
 
     @staticmethod
-    def key(parts: Mapping[str, Any]) -> str:
+    def key(parts: Mapping[str, Any]) -> RecordKey:
         """Hash of the parts, in any order."""
-        return hashlib.sha256(json.dumps(dict(parts), sort_keys=True).encode()).hexdigest()
+        return RecordKey.of(parts)
 
     def path(self, key: str) -> Path:
         """Where the record of a key lives."""
         return self.folder / key[:2] / f"{key}.record"
 
     def read(self, key: str) -> Measurement | NotFiniteError | None:
-        """The measurement, or why there cannot be one; None when the record is absent or its own hash does not hold."""
+        """The measurement, or why there cannot be one; None when there is no record that can be believed.
+
+        Believed is a record whose hash holds, that says it is for this key, and whose arrays are a measurement's.
+
+        Raises
+        ------
+        StorageError
+            When the disk does not let it be read.
+        """
+        found = self.described(key)
+        return None if found is None else found[0]
+
+    def described(self, key: str) -> tuple[Measurement | NotFiniteError, dict[str, Any]] | None:
+        """What `read` gives, and the parts of the key as the record names them."""
+        path = self.path(key)
         try:
-            content = self.path(key).read_bytes()
+            content = read_regular(path, _LARGEST_BYTES)
         except FileNotFoundError:
             return None
         except OSError as error:
             raise StorageError(
-                f"{self.path(key)} cannot be read ({error.strerror})", "set paths.records to another folder"
+                f"{path} cannot be read ({error.strerror})", "move it away or set paths.records to another folder"
             ) from None
-        head, _, payload = content.removeprefix(_MAGIC).partition(b"\n")
-        if not content.startswith(_MAGIC) or hashlib.sha256(payload).hexdigest().encode() != head:
+        try:
+            return _parsed(content, key)
+        except Exception as error:  # its hash may hold and its content be anything
+            if path not in self._told:
+                self._told.add(path)
+                said = (str(error).strip() or type(error).__name__).splitlines()[0]
+                log.warning("%s is damaged (%s): what it is for is measured again", path, said)
             return None
-        arrays = load(payload)
-        if _NOT_FINITE in arrays:
-            return NotFiniteError(*json.loads(arrays[_NOT_FINITE].tobytes()))
-        attached = arrays.pop(_ATTACHED, np.empty(0, dtype=np.uint8)).tobytes().decode()
-        return Measurement(**arrays, attached=attached)
 
     def write(self, key: str, outcome: Measurement | NotFiniteError, *, settled: bool = True) -> None:
         """Write to a temporary name and rename: a process killed afterwards loses nothing.
@@ -88,14 +125,7 @@ class RecordStore:
         StorageError
             When the disk refuses; nothing half-written is left.
         """
-        if isinstance(outcome, Measurement):
-            arrays = {name: np.ascontiguousarray(array) for name, array in outcome.arrays().items()}
-            if outcome.attached:
-                arrays[_ATTACHED] = np.frombuffer(outcome.attached.encode(), dtype=np.uint8)
-        else:
-            said = json.dumps([outcome.what, outcome.remedy]).encode()
-            arrays = {_NOT_FINITE: np.frombuffer(said, dtype=np.uint8)}
-        payload = save(arrays)
+        payload = _content(outcome, key)
         path = self.path(key)
         partial = path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}.partial")
         try:
@@ -143,7 +173,8 @@ class RecordStore:
     def claim(self, key: str) -> Iterator[bool]:
         """Hold the right to measure a key: True, or False once another process has written it meanwhile.
 
-        The claim of a process that has died is taken over.
+        The claim of a process that has died is taken over; of one on another host, once it has not been renewed for
+        minutes.
         """
         path = self._claim_path(key)
         told = False
@@ -152,13 +183,20 @@ class RecordStore:
                 yield False
                 return
             if not told:
-                log.info("waiting for the process that is measuring the same checkpoint (%s)", path)
+                log.info("waiting for what measures the same checkpoint: %s", self._holder(path))
             told = True
             time.sleep(_POLL_S)
         try:
             yield self.read(key) is None
         finally:
-            path.unlink(missing_ok=True)
+            claims.release(path)
+
+    @staticmethod
+    def _holder(path: Path) -> str:
+        return (
+            f"{claims.holder(path)}; stop it, or remove {path} if it has gone"
+            f" (a claim that is not renewed for {claims.STALE_S / 60:.0f} minutes is taken over)"
+        )
 
     @staticmethod
     def _remove_torn(path: Path) -> None:
@@ -180,3 +218,64 @@ class RecordStore:
 
     def _refused(self, error: OSError, needed: int) -> StorageError:
         return refused(error, self.folder, needed, "set paths.records to another folder")
+
+
+def _content(outcome: Measurement | NotFiniteError, key: str) -> bytes:
+    """What a record's hash covers: the key and its parts on a line of JSON, then the arrays."""
+    said: dict[str, Any] = {"key": str(key), "parts": getattr(key, "parts", {})}
+    if isinstance(outcome, NotFiniteError):
+        return json.dumps({**said, _NOT_FINITE: [outcome.what, outcome.remedy]}).encode() + b"\n"
+    arrays = {name: np.ascontiguousarray(array) for name, array in outcome.arrays().items()}
+    words = {field.name: getattr(outcome, field.name) for field in fields(outcome) if field.name not in arrays}
+    return json.dumps({**said, "words": words}).encode() + b"\n" + save(arrays)
+
+
+def _parsed(content: bytes, key: str) -> tuple[Measurement | NotFiniteError, dict[str, Any]]:
+    """The outcome in a record and the parts of its key; an exception of any kind when it is not that of this key."""
+    if not content.startswith(_MAGIC):
+        raise ValueError("it has another format")
+    head, _, body = content.removeprefix(_MAGIC).partition(b"\n")
+    if hashlib.sha256(body).hexdigest().encode() != head:
+        raise ValueError("its hash does not hold")
+    line, _, payload = body.partition(b"\n")
+    said = json.loads(line)
+    parts = said["parts"]
+    if said["key"] != key or (parts and RecordKey.of(parts) != key):
+        raise ValueError(f"it is for the key {str(said['key'])[:64]}")
+    if _NOT_FINITE in said:
+        what, remedy = said[_NOT_FINITE]
+        if not (isinstance(what, str) and isinstance(remedy, str)):
+            raise ValueError("its failure is no text")
+        return NotFiniteError(what, remedy), parts
+    words = said["words"]
+    if not all(isinstance(word, str) for word in words.values()):
+        raise ValueError("its words are no text")
+    arrays = load(payload)
+    _require_measurement(arrays, parts)
+    return Measurement(**arrays, **words), parts
+
+
+def _require_measurement(arrays: Mapping[str, np.ndarray], parts: Mapping[str, Any]) -> None:
+    """Names, types, shapes and values that a measurement can have; ValueError when they are not."""
+    if {name: array.dtype for name, array in arrays.items()} != _ARRAYS:
+        raise ValueError("its arrays are not those of a measurement")
+    top, token, dimension, median = (arrays[name] for name in _ARRAYS)
+    if (
+        top.ndim != 3
+        or not top.size
+        or not top.shape == token.shape == dimension.shape
+        or median.shape != top.shape[:2]
+    ):
+        raise ValueError("its arrays have other shapes")
+    if top.shape[0] != parts.get("sequences", top.shape[0]) or top.shape[2] != parts.get("top_k", top.shape[2]):
+        raise ValueError("it has another number of sequences or of places than its key")
+    # Written so that NaN fails.
+    largest = _LARGEST.get(parts.get("dtype", ""), float(np.finfo(np.float32).max))
+    if not (top[..., 0].max() <= largest and (top[..., :-1] >= top[..., 1:]).all() and median.min() >= 0):
+        raise ValueError("its magnitudes are not finite or not descending")
+    if not ((median <= top[..., 0]).all() and top.min() >= 0):
+        raise ValueError("a magnitude is negative, or a median above the largest")
+    if token.min() < 0 or token.max() >= parts.get("length", 1 << 31):
+        raise ValueError("a token lies outside the sequence")
+    if dimension.min() < 0 or dimension.max() >= _LARGEST_WIDTH:
+        raise ValueError("a dimension lies outside the residual stream")

@@ -1,0 +1,176 @@
+"""The journal of a live measurement: which record belongs to which step of one training."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import weakref
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from massact import claims
+from massact.disk import read_regular, write_text
+from massact.errors import TrainError
+
+FORMAT = 2
+_LARGEST_BYTES = 1 << 28
+# Which journal object of this process writes to a path: the one that opened it last.
+_writers: dict[Path, weakref.ref[Journal]] = {}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One measured step.
+
+    Attributes
+    ----------
+    weights_sha256, buffers_sha256, settings
+        Of the model as it was: `massact.checkpoints.memory.MemoryIdentity`.
+    dtype
+        Number format of the weights; several are joined by `+`.
+    key
+        The record's.
+    """
+
+    step: int
+    weights_sha256: str
+    buffers_sha256: str
+    settings: str
+    dtype: str
+    key: str
+
+
+class Journal:
+    """A JSON file of entries, which says which training it is of and carries its own hash.
+
+    One training at a time writes to it: it is claimed while it is open. Within one process the object that opened it
+    last writes, and an earlier one is refused.
+
+    Parameters
+    ----------
+    of
+        Hash of what is trained and of what it is probed with.
+    model
+        Its name, for people who look into the file.
+
+    Raises
+    ------
+    TrainError
+        When the file is damaged, of an earlier format or of another training.
+    """
+
+    def __init__(self, path: Path, *, of: str, model: str) -> None:
+        self.path, self.of, self.model = path, of, model
+        self.entries: dict[int, Entry] = self._read()
+        self._open = False
+
+    def open(self) -> None:
+        """Claim the journal for this training; nothing happens when it is open already.
+
+        Raises
+        ------
+        TrainError
+            When another training has it: the message names the process.
+        """
+        if self._open:
+            return
+        claim = self._claim
+        try:
+            claim.parent.mkdir(parents=True, exist_ok=True)
+            if not claims.take(claim) and claims.elsewhere(claim):
+                raise TrainError(
+                    f"{self.path} is written by {claims.holder(claim)}",
+                    "give this training a journal of its own, or stop the other one",
+                )
+            weakref.finalize(self, _release, claim, os.getpid())
+        except OSError:  # what cannot be claimed cannot be written either: that is said when it is written
+            pass
+        self.entries = self._read()
+        _writers[self.path.absolute()] = weakref.ref(self)
+        self._open = True
+
+    def close(self) -> None:
+        """Give the journal up; what is in it stays."""
+        if self._open and self._is_writer():
+            claims.release(self._claim)
+            _writers.pop(self.path.absolute(), None)
+        self._open = False
+
+    def write(self, *, without: Mapping[int, Any]) -> None:
+        """Write all entries but those of some steps, and wait until the disk has them.
+
+        Raises
+        ------
+        StorageError
+            When the disk refuses.
+        TrainError
+            When another object of this process has opened the journal meanwhile.
+        """
+        if not self._is_writer():
+            raise TrainError(
+                f"{self.path} was opened by another live measurement of this process",
+                "give each training a journal of its own",
+            )
+        steps = {str(step): asdict(entry) for step, entry in self.entries.items() if step not in without}
+        content = {"format": FORMAT, "of": self.of, "model": self.model, "steps": steps}
+        write_text(self.path, json.dumps({**content, "sha256": _hash(content)}) + "\n", durable=True)
+
+    @property
+    def _claim(self) -> Path:
+        return self.path.with_name(f".{self.path.name}.claim")
+
+    def _is_writer(self) -> bool:
+        writer = _writers.get(self.path.absolute())
+        return writer is not None and writer() is self
+
+    def _read(self) -> dict[int, Entry]:
+        mend = "remove or rename it and train from the start"
+        try:
+            text = read_regular(self.path, _LARGEST_BYTES)
+        except FileNotFoundError:
+            return {}
+        except OSError as error:
+            raise TrainError(f"{self.path} cannot be read ({error.strerror})", "give another journal") from None
+        try:
+            content = json.loads(text)
+            if "format" not in content and content["of"] and all("key" in e for e in content["steps"].values()):
+                raise TrainError(f"{self.path} is of an earlier format, whose records are not read any more", mend)
+            entries = _entries(content)
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            raise TrainError(f"{self.path} is damaged", mend) from None
+        if content["of"] != self.of:
+            raise TrainError(f"{self.path} is that of another model, seed, recipe or probe", mend)
+        return entries
+
+
+def _entries(content: dict[str, Any]) -> dict[int, Entry]:
+    """The entries of a journal's content; ValueError, KeyError or TypeError when they are not a journal's."""
+    said = content.pop("sha256")
+    if content["format"] != FORMAT or said != _hash(content):
+        raise ValueError("its hash does not hold")
+    entries = {}
+    for name, values in content["steps"].items():
+        entry = Entry(**values)
+        texts = [getattr(entry, field.name) for field in fields(entry) if field.name != "step"]
+        if type(entry.step) is not int or str(entry.step) != name or not all(isinstance(text, str) for text in texts):
+            raise ValueError(f"the entry of step {name} is not one")
+        if len(entry.key) != 64 or set(entry.key) - set("0123456789abcdef"):
+            raise ValueError(f"the entry of step {name} has no key")
+        entries[entry.step] = entry
+    return entries
+
+
+def _hash(content: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _release(claim: Path, pid: int) -> None:
+    """When a journal goes, its claim goes, unless a later one of this process has taken it over or this is a child."""
+    path = claim.with_name(claim.name.removeprefix(".").removesuffix(".claim")).absolute()
+    writer = _writers.get(path)
+    if pid == os.getpid() and (writer is None or writer() is None):
+        _writers.pop(path, None)
+        claims.release(claim)

@@ -1,0 +1,53 @@
+"""What is said when a disk refuses: the reason, and the remedy of that reason."""
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from massact.disk import read_regular, refused, write_text
+from massact.errors import StorageError
+
+
+def said(number: int, needed: int = 4773, name: str | None = None) -> str:
+    error = OSError(number, os.strerror(number), name) if name else OSError(number, os.strerror(number))
+    return str(refused(error, Path("/"), needed, "set paths.records to another folder"))
+
+
+@pytest.mark.parametrize(
+    "number", [errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO, errno.ENOTDIR, errno.ENAMETOOLONG]
+)
+def test_room_is_not_spoken_of_where_it_is_not_the_reason(number):
+    assert "free" not in said(number)
+    assert "set paths.records to another folder" in said(number)
+
+
+def test_reasons_are_told_apart():
+    assert "chmod" in said(errno.EACCES)
+    assert "read-only: mount" in said(errno.EROFS)
+    assert "quota" in said(errno.EDQUOT) and "4773 bytes needed" in said(errno.EDQUOT)
+    assert "free space there" in said(errno.ENOSPC) and "4773 bytes needed" in said(errno.ENOSPC)
+    assert "ulimit -f" in said(errno.EFBIG)
+    assert "move away what stands in its place" in said(errno.EISDIR, name="/a/b") and "/a/b" in said(
+        errno.EISDIR, name="/a/b"
+    )
+
+
+def test_a_folder_without_permission_is_called_that(tmp_path):
+    folder = tmp_path / "mine"
+    folder.mkdir(mode=0o500)
+    if os.access(folder, os.W_OK):
+        pytest.skip("this user may write anywhere")
+    with pytest.raises(StorageError, match=r"Permission denied\); get permission"):
+        write_text(folder / "a.json", "{}")
+
+
+def test_only_regular_files_of_sensible_size_are_read(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "file").write_bytes(b"12345")
+    assert read_regular(tmp_path / "file", 5) == b"12345"
+    assert read_regular(tmp_path / "file", 4, whole=False) == b"1234"
+    for path, limit in ((tmp_path / "file", 4), (tmp_path / "pipe", 4), (tmp_path, 4), (tmp_path / "none", 4)):
+        with pytest.raises(OSError):
+            read_regular(path, limit)
