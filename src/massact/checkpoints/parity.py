@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from massact.checkpoints.native import known
-from massact.errors import OutOfMemoryError
+from massact.errors import MassactError, OutOfMemoryError
 from massact.host import out_of_memory
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ class BridgeOrPlain:
         except Exception as error:  # whatever an adapter raises, the plain way is there
             if out_of_memory(error):
                 raise
-            bridge, reason = None, f"the bridge of {name} fails ({_first(error)})"
+            bridge, reason = None, _why(name, error)
         self._keep(config, reason)
         if not reason:
             return bridge, ""
@@ -110,5 +110,8 @@ def _difference(name: str, plain: Sequence[Tensor], bridged: Sequence[Tensor]) -
     return ""
 
 
-def _first(error: BaseException) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+def _why(name: str, error: Exception) -> str:
+    if isinstance(error, MassactError):
+        return error.what
+    first = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return f"the bridge of {name} does not run ({type(error).__name__}: {first})"
