@@ -92,7 +92,7 @@ def layout_of(decoder: Decoder, tokens: Int[Tensor, "sequence position"]) -> Lay
     """Where the decoder keeps its blocks: found once for a class, by a pass over a few of the tokens.
 
     In that pass each block must run once and give a hidden state of (sequence, position, width), equal to the one that
-    the class itself states for it.
+    the class itself states for it; of a class that states none, it must be what the next block takes.
 
     Raises
     ------
@@ -153,16 +153,15 @@ def _hidden(decoder: Decoder, layer: int, output: Any) -> Float[Tensor, "..."]:
 
 def _tried(decoder: Decoder, tokens: Int[Tensor, "sequence position"]) -> Layout:
     """The layout by which the decoder gives what it states itself."""
-    paths = _candidates(decoder)
-    given: dict[str, list[list[Any]]] = {path: [[] for _ in range(decoder.n_layers)] for path in paths}
-
-    def keeper(kept: list[Any]) -> Callable[..., None]:
-        return lambda module, args, output: kept.append(output)
-
+    lists = {path: [_Run() for _ in range(decoder.n_layers)] for path in _candidates(decoder)}
     handles = []
-    for path, outputs in given.items():
+    for path, runs in lists.items():
         blocks: Any = decoder.module.get_submodule(path)
-        handles += [block.register_forward_hook(keeper(kept)) for block, kept in zip(blocks, outputs, strict=True)]
+        for block, run in zip(blocks, runs, strict=True):
+            handles += [
+                block.register_forward_pre_hook(run.enter, with_kwargs=True),
+                block.register_forward_hook(run.leave),
+            ]
     try:
         result = decoder.run(tokens, output_hidden_states=True, return_dict=True)
     except (TypeError, ValueError) as error:
@@ -173,12 +172,28 @@ def _tried(decoder: Decoder, tokens: Int[Tensor, "sequence position"]) -> Layout
             handle.remove()
     stated = getattr(result, "hidden_states", None)
     refusals: list[MeasureError] = []
-    for path, outputs in given.items():
+    for path, runs in lists.items():
         try:
-            return Layout(path, _position_first(decoder, outputs, stated, tokens))
+            return Layout(path, _position_first(decoder, runs, stated, tokens))
         except MeasureError as error:
             refusals.append(error)
     raise refusals[0]
+
+
+class _Run:
+    """What one block took and gave in a pass."""
+
+    def __init__(self) -> None:
+        self.taken: list[Tensor] = []
+        self.given: list[Any] = []
+
+    def enter(self, module: nn.Module, args: tuple[Any, ...], named: dict[str, Any]) -> None:
+        """Keep the tensors it takes."""
+        self.taken += [value.clone() for value in (*args, *named.values()) if isinstance(value, Tensor)]
+
+    def leave(self, module: nn.Module, args: Any, output: Any) -> None:
+        """Keep what it gives."""
+        self.given.append(output)
 
 
 def _candidates(decoder: Decoder) -> list[str]:
@@ -198,14 +213,12 @@ def _candidates(decoder: Decoder) -> list[str]:
     return found
 
 
-def _position_first(
-    decoder: Decoder, outputs: list[list[Any]], stated: Any, tokens: Int[Tensor, "sequence position"]
-) -> bool:
+def _position_first(decoder: Decoder, runs: list[_Run], stated: Any, tokens: Int[Tensor, "sequence position"]) -> bool:
     """Whether blocks give (position, sequence, width), having held their outputs to what the decoder states."""
-    for layer, kept in enumerate(outputs):
-        if len(kept) != 1:
-            raise MeasureError(f"layer {layer} of {decoder.name} runs {len(kept)} times in one pass", _REMEDY)
-    hidden = [_hidden(decoder, layer, kept[0]) for layer, kept in enumerate(outputs)]
+    for layer, run in enumerate(runs):
+        if len(run.given) != 1:
+            raise MeasureError(f"layer {layer} of {decoder.name} runs {len(run.given)} times in one pass", _REMEDY)
+    hidden = [_hidden(decoder, layer, run.given[0]) for layer, run in enumerate(runs)]
     sequences, positions = tokens.shape
     for layer, tensor in enumerate(hidden):
         if tensor.shape != hidden[0].shape or tuple(tensor.shape[:2]) not in (
@@ -218,27 +231,32 @@ def _position_first(
                 _REMEDY,
             )
     position_first = tuple(hidden[0].shape[:2]) != (sequences, positions)
-    mine = [tensor.transpose(0, 1) if position_first else tensor for tensor in hidden]
-    _require_stated(decoder, mine, stated)
+    if stated is None:
+        wrong = [layer for layer, run in enumerate(runs[1:]) if not any(same(hidden[layer], t) for t in run.taken)]
+    else:
+        wrong = _unlike(decoder, [tensor.transpose(0, 1) if position_first else tensor for tensor in hidden], stated)
+    if wrong:
+        raise MeasureError(
+            f"what layer {wrong[0]} of {decoder.name} gives is not the residual stream: "
+            + ("the next takes another" if stated is None else "the class states another"),
+            _REMEDY,
+        )
     return position_first
 
 
-def _require_stated(decoder: Decoder, hidden: list[Tensor], stated: Any) -> None:
-    """Hold what blocks give to the hidden states that the class states.
+def _unlike(decoder: Decoder, hidden: list[Tensor], stated: Any) -> list[int]:
+    """Layers whose outputs are not the hidden states that the class states.
 
     Most classes state the embeddings, then what each block but the last gives, then the normed end; Mamba's and RWKV's
     state what each block gives, then the normed end.
     """
     n = decoder.n_layers
-    if not isinstance(stated, tuple | list) or len(stated) != n + 1:
-        found = f"{len(stated)} hidden states" if isinstance(stated, tuple | list) else "no hidden states"
-        raise MeasureError(f"{decoder.name} states {found} for {n} layers, so its blocks cannot be told", _REMEDY)
-    different = [layer for layer in range(n - 1) if not same(hidden[layer], stated[layer + 1])]
-    if different and not all(same(hidden[layer], stated[layer]) for layer in range(n)):
+    if len(stated) != n + 1:
         raise MeasureError(
-            f"what layer {different[0]} of {decoder.name} gives is not the residual stream: the class states another",
-            _REMEDY,
+            f"{decoder.name} states {len(stated)} hidden states for {n} layers, so its blocks cannot be told", _REMEDY
         )
+    different = [layer for layer in range(n - 1) if not same(hidden[layer], stated[layer + 1])]
+    return different if different and not all(same(hidden[layer], stated[layer]) for layer in range(n)) else []
 
 
 def same(one: Tensor, other: Tensor) -> bool:
