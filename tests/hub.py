@@ -85,7 +85,7 @@ class LoopbackHub:
     files whose name it holds to this many bytes, `flip` inverts the first bit of their middle byte, `delay_s` waits
     before every answer. `spoil` limits how often files are truncated or flipped. `unplugged` closes every connection
     without an answer. `large_file_s` is how long a large file takes to come, a little at a time. `moved` maps a branch
-    to the revision it now is.
+    to the revision it now is. `whole_files`: range requests are answered with the whole file.
     """
 
     revisions: Revisions
@@ -99,11 +99,12 @@ class LoopbackHub:
     unplugged: bool = False
     large_file_s: float = 0.0
     moved: dict[str, str] = field(default_factory=dict)
+    whole_files: bool = False
     asked: list[tuple[str, str]] = field(default_factory=list)
 
     @property
     def requests(self) -> Counter[str]:
-        """How many requests of each kind came: info, tree, head, file (downloads), other."""
+        """How many requests of each kind came: info, tree, head, file (downloads), range (excerpts), other."""
         return Counter(_kind(method, path) for method, path in self.asked)
 
     def count(self, method: str, part: str = "") -> int:
@@ -193,7 +194,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self) -> None:
         path = unquote(urlsplit(self.path).path)
-        self.served.asked.append((self.command, path))
+        self.served.asked.append(("RANGE" if self._excerpt() else self.command, path))
         time.sleep(self.served.delay_s)
         if self.served.unplugged:
             self.close_connection = True
@@ -259,7 +260,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(200, b"", {**headers, "Content-Length": str(path.stat().st_size)})
             return
         body = self.served.body(path)
-        asked = self.headers.get("Range", "")
+        asked = "" if self.served.whole_files else self.headers.get("Range", "")
         if asked.startswith("bytes="):
             begin, _, end = asked.removeprefix("bytes=").partition("-")
             first, last = int(begin or 0), min(int(end or len(body) - 1), len(body) - 1)
@@ -267,6 +268,10 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(206, body[first : last + 1], headers)
             return
         self._send(200, body, headers)
+
+    def _excerpt(self) -> bool:
+        """Whether some bytes are asked for, and not what is left of a download (`bytes=100-`)."""
+        return self.command == "GET" and re.fullmatch(r"bytes=\d+-\d+", self.headers.get("Range", "")) is not None
 
     def _missing(self, code: str, headers: Mapping[str, str] | None = None) -> None:
         self._send(404, b'{"error": "not found"}', {"X-Error-Code": code, **(headers or {})})
@@ -288,7 +293,7 @@ class _Handler(BaseHTTPRequestHandler):
 def _kind(method: str, path: str) -> str:
     if path.startswith("/api/"):
         return "tree" if "/tree/" in path else "info"
-    return {"HEAD": "head", "GET": "file"}[method] if "/resolve/" in path else "other"
+    return {"HEAD": "head", "GET": "file", "RANGE": "range"}[method] if "/resolve/" in path else "other"
 
 
 def _etag(path: Path) -> str:

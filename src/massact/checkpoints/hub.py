@@ -134,13 +134,19 @@ class HubSource:
         return found
 
     def final(self) -> Identity | None:
-        """What the repository's main branch holds, where the Hub can be asked and states it."""
-        if self.offline:
-            return None
+        """What the repository's main branch holds, where the Hub states it or last stated it."""
         try:
-            return self._stated_identity(-1, FINAL_REVISION)
+            if self.offline:
+                return self._remembered_identity(-1, FINAL_REVISION)
+            identity = self._stated_identity(-1, FINAL_REVISION)
+            self._ledger.save()
+            return identity
         except SourceError:
             return None
+
+    def listed(self, commit: str) -> Mapping[str, Listed]:
+        """Files of a commit by name, as the Hub stated them when it was identified; nobody is asked."""
+        return self._ledger.get(commit) or {}
 
     def resolve(self, step: int) -> Resolved:
         """Bring one revision into the cache and verify its weights.

@@ -1,0 +1,161 @@
+"""Parts of a safetensors file: its header and some of its numbers, from this disk or by HTTP range requests."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import math
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeGuard
+
+if TYPE_CHECKING:
+    import numpy as np
+    from jaxtyping import Float
+
+# Bytes at an offset of a file: (offset, length) -> the bytes, fewer at the file's end, None where they cannot be had.
+Reader = Callable[[int, int], bytes | None]
+
+RANGE_TIMEOUT_S = 10.0
+_FIRST_BYTES = 1 << 16  # holds the header of most files
+_LONGEST_HEADER = 1 << 24
+_LENGTH_BYTES = 8
+_ITEM_BYTES = {"F16": 2, "BF16": 2, "F32": 4, "F64": 8}
+
+
+@dataclass(frozen=True)
+class Stored:
+    """Where a tensor lies in its file: `begin` and `end` are bytes from the file's start."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    begin: int
+    end: int
+
+
+def file_reader(path: Path) -> Reader:
+    """Reader of a file on this disk."""
+
+    def read(begin: int, length: int) -> bytes | None:
+        try:
+            if not path.is_file():
+                return None
+            with path.open("rb") as file:
+                file.seek(begin)
+                return file.read(length)
+        except OSError:
+            return None
+
+    return read
+
+
+def hub_reader(endpoint: str, repo_id: str, commit: str, name: str) -> Reader:
+    """Reader of a file on the Hub, without a download; None from a server that does not answer range requests."""
+    from huggingface_hub import hf_hub_url
+    from huggingface_hub.utils import build_hf_headers
+
+    url = hf_hub_url(repo_id, name, revision=commit, endpoint=endpoint)
+    headers = build_hf_headers()
+
+    def read(begin: int, length: int) -> bytes | None:
+        request = urllib.request.Request(url, headers={"Range": f"bytes={begin}-{begin + length - 1}"})
+        for key, value in headers.items():  # the file lies with another host, which is not to see the token
+            request.add_unredirected_header(key, value)
+        try:
+            with urllib.request.urlopen(request, timeout=RANGE_TIMEOUT_S) as answer:
+                said = str(answer.headers.get("Content-Range", ""))
+                if answer.status != http.client.PARTIAL_CONTENT or not said.startswith(f"bytes {begin}-"):
+                    return None  # the whole file is coming: it is not read
+                return answer.read(length)
+        except (OSError, ValueError, http.client.HTTPException):
+            return None
+
+    return read
+
+
+def read_header(read: Reader) -> dict[str, Stored] | None:
+    """Tensors of a safetensors file by name; None where it cannot be read or is not such a file."""
+    first = read(0, _FIRST_BYTES)
+    if first is None or len(first) < _LENGTH_BYTES:
+        return None
+    length = int.from_bytes(first[:_LENGTH_BYTES], "little")
+    if not 0 < length <= _LONGEST_HEADER:
+        return None
+    text, lacking = first[_LENGTH_BYTES : _LENGTH_BYTES + length], length + _LENGTH_BYTES - len(first)
+    if lacking > 0:
+        text += read(len(first), lacking) or b""
+    return parse_header(text) if len(text) == length else None
+
+
+def parse_header(text: bytes) -> dict[str, Stored] | None:
+    """Tensors by name, from the JSON of a header; None where it is not one.
+
+    >>> parse_header(b'{"w": {"dtype": "F16", "shape": [2, 3], "data_offsets": [0, 12]}}')["w"].shape
+    (2, 3)
+    >>> parse_header(b"[]") is None
+    True
+    """
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(content, dict):
+        return None
+    start = _LENGTH_BYTES + len(text)
+    found = {}
+    for name, entry in content.items():
+        if name == "__metadata__":
+            continue
+        stored = _stored(entry, start)
+        if stored is None:
+            return None
+        found[name] = stored
+    return found
+
+
+def read_values(
+    read: Reader, stored: Stored, *, first: int = 0, most: int | None = None
+) -> Float[np.ndarray, "n"] | None:
+    """Numbers of a tensor in the order they are stored, as float64.
+
+    Parameters
+    ----------
+    first
+        How many to pass over.
+    most
+        How many to read at most; None: all.
+
+    Returns
+    -------
+    None where they cannot be read, or are not floating-point numbers of a known type.
+    """
+    import numpy as np
+
+    size = _ITEM_BYTES.get(stored.dtype)
+    if size is None or (stored.end - stored.begin) != size * math.prod(stored.shape):
+        return None
+    count = max(0, math.prod(stored.shape) - first)
+    count = count if most is None else min(count, most)
+    raw = read(stored.begin + first * size, count * size) if count else b""
+    if raw is None or len(raw) != count * size:
+        return None
+    if stored.dtype == "BF16":
+        return (np.frombuffer(raw, "<u2").astype("<u4") << 16).view("<f4").astype(np.float64)
+    return np.frombuffer(raw, f"<f{size}").astype(np.float64)
+
+
+def _stored(entry: object, start: int) -> Stored | None:
+    if not isinstance(entry, Mapping):
+        return None
+    dtype, shape, offsets = entry.get("dtype"), entry.get("shape"), entry.get("data_offsets")
+    if not isinstance(dtype, str) or not _whole(shape) or not _whole(offsets) or len(offsets) != 2:
+        return None
+    begin, end = offsets
+    return Stored(dtype, tuple(shape), start + begin, start + end) if begin <= end else None
+
+
+def _whole(numbers: object) -> TypeGuard[list[int]]:
+    return isinstance(numbers, list) and all(type(n) is int and 0 <= n < 2**62 for n in numbers)
