@@ -1,51 +1,76 @@
-"""Tables with a declared schema: validated before they are written and before they are used."""
+"""Tables with a declared schema: validated before they are written and before they are used.
+
+A table that another program wrote, or that you edited, has no seal that holds; `seal` gives it one.
+"""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass
+import re
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from massact.disk import refused
-from massact.errors import MissingInputError, TableError
+from massact.errors import TableError
+from massact.seal import METADATA_KEY, read_unsealed, sealed, verified
 
 if TYPE_CHECKING:  # schemas are read by commands that must answer at once; pandas and pyarrow take a second
     import pandas as pd
     import pyarrow as pa
 
-METADATA_KEY = b"massact"
+_NULLABLE = {"int32": "Int32", "int64": "Int64", "bool": "boolean"}
+_AGAIN = "make it with: dvc repro"
 
 
 @dataclass(frozen=True)
 class Column:
-    """One column: type, meaning with unit, and whether NaN is a value it can have.
+    """One column: type, meaning with unit, and whether it can hold NaN or null.
 
-    Types are string, bool, int32, int64, float32 and float64.
+    Types are string, bool, int32, int64, float32 and float64. `nan` is for floats. `null` is for whole numbers and
+    bool that nobody may know: such a column has pandas' nullable type where a value is null, the plain type elsewhere.
+    A string that nobody knows is empty.
     """
 
     dtype: str
     meaning: str
     nan: bool = False
+    null: bool = False
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What must hold in every row: `holds(frame, metadata)` is true, or null, for each row that may be so.
+
+    `columns` are those that a message shows of the row that breaks it; `meaning` says what must hold. The metadata is
+    the table's own, empty where nobody has given it.
+    """
+
+    columns: tuple[str, ...]
+    holds: Callable[[pd.DataFrame, Mapping[str, Any]], Any]
+    meaning: str
 
 
 @dataclass(frozen=True)
 class Schema:
-    """A table's name, its columns in order, and the columns that together name a row once."""
+    """A table's name, its columns in order, the columns that together name a row once, and rules for its values."""
 
     name: str
     columns: Mapping[str, Column]
     key: tuple[str, ...]
+    rules: tuple[Rule, ...] = ()
 
-    def validate(self, frame: pd.DataFrame, where: str = "") -> pd.DataFrame:
+    def validate(self, frame: pd.DataFrame, where: str = "", metadata: Mapping[str, Any] | None = None) -> pd.DataFrame:
         """The frame in declared column order and types.
 
         Raises
         ------
         TableError
-            Columns missing or unknown, a type that does not convert, NaN where none may be, a key twice.
+            Columns missing or unknown, a type that does not convert, NaN or null where none may be, a key twice, a
+            row that breaks a rule.
         """
         import pandas as pd
 
@@ -61,8 +86,9 @@ class Schema:
         out = pd.DataFrame(typed).reset_index(drop=True)
         repeated = out.duplicated(list(self.key))
         if repeated.any():
-            row = out.loc[repeated.idxmax(), list(self.key)].to_dict()
-            raise TableError(f"{place}: more than one row for {row}", "make the table again")
+            raise TableError(f"{place}: more than one row for {self._named(out, repeated)}", "make the table again")
+        for rule in self.rules:
+            self._hold(rule, out, metadata or {}, place)
         return out
 
     def arrow(self) -> pa.Schema:
@@ -71,11 +97,33 @@ class Schema:
 
         return pa.schema([(name, pa.type_for_alias(column.dtype)) for name, column in self.columns.items()])
 
+    def _hold(self, rule: Rule, frame: pd.DataFrame, metadata: Mapping[str, Any], place: str) -> None:
+        import pandas as pd
+
+        held = pd.Series(rule.holds(frame, metadata))
+        broken = ~(held if held.dtype == bool else held.fillna(True).astype(bool))
+        if not broken.any():
+            return
+        row = frame.iloc[int(broken.to_numpy().argmax())]
+        shown = ", ".join(f"{name} {row[name]:g}" for name in rule.columns)
+        raise TableError(
+            f"{place}: {rule.meaning}, but not at {self._named(frame, broken)}{f' ({shown})' if shown else ''}; "
+            f"rows that break this rule: {int(broken.sum())}",
+            "make the table again",
+        )
+
+    def _named(self, frame: pd.DataFrame, rows: pd.Series) -> str:
+        """The first of these rows, by the schema's key."""
+        row = frame.iloc[int(rows.to_numpy().argmax())]
+        return ", ".join(f"{name} {row[name]}" for name in self.key)
+
 
 def write_table(frame: pd.DataFrame, path: Path, schema: Schema, metadata: Mapping[str, Any] | None = None) -> None:
-    """Write a validated Parquet file whole or not at all; the same content gives the same bytes.
+    """Write a validated, sealed Parquet file whole or not at all; the same content gives the same bytes.
 
-    `metadata` (JSON-serialisable) goes into the file's own metadata and is read back by `read_metadata`.
+    `metadata` (JSON-serialisable) goes into the file's own metadata and is read back by `read_metadata`. The seal
+    (`massact.seal`) is a hash over columns and metadata; a file whose seal does not hold is never read. Every page
+    carries its checksum too.
 
     Raises
     ------
@@ -87,64 +135,156 @@ def write_table(frame: pd.DataFrame, path: Path, schema: Schema, metadata: Mappi
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    table = pa.Table.from_pandas(schema.validate(frame, str(path)), schema=schema.arrow(), preserve_index=False)
-    table = table.replace_schema_metadata({METADATA_KEY: json.dumps(dict(metadata or {}), sort_keys=True)})
+    said = dict(metadata or {})
+    valid = schema.validate(frame, str(path), said)
+    table = pa.Table.from_pandas(valid, schema=schema.arrow(), preserve_index=False)
+    table = sealed(table, schema.name, json.dumps(said, sort_keys=True).encode())
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        pq.write_table(table, partial, compression="zstd", version="2.6")
+        pq.write_table(table, partial, compression="zstd", version="2.6", write_page_checksum=True)
         partial.replace(path)
     except OSError as error:
         raise refused(error, path.parent, table.nbytes, "write elsewhere (paths.*)") from None
     finally:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):
+            partial.unlink()
 
 
-def read_table(path: Path, schema: Schema, *, remedy: str = "make it with: dvc repro") -> pd.DataFrame:
-    """Read and validate a Parquet file.
+def read_table(path: Path, schema: Schema, *, remedy: str = _AGAIN) -> pd.DataFrame:
+    """Read a Parquet file, and hold it to its seal and its schema.
 
     Raises
     ------
     MissingInputError
-        When it is not there; `remedy` is the command that makes it.
+        When it is not there or may not be read; `remedy` is the command that makes it.
     TableError
-        When it is not Parquet or not of this schema.
+        When it is not Parquet, damaged, without a seal (`seal` gives it one), or not of this schema.
     """
+    table = verified(path, remedy, schema.name)
+    metadata = _metadata(table, path)
+    return schema.validate(_frame(table), str(path), metadata)
+
+
+def read_metadata(path: Path, needed: Sequence[str] = (), *, remedy: str = _AGAIN) -> dict[str, Any]:
+    """What `write_table` was given as metadata, of a file whose seal holds.
+
+    Raises
+    ------
+    MissingInputError, TableError
+        As `read_table`; also when the metadata has none of a `needed` name.
+    """
+    said = _metadata(verified(path, remedy), path)
+    lacking = [name for name in needed if name not in said]
+    if lacking:
+        raise TableError(
+            f"{path}: its metadata has no {', '.join(lacking)}",
+            f"{remedy}; or give it what the original file says: "
+            f"massact.tables.seal('{path}', metadata=massact.tables.read_metadata(ORIGINAL))",
+        )
+    return said
+
+
+def seal(path: Path | str, schema: Schema | None = None, metadata: Mapping[str, Any] | None = None) -> None:
+    """Vouch for a table as it is: one that pandas wrote again, or that you edited or made yourself.
+
+    The file is validated, then written in place with page checksums and a seal. An index column that pandas added is
+    left out.
+
+    Parameters
+    ----------
+    schema
+        Of the table; None finds it by the columns, among records, trajectories, architectures and fits.
+    metadata
+        Of the table; None keeps what the file has. pandas drops it: pass `read_metadata(original)`, for fits need at
+        least its `architecture`.
+
+    Raises
+    ------
+    MissingInputError, TableError
+        As `read_table`; also when no schema has these columns, or the file's metadata is not JSON.
+    """
+    path = Path(path)
+    table = read_unsealed(path, _AGAIN)
+    frame = _frame(table)
+    indices = [name for name in frame.columns if re.fullmatch(r"__index_level_\d+__|Unnamed: \d+", str(name))]
+    frame = frame.drop(columns=indices)
+    said = _metadata(table, path) if metadata is None else metadata
+    write_table(frame, path, schema or _schema_of(frame, path), said)
+
+
+def _frame(table: pa.Table) -> pd.DataFrame:
+    """A table for pandas: whole numbers with nulls stay whole, equal texts are one object (compared at once)."""
+    import pandas as pd
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
-    if not path.is_file():
-        raise MissingInputError(f"{path} is not there", remedy)
+    columns: dict[str, Any] = {}
+    for name, column in zip(table.column_names, table.columns, strict=True):
+        if pa.types.is_string(column.type) and not column.null_count:
+            coded = column.combine_chunks().dictionary_encode()
+            values = coded.dictionary.to_numpy(zero_copy_only=False)
+            columns[name] = pd.Series(values[coded.indices.to_numpy()], dtype=object)
+        else:
+            columns[name] = column.to_pandas(integer_object_nulls=True)
+    return pd.DataFrame(columns)
+
+
+def _schema_of(frame: pd.DataFrame, path: Path) -> Schema:
+    """The known schema with these columns."""
+    from massact.fit.table import FORM_PARAMETERS, fits_schema
+    from massact.trajectories.table import ARCHITECTURES, RECORDS, TRAJECTORIES
+
+    known = [RECORDS, TRAJECTORIES, ARCHITECTURES, *(fits_schema(form) for form in FORM_PARAMETERS)]
+    here = set(frame.columns)
+    for schema in known:
+        if here == set(schema.columns):
+            return schema
+    nearest = min(known, key=lambda schema: len(here ^ set(schema.columns)))
+    lacking, more = sorted(set(nearest.columns) - here), sorted(here - set(nearest.columns))
+    raise TableError(
+        f"{path} is nearest to schema '{nearest.name}': it lacks {lacking or 'nothing'}, adds {more or 'nothing'}",
+        "mend its columns, or name its schema: massact.tables.seal(path, schema)",
+    )
+
+
+def _metadata(table: pa.Table, path: Path) -> dict[str, Any]:
+    raw = (table.schema.metadata or {}).get(METADATA_KEY, b"{}")
     try:
-        frame = pq.read_table(path).to_pandas()
-    except pa.ArrowException as error:
-        raise TableError(f"{path} is not a Parquet file ({error})", remedy) from None
-    return schema.validate(frame, str(path))
-
-
-def read_metadata(path: Path) -> dict[str, Any]:
-    """What `write_table` was given as metadata."""
-    import pyarrow.parquet as pq
-
-    if not path.is_file():
-        raise MissingInputError(f"{path} is not there", "make it with: dvc repro")
-    raw = (pq.read_schema(path).metadata or {}).get(METADATA_KEY, b"{}")
-    return json.loads(raw)
+        said = json.loads(raw)
+    except ValueError:
+        said = None
+    if not isinstance(said, dict):
+        raise TableError(
+            f"{path}: its massact metadata is not a JSON object",
+            f"give it what the original file says: massact.tables.seal('{path}', metadata={{...}})",
+        )
+    return said
 
 
 def _cast(values: Any, column: Column, where: str) -> Any:
     import numpy as np
+    import pandas as pd
 
+    again = "make the table again"
     if column.dtype == "string":
         if values.isna().any():
-            raise TableError(f"{where}: empty values", "make the table again")
-        return values.astype(str).astype(object)
+            raise TableError(f"{where}: empty values", again)
+        text = pd.api.types.infer_dtype(values, skipna=False) == "string"
+        return (values if text else values.astype(str)).astype(object)
+    kind: Any = column.dtype
+    empty = values.isna() if column.null else None
+    if empty is not None and empty.any():
+        whole = _cast(values[~empty].infer_objects(), replace(column, null=False), where)
+        out = pd.Series(pd.NA, index=values.index, dtype=_NULLABLE[kind])
+        out[~empty] = whole
+        return out.array
     try:
-        cast = values.to_numpy().astype(column.dtype)
-    except (TypeError, ValueError) as error:
-        raise TableError(f"{where}: not {column.dtype} ({error})", "make the table again") from None
-    if column.dtype.startswith("int") and not np.array_equal(cast, values.to_numpy()):
-        raise TableError(f"{where}: not whole numbers", "make the table again")
-    if column.dtype.startswith("float") and not column.nan and not np.isfinite(cast).all():
-        raise TableError(f"{where}: NaN or infinite values", "make the table again")
+        with np.errstate(invalid="ignore", over="ignore"):
+            cast = values.to_numpy().astype(kind)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise TableError(f"{where}: not {kind} ({error})", again) from None
+    if not kind.startswith("float") and not np.array_equal(cast, values.to_numpy()):
+        raise TableError(f"{where}: not {'true or false' if kind == 'bool' else 'whole numbers'}", again)
+    if kind.startswith("float") and not column.nan and not np.isfinite(cast).all():
+        raise TableError(f"{where}: NaN or infinite values", again)
     return cast

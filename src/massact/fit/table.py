@@ -32,10 +32,10 @@ ARCHITECTURE = {
     "d_model": Column("int32", "width of the residual stream"),
     "n_heads": Column("int32", "attention heads"),
     "d_mlp": Column("int32", "width of the MLP"),
-    "context": Column("int32", "training window, tokens"),
-    "rotary_fraction": Column("float64", "share of head dimensions that rotate"),
-    "rotary_base": Column("float64", "base of the rotary wavelengths"),
-    "parallel_residual": Column("bool", "attention and MLP read the same input"),
+    "context": Column("int32", "training window, tokens; null if unknown", null=True),
+    "rotary_fraction": Column("float64", "share of head dimensions that rotate, NaN if unknown", nan=True),
+    "rotary_base": Column("float64", "base of the rotary wavelengths, NaN if unknown or none rotate", nan=True),
+    "parallel_residual": Column("bool", "attention and MLP read the same input; null if unknown", null=True),
 }
 
 

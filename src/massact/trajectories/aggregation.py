@@ -33,7 +33,7 @@ def aggregate(records: pd.DataFrame, aggregation: str = "ratio_of_means") -> pd.
         raise ConfigError(f"aggregation = {aggregation}", f"choose {' or '.join(AGGREGATIONS)}")
     axes = list(AXES)
     ordered = records.sort_values([*axes, "sequence"], kind="stable")
-    groups = ordered.groupby(axes, sort=True)
+    groups = ordered.groupby(axes, sort=True, dropna=False)  # tokens may be null
     sizes: Any = groups.size()
     index = sizes.reset_index(name="n_sequences")
     counts = index["n_sequences"].to_numpy()

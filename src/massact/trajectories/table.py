@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from massact.tables import Column, Schema
+from massact.trajectories.rules import ARCHITECTURES_RULES, RECORDS_RULES, TRAJECTORIES_RULES
 
 QUANTITIES = ("ratio", "top1", "median")
 AGGREGATIONS = ("ratio_of_means", "mean_of_ratios")
@@ -11,11 +12,11 @@ _NO_PLACE = "-1 where not known: the published files have no places"
 
 AXES = {
     "family": Column("string", "models trained alike, e.g. pythia, pocket"),
-    "recipe": Column("string", "training recipe; never pool recipes on one step axis"),
+    "recipe": Column("string", "training recipe; never pool recipes on one step axis; empty where nobody knows it"),
     "model": Column("string", "name of the model within massact"),
     "seed": Column("int64", "training seed"),
     "step": Column("int64", "optimiser steps taken"),
-    "tokens": Column("int64", "training tokens seen"),
+    "tokens": Column("int64", "training tokens seen; null where nobody knows the tokens a step", null=True),
     "layer": Column("int32", "0-based block; the paper's l is layer + 1"),
     "probe_length": Column("int32", "tokens in each probe sequence"),
     "first_token": Column("int32", "id every probe sequence begins with, -1 for none"),
@@ -32,6 +33,7 @@ RECORDS = Schema(
         "median": Column("float32", "lower median of |h|, unitless"),
     },
     key=("family", "recipe", "model", "seed", "step", "layer", "sequence"),
+    rules=RECORDS_RULES,
 )
 
 TRAJECTORIES = Schema(
@@ -44,6 +46,7 @@ TRAJECTORIES = Schema(
         "n_sequences": Column("int32", "sequences aggregated"),
     },
     key=("family", "recipe", "model", "seed", "step", "layer", "quantity"),
+    rules=TRAJECTORIES_RULES,
 )
 
 ARCHITECTURES = Schema(
@@ -58,13 +61,13 @@ ARCHITECTURES = Schema(
         "d_mlp": Column("int32", "width of the MLP"),
         "vocab_size": Column("int32", "rows of the embedding"),
         "context": Column("int32", "training window, tokens"),
-        "rotary_fraction": Column("float64", "share of head dimensions that rotate"),
-        "rotary_base": Column("float64", "base of the rotary wavelengths"),
-        "parallel_residual": Column("bool", "attention and MLP read the same input"),
+        "rotary_fraction": Column("float64", "share of head dimensions that rotate, NaN if unknown", nan=True),
+        "rotary_base": Column("float64", "base of the rotary wavelengths, NaN if unknown or none rotate", nan=True),
+        "parallel_residual": Column("bool", "attention and MLP read the same input; null if unknown", null=True),
         "n_parameters": Column("int64", "scalars of the model"),
         "status": Column("string", "done, diverged or failed"),
         "steps": Column("int64", "optimiser steps taken"),
-        "tokens": Column("int64", "training tokens seen"),
+        "tokens": Column("int64", "training tokens seen; null where nobody knows the tokens a step", null=True),
         "loss": Column("float64", "training loss at the end, nats per token", nan=True),
         "validation_loss": Column("float64", "loss on held-out text at the end, nats per token", nan=True),
         "seconds": Column("float64", "training and measuring, NaN where not recorded", nan=True),
@@ -74,6 +77,7 @@ ARCHITECTURES = Schema(
         "machine": Column("string", "processor, threads and versions that the last bits depend on; empty if unknown"),
     },
     key=("family", "recipe", "model", "seed"),
+    rules=ARCHITECTURES_RULES,
 )
 
 REJECTED = Schema(
