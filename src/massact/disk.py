@@ -6,10 +6,14 @@ import errno
 import os
 import shutil
 import stat
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from massact.errors import StorageError
+from massact.errors import OutputError, StorageError
+
+# A file that massact wrote tells so in its first bytes.
+_HEAD_BYTES = 4096
 
 
 def free_bytes(folder: Path) -> int:
@@ -76,19 +80,51 @@ def read_regular(path: Path, limit: int, *, whole: bool = True) -> bytes:
         os.close(descriptor)
 
 
+def file_target(path: Path, ours: Callable[[bytes], bool] | None = None) -> Path:
+    """The path of a file that is about to be written, once nothing of somebody else's stands there.
+
+    Parameters
+    ----------
+    ours
+        Whether the first 4,096 bytes of an existing file are of the kind that massact writes there; None: any file.
+
+    Raises
+    ------
+    OutputError
+        A folder, a device, a link out of the working folder, or a file of another kind.
+    """
+    if path.is_symlink() and not path.resolve().is_relative_to(Path.cwd()):
+        raise _foreign(path, f"a link to {path.resolve()}")
+    if not path.exists():
+        return path
+    if not path.is_file():
+        raise _foreign(path, "a folder" if path.is_dir() else "no regular file")
+    if ours is not None and not ours(_head(path)):
+        raise _foreign(path, "a file that massact did not write")
+    return path
+
+
 def write_text(path: Path, text: str, *, durable: bool = False) -> None:
     """Write a text file whole or not at all, its folder included; `durable` waits until the disk has it.
 
     Raises
     ------
+    OutputError
+        As `file_target`.
     StorageError
         When the disk refuses.
     """
+    write_bytes(path, text.encode("utf-8"), durable=durable)
+
+
+def write_bytes(path: Path, content: bytes, *, durable: bool = False) -> None:
+    """Write a file as `write_text` does."""
+    file_target(path)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("w", encoding="utf-8") as file:
-            file.write(text)
+        with partial.open("wb") as file:
+            file.write(content)
             if durable:
                 file.flush()
                 os.fsync(file.fileno())
@@ -96,4 +132,25 @@ def write_text(path: Path, text: str, *, durable: bool = False) -> None:
     except OSError as error:
         with suppress(OSError):
             partial.unlink()
-        raise refused(error, path.parent, len(text), "write elsewhere (paths.*, hydra.run.dir)") from None
+        raise refused(error, path.parent, len(content), "write elsewhere (paths.*, hydra.run.dir)") from None
+
+
+@contextmanager
+def storing(folder: Path, needed: int = 0) -> Iterator[None]:
+    """What the disk refuses inside the context is a StorageError on this folder."""
+    try:
+        yield
+    except OSError as error:
+        raise refused(error, folder, needed, "write elsewhere (paths.*, hydra.run.dir)") from None
+
+
+def _head(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(_HEAD_BYTES)
+    except OSError as error:
+        raise StorageError(f"{path} cannot be read ({error.strerror})", "write elsewhere (paths.*)") from None
+
+
+def _foreign(path: Path, what: str) -> OutputError:
+    return OutputError(f"{path} is {what}", "move it away or write elsewhere (paths.*, hydra.run.dir)")

@@ -67,6 +67,10 @@ class StorageError(MassactError):
     exit_code = 3
 
 
+class OutputError(MassactError):
+    """A place to write to that holds what massact did not write."""
+
+
 class FitError(MassactError):
     """A series that cannot be fitted."""
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from massact.errors import ConfigError
+from massact.names import slug
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -49,12 +50,12 @@ def open_client(tracking_uri: str) -> MlflowClient:
 
 
 def experiment_id(client: MlflowClient, name: str, tracking_uri: str) -> str:
-    """The experiment of this name, made if it is not there; beside a SQLite store lie its files."""
+    """The experiment of this name, made if it is not there; beside a SQLite store lie its files, below `mlruns`."""
     found = client.get_experiment_by_name(name)
     if found is not None:
         return found.experiment_id
     store = _database(tracking_uri)
-    where = None if store is None else (store.parent / "mlruns" / name).resolve().as_uri()
+    where = None if store is None else (store.parent / "mlruns" / slug(name)).resolve().as_uri()
     return client.create_experiment(name, artifact_location=where)
 
 

@@ -10,6 +10,7 @@ from yaml import YAMLError
 
 from massact.errors import ConfigError, MissingInputError
 from massact.fit.table import DERIVED, FORM_PARAMETERS
+from massact.names import component
 from massact.trajectories.table import QUANTITIES
 
 
@@ -56,4 +57,10 @@ def load_params(path: Path) -> Params:
         for value in lists[name]:
             if value not in choices:
                 raise ConfigError(f"{path}: {name} has {value}", f"choose from {', '.join(sorted(choices))}")
+    for name in ("models", "suites"):
+        for value in lists[name]:
+            component(value, f"{path}: {name}")
+    for seed in lists["seeds"]:
+        if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
+            raise ConfigError(f"{path}: seeds has {seed!r}", "give whole numbers from 0 on")
     return Params(**lists)

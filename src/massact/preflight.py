@@ -51,9 +51,16 @@ def _parse(overrides: Sequence[str]) -> list[Override]:
     try:
         return OverridesParser.create().parse_overrides(list(overrides))
     except OverrideParseException as error:
-        raise ConfigError(
-            f"'{error.override}' cannot be read ({str(error).splitlines()[0]})", "write key=value"
-        ) from None
+        raise ConfigError(*_unreadable(str(error.override), str(error).splitlines()[0])) from None
+
+
+def _unreadable(override: str, why: str) -> tuple[str, str]:
+    """What is said of an override outside Hydra's grammar, whose values need quotes beyond ASCII letters and spaces."""
+    key, equals, value = override.partition("=")
+    shown = " ".join(override.split())
+    if equals and value and not value.startswith(("'", '"', "[", "{")) and '"' not in value and value.isprintable():
+        return f"'{shown}' cannot be read", f"quote the value: '{key}=\"{value}\"'"
+    return f"'{shown}' cannot be read ({why.partition(':')[0]})", "write key=value"
 
 
 def _groups(conf: Path) -> dict[str, list[str]]:

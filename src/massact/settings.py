@@ -10,7 +10,9 @@ from typing import Any, cast
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from massact import names
 from massact.architecture import Architecture
+from massact.bounds import check_bounds
 from massact.checkpoints.pythia import PYTHIA_STEPS, repo_id
 from massact.checkpoints.select import check_rule, select_steps
 from massact.config import Config, ModelConfig, RecipeConfig
@@ -46,8 +48,6 @@ def settings(composed: DictConfig) -> Config:
         raise ConfigError(" ".join(str(error).split("\n")[:1]), "see docs/configuration.md") from None
     _choice("stage", config.stage, STAGES)
     _choice("fit.form", config.fit.form, FORM_PARAMETERS)
-    if config.fit.resamples < 0:
-        raise ConfigError(f"fit.resamples = {config.fit.resamples}", "give 0 for no intervals, or some hundred")
     _choice("predictor.form", config.predictor.form, FORM_PARAMETERS)
     _choice("protocol.dtype", config.protocol.dtype, DTYPES)
     _choice("protocol.device", config.protocol.device, DEVICES)
@@ -56,15 +56,14 @@ def settings(composed: DictConfig) -> Config:
     _choice("predictor.features", config.predictor.features, FEATURES)
     for regressor in config.predictor.regressors:
         _choice("predictor.regressors", regressor, REGRESSORS)
+    check_bounds(config)
+    _names(config)
     architecture = architecture_of(config.model)
     _probe(config, architecture)
-    _sweep(config)
     if config.model.source == "suite":
         check_rule(**_rule(config))
     else:
         steps_of(config)
-    if config.model.seed < 0:
-        raise ConfigError(f"model.seed = {config.model.seed}", "give 0 (the standard release) or a positive seed")
     repository_of(config.model)
     if config.stage == "train":
         recipe_of(config.model.recipe, config.model.name)
@@ -128,11 +127,10 @@ def repository_of(model: ModelConfig) -> str | None:
     if model.source == "folder":
         return None
     if model.source == "suite":
-        if not model.repository or model.repository.count("/") != 1:
-            raise ConfigError(f"model.repository = {model.repository}", "name it owner/name, e.g. allenai/OLMo-1B-hf")
+        names.repository(model.repository, "model.repository")
         if model.seed:
             raise ConfigError(f"{model.name} has no seeds", "drop model.seed")
-        return model.repository
+        return str(model.repository)
     return repo_id(model.size or "", deduped=model.deduped, seed=model.seed or None)
 
 
@@ -177,19 +175,46 @@ def _probe(config: Config, architecture: Architecture) -> None:
         raise ConfigError(
             f"probe.length = {length} does not fit {config.model.name}", f"give 2 to {architecture.context} tokens"
         )
-    if config.probe.sequences < 1:
-        raise ConfigError(f"probe.sequences = {config.probe.sequences}", "give at least 1; the paper has 10")
 
 
-def _sweep(config: Config) -> None:
-    sweep = config.sweep
-    if sweep.prefetch < 0:
-        raise ConfigError(f"sweep.prefetch = {sweep.prefetch}", "give 0 (none) or more")
-    if sweep.sequences_at_once is not None and sweep.sequences_at_once < 1:
-        raise ConfigError(f"sweep.sequences_at_once = {sweep.sequences_at_once}", "give at least 1, or null")
-    if sweep.patience_s < 0:
-        raise ConfigError(f"sweep.patience_s = {sweep.patience_s}", "give 0 (none) or more seconds")
-    for name in ("disk_gb", "bandwidth_mb_s"):
-        value = getattr(sweep, name)
-        if value is not None and value <= 0:
-            raise ConfigError(f"sweep.{name} = {value}", "give a positive number")
+def _names(config: Config) -> None:
+    """Refuse names that become files and are no safe component of a path, and places that are none."""
+    model, suite = config.model, config.suite
+    plain = {
+        "model.name": model.name,
+        "model.family": model.family,
+        "model.recipe.name": model.recipe.name,
+        "suite.name": suite.name,
+        "suite.recipe.name": suite.recipe.name,
+        "tracking.experiment": config.tracking.experiment,
+        **{f"suite.ladders.{name}": name for name in suite.ladders or {}},
+    }
+    for key, name in plain.items():
+        names.component(name, key)
+    if model.variant is not None:
+        names.component(model.variant, "model.variant")
+    names.component(table_stem(model), "name of the model's tables")
+    for key, name in {"published.dataset": config.published.dataset, "probe.dataset": config.probe.dataset}.items():
+        names.repository(name, key)
+    names.revision(config.published.commit, "published.commit")
+    names.revision(config.probe.dataset_revision, "probe.dataset_revision")
+    if model.source == "folder":
+        _place("model.folder", model.folder, named=True)
+    for key, place in {
+        **{f"paths.{k}": v for k, v in vars(config.paths).items()},
+        "probe.corpus": config.probe.corpus,
+    }.items():
+        _place(key, place)
+    if config.published.folder is not None:
+        _place("published.folder", config.published.folder)
+
+
+def _place(key: str, place: str | None, *, named: bool = False) -> None:
+    """Refuse a path that cannot be one: empty, with control characters; `named`: one without a last name, as `..`."""
+    parts = Path(place or "").parts
+    if not place or any(ord(letter) < 32 or ord(letter) == 127 for letter in place):
+        raise ConfigError(f"{key} = {place!a} is no path", "give the path of a folder or file")
+    if any(len(part.encode("utf-8", "surrogatepass")) > 255 for part in parts):
+        raise ConfigError(f"{key} has a part of more than 255 bytes", "give a shorter path")
+    if named and (not parts or parts[-1] in ("..", "/")):
+        raise ConfigError(f"{key} = {place!a} is no folder to replace", "name the folder itself")

@@ -51,3 +51,30 @@ def test_a_killed_training_continues_and_ends_with_whole_checkpoints(tmp_path):
     assert steps[-1] == 40
     assert all((tmp_path / "final" / f"step{s}" / "model.safetensors").is_file() for s in steps)
     assert (tmp_path / "final/training.json").is_file()
+
+
+def test_a_folder_of_somebody_else_s_is_refused_before_any_work_and_keeps_its_files(tmp_path):
+    mine = tmp_path / "final"
+    mine.mkdir()
+    (mine / "thesis.txt").write_text("mine")
+    done = subprocess.run(command(tmp_path), cwd=ROOT, capture_output=True, text=True, check=False)
+    said = done.stdout + done.stderr
+    assert done.returncode == 2, said
+    assert said.count("\n") == 1
+    assert f"massact: pocket-d: {mine} is not empty and has no training.json" in said
+    assert [path.name for path in mine.iterdir()] == ["thesis.txt"]
+    assert not (tmp_path / "runs").exists()
+
+
+def test_an_own_folder_with_a_file_of_somebody_else_s_or_another_recipe_stays(tmp_path):
+    small = [word for word in command(tmp_path) if "steps" not in word] + ["model.recipe.steps=2"]
+    assert subprocess.run(small, cwd=ROOT, capture_output=True, check=False).returncode == 0
+    assert subprocess.run(small, cwd=ROOT, capture_output=True, check=False).returncode == 0
+    (tmp_path / "final/step0/notes.txt").write_text("mine")
+    done = subprocess.run(small, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "holds step0/notes.txt, which massact did not write" in done.stdout + done.stderr
+    (tmp_path / "final/step0/notes.txt").unlink()
+    done = subprocess.run([*small, "model.recipe.batch=3"], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "holds another model, seed, architecture or recipe" in done.stdout + done.stderr

@@ -2,21 +2,43 @@
 
 from __future__ import annotations
 
+import json
 import os
-import shutil
+import re
 import time
 from pathlib import Path
+from typing import Any
 
+from massact.architecture import Architecture
 from massact.config import Config
-from massact.errors import ConfigError
+from massact.errors import ConfigError, MassactError
+from massact.outputs import Stranger, files_in, replace_folder, replaceable
+from massact.recipe import Recipe
 from massact.settings import architecture_of, model_folder, recipe_of, table_stem
+
+MARKER = "training.json"
+# What `save_pretrained` of a model and a tokenizer writes.
+_OF_A_CHECKPOINT = re.compile(
+    r"(config|generation_config|tokenizer|tokenizer_config|special_tokens_map|added_tokens)\.json|model\.safetensors"
+)
 
 
 def run(config: Config, output: Path) -> list[str]:
-    """Train (or continue); the finished folder replaces the family's own in one rename."""
+    """Train (or continue); the finished folder replaces an earlier one of the same model, seed and recipe.
+
+    Raises
+    ------
+    OutputError
+        Before any work, when the model's folder holds anything else.
+    """
     if config.model.source != "folder":
         raise ConfigError(f"{config.model.name} is trained elsewhere", "choose a model of a trained family")
     recipe, architecture = recipe_of(config.model.recipe, config.model.name), architecture_of(config.model)
+    name, final = table_stem(config.model), model_folder(config.model)
+    folder = Path(config.paths.runs) / recipe.name / name
+    same = checkpoints_of({"name": name, "seed": config.model.seed}, architecture, recipe)
+    replaceable(final, same)
+    replaceable(folder, run_folder)
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     import torch
     from transformers.utils import logging as hf_logging
@@ -26,8 +48,6 @@ def run(config: Config, output: Path) -> list[str]:
     hf_logging.disable_progress_bar()
     torch.set_num_threads(config.train.threads)
     works, held_out = split_works(read_works(Path(config.probe.corpus)), config.probe.held_out_works)
-    name = table_stem(config.model)
-    folder = Path(config.paths.runs) / recipe.name / name
     began = time.perf_counter()
     summary = train(
         architecture,
@@ -37,8 +57,7 @@ def run(config: Config, output: Path) -> list[str]:
         seed=config.model.seed,
         text=TrainingText.of(works, held_out, recipe.vocab_size),
     )
-    final = model_folder(config.model)
-    _replace(folder / "checkpoints", final)
+    replace_folder(folder / "checkpoints", final, same)
     return [
         f"{name}: {architecture.n_parameters:,} parameters, {summary.steps_done} steps in "
         f"{time.perf_counter() - began:.0f} s, loss {summary.loss:.3f}, validation {summary.validation_loss:.3f}",
@@ -46,9 +65,37 @@ def run(config: Config, output: Path) -> list[str]:
     ]
 
 
-def _replace(source: Path, final: Path) -> None:
-    partial = final.with_name(f".{final.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    shutil.copytree(source, partial)
-    shutil.rmtree(final, ignore_errors=True)
-    partial.rename(final)
+def checkpoints_of(named: dict[str, Any], architecture: Architecture, recipe: Recipe) -> Stranger:
+    """Tells a folder of this model's checkpoints, whose `training.json` says so, from any other."""
+
+    def stranger(folder: Path) -> str:
+        try:
+            said = json.loads((folder / MARKER).read_text(encoding="utf-8"))
+            steps = {f"step{int(row['step'])}" for row in said["log"]}
+            same = (
+                all(said[key] == value for key, value in named.items())
+                and Architecture(**said["architecture"]) == architecture
+                and Recipe(**said["recipe"]) == recipe
+            )
+        except OSError:
+            return f"is not empty and has no {MARKER}: massact did not write it"
+        except (ValueError, KeyError, TypeError, MassactError):
+            return f"has a {MARKER} that is not massact's"
+        if not same:
+            return f"holds another model, seed, architecture or recipe ({MARKER} says which)"
+        return _foreign_file(folder, steps)
+
+    return stranger
+
+
+def run_folder(folder: Path) -> str:
+    """Why a folder is not one of a training in progress; empty when it is."""
+    return "" if (folder / "run.json").is_file() else "is not empty and has no run.json: massact did not write it"
+
+
+def _foreign_file(folder: Path, steps: set[str]) -> str:
+    for name in sorted(files_in(folder)):
+        step, _, file = name.rpartition("/")
+        if name != MARKER and not (step in steps and _OF_A_CHECKPOINT.fullmatch(file)):
+            return f"holds {name}, which massact did not write"
+    return ""
