@@ -55,18 +55,38 @@ def require_positions(name: str, config: Any, module: Any, length: int) -> None:
     stated = [value for key in _NAMES if isinstance(value := getattr(config, key, None), int)]
     if not stated or length <= min(stated) // 2:  # tables keep some rows for padding; half is always there
         return
-    for path, part in module.named_modules():
-        weight = getattr(part, "weight", None)
-        if ("pos" not in path and "wpe" not in path) or getattr(weight, "ndim", 0) != 2 or "rel" in path:
-            continue
-        padding = getattr(part, "padding_idx", None)
-        kept = getattr(part, "offset", 0) or (0 if padding is None else padding + 1)
-        rows = part.weight.shape[0]
-        if hasattr(part, "num_embeddings") and min(stated) <= rows <= min(stated) + kept and length > rows - kept:
+    if getattr(config, "model_type", "") in _TABLES and length > min(stated):
+        raise too_long(name, min(stated), length)
+    tables = _found.get(type(module))
+    if tables is None:
+        tables = _found[type(module)] = _tables(module)
+    for path in tables:
+        rows, kept = _rows(module, path)
+        if min(stated) <= rows <= min(stated) + kept and length > rows - kept:
             raise too_long(name, rows - kept, length)
-    for path, table in module.named_buffers():
-        if "embed_pos" in path and table.ndim == 2 and table.shape[0] == min(stated) < length:
-            raise too_long(name, min(stated), length)
+
+
+_found: dict[type, list[str]] = {}
+
+
+def _tables(module: Any) -> list[str]:
+    """Paths of a class's tables of positions: embeddings and, of GPT-J's kind, buffers."""
+    embeddings = [
+        path
+        for path, part in module.named_modules()
+        if hasattr(part, "num_embeddings") and ("pos" in path or "wpe" in path) and "rel" not in path
+    ]
+    return embeddings + [path for path, table in module.named_buffers() if "embed_pos" in path and table.ndim == 2]
+
+
+def _rows(module: Any, path: str) -> tuple[int, int]:
+    """Rows of a table, and how many of them are kept for padding and never a position."""
+    holder, _, last = path.rpartition(".")
+    part = getattr(module.get_submodule(holder), last)
+    if not hasattr(part, "num_embeddings"):
+        return part.shape[0], 0
+    padding = getattr(part, "padding_idx", None)
+    return part.weight.shape[0], getattr(part, "offset", 0) or (0 if padding is None else padding + 1)
 
 
 def too_long(name: str, context: int, length: int) -> MeasureError:
