@@ -7,6 +7,7 @@ import shutil
 import signal
 import threading
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -32,6 +33,19 @@ def test_what_is_written_is_read(tmp_path):
     back = store.read("ab" * 32)
     assert isinstance(back, Measurement)
     assert all(np.array_equal(back.arrays()[name], array) for name, array in measurement(5.0).arrays().items())
+
+
+def test_a_record_says_how_its_blocks_were_read_and_an_older_one_says_nothing(tmp_path):
+    store = RecordStore(tmp_path)
+    for key, word in (
+        ("ab" * 32, "plain hooks: TransformerLens knows no Ünbekannt"),
+        ("cd" * 32, "bridge"),
+        ("ef" * 32, ""),
+    ):
+        store.write(key, replace(measurement(), attached=word))
+        back = store.read(key)
+        assert isinstance(back, Measurement)
+        assert back.attached == word
 
 
 @given(st.data())

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from benchmarks.faults_classes import CLASSES, saved, source_of, tokens
 from transformers import GPTNeoXForCausalLM
 
 from massact.checkpoints import FolderSource, Identity
@@ -143,6 +145,40 @@ def test_records_and_provenance_say_what_was_measured(family, tmp_path):
     metadata = provenance(result, probe, dtype="float32", fixed={"model": "tiny"})
     assert metadata["checkpoints"]["1"]["revision_loaded"] == "local"
     assert json.loads(json.dumps(metadata)) == metadata
+
+
+def test_provenance_says_how_blocks_were_read_the_same_after_a_continuation(tmp_path):
+    """A class that TransformerLens does not know and one that it does, fetched; the same again from the store."""
+    for kind, expected in (
+        (
+            "HeliumForCausalLM",
+            {"attached": "plain hooks", "attached_reason": "TransformerLens knows no HeliumForCausalLM"},
+        ),
+        ("LlamaForCausalLM", {"attached": "bridge"}),
+    ):
+        root, store = tmp_path / kind, RecordStore(tmp_path / f"{kind}-records")
+        saved(next(small for small in CLASSES if small.kind == kind), root)
+        probe = Probe.of(tokens())
+        runs = [
+            measure_checkpoints(
+                source_of(root, remote=True), steps, lambda folder, probe=probe: probe, store,
+                dtype="float32", device="cpu", label="t", options=SweepOptions(progress=False),
+            )[0]
+            for steps in ([0], [0, 1], [0, 1])
+        ]  # fmt: skip
+        assert [len(run.seconds) for run in runs] == [1, 1, 0]
+        said = [provenance(run, probe, dtype="float32", fixed={}) for run in runs]
+        assert said[1] == said[2]
+        assert {name: said[2][name] for name in said[2] if name.startswith("attached")} == expected
+
+
+def test_a_folders_models_are_read_by_plain_hooks_and_older_records_say_nothing(family, tmp_path):
+    result, probe = sweep(family, tmp_path, [0, 1])
+    assert provenance(result, probe, dtype="float32", fixed={})["attached"] == "plain hooks"
+    result.measured[1] = replace(result.measured[1], attached="bridge")
+    assert result.attached() == ("bridge and plain hooks", [])
+    result.measured = {step: replace(found, attached="") for step, found in result.measured.items()}
+    assert provenance(result, probe, dtype="float32", fixed={})["attached"] is None
 
 
 def test_the_key_changes_with_weights_tokens_format_and_device(family):
