@@ -67,6 +67,12 @@ class StorageError(MassactError):
     exit_code = 3
 
 
+class UnforeseenError(MassactError):
+    """An exception that nothing here expects: a fault of massact or of a library."""
+
+    exit_code = 3
+
+
 class OutputError(MassactError):
     """A place to write to that holds what massact did not write."""
 

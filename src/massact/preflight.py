@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import fields, is_dataclass
 from pathlib import Path
@@ -20,7 +21,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from massact.config import Config, register
-from massact.errors import ConfigError
+from massact.errors import ConfigError, MissingInputError
 from massact.settings import REGRESSORS, nearest_names, settings
 
 _LADDER = re.compile(r"^suite\.ladders\.[^.]+")
@@ -45,6 +46,22 @@ def preflight(overrides: Sequence[str], conf: Path, *, multirun: bool) -> list[C
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(conf.resolve()), version_base="1.3"):
         return [settings(composed) for composed in _compositions(parsed, groups)]
+
+
+def in_project(configs: Sequence[Config], project: Path) -> None:
+    """Refuse to work outside a project's folder, where relative paths would lead elsewhere.
+
+    Raises
+    ------
+    MissingInputError
+        When `paths.params` is not there; the message names the folder to run from.
+    """
+    for config in configs:
+        params = Path(config.paths.params)
+        if not params.is_file():
+            raise MissingInputError(
+                f"{params} is not in {Path.cwd()}", f"run from the project's folder: cd {shlex.quote(str(project))}"
+            )
 
 
 def _parse(overrides: Sequence[str]) -> list[Override]:

@@ -9,6 +9,8 @@ from typing import Any
 
 import pandas as pd
 
+from massact.disk import write_text
+
 
 def write_outputs(scores: pd.DataFrame, predictions: pd.DataFrame, folder: Path) -> None:
     """Write `metrics.json`, `scores.csv`, `predictions.csv`, and two small tables that DVC plots; each whole or absent.
@@ -16,17 +18,16 @@ def write_outputs(scores: pd.DataFrame, predictions: pd.DataFrame, folder: Path)
     `end_ratio.csv`: the fitted ratio at the end of training, as measured and as predicted by ridge with the layer's
     architecture held out. `regressors.csv`: median R2 of each regressor over all quantities and targets, held out.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    _write(folder / "metrics.json", json.dumps(metrics(scores), indent=1, sort_keys=True) + "\n")
-    _write(folder / "scores.csv", scores.to_csv(index=False, float_format="%.6g"))
-    _write(folder / "predictions.csv", predictions.to_csv(index=False, float_format="%.8g"))
+    write_text(folder / "metrics.json", json.dumps(metrics(scores), indent=1, sort_keys=True) + "\n")
+    write_text(folder / "scores.csv", scores.to_csv(index=False, float_format="%.6g"))
+    write_text(folder / "predictions.csv", predictions.to_csv(index=False, float_format="%.8g"))
     held_out: Any = predictions[predictions["split"] == "architecture"]
     end = held_out.query("quantity == 'ratio' and target == 'f_end' and regressor == 'ridge'")
     columns = ["recipe", "model", "seed", "layer", "actual", "predicted"]
-    _write(folder / "end_ratio.csv", end[columns].to_csv(index=False, float_format="%.6g"))
+    write_text(folder / "end_ratio.csv", end[columns].to_csv(index=False, float_format="%.6g"))
     table: Any = scores[scores["split"] == "architecture"]
     medians = table.groupby("regressor", sort=False)["r2"].median().reset_index()
-    _write(folder / "regressors.csv", medians.to_csv(index=False, float_format="%.4f"))
+    write_text(folder / "regressors.csv", medians.to_csv(index=False, float_format="%.4f"))
 
 
 def metrics(scores: pd.DataFrame) -> dict[str, Any]:
@@ -41,9 +42,3 @@ def metrics(scores: pd.DataFrame) -> dict[str, Any]:
         level = nested.setdefault(recipe, {}).setdefault(form, {}).setdefault(split, {})
         level[regressor] = None if math.isnan(r2) else round(r2, 4)
     return nested
-
-
-def _write(path: Path, text: str) -> None:
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)

@@ -11,6 +11,7 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 from PIL import Image
 
+from massact.disk import write_bytes
 from massact.report.axes import FULL_WIDTH, INK, MUTED, RULE, STYLE
 from massact.report.markup import Html, safe, tag
 
@@ -80,8 +81,7 @@ def png_bytes(figure: Figure, dpi: int) -> bytes:
 
 def save_png(figure: Figure, path: Path, dpi: int = 170) -> Path:
     """Write the figure as PNG."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(png_bytes(figure, dpi))
+    write_bytes(path, png_bytes(figure, dpi))
     return path
 
 

@@ -1,5 +1,5 @@
 """One module per pipeline stage: read the configuration, call a room, write its table."""
 
-from massact.stages.job import exit_code, run_job
+from massact.stages.job import begin, exit_code, run_job, unforeseen
 
-__all__ = ["exit_code", "run_job"]
+__all__ = ["begin", "exit_code", "run_job", "unforeseen"]

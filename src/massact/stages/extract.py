@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 
 from massact.config import Config
-from massact.disk import write_text
+from massact.disk import file_target, write_text
 from massact.errors import CheckpointError
 from massact.extract.options import SweepOptions
 from massact.extract.outcome import SweepResult, counted
@@ -31,6 +31,7 @@ from massact.settings import (
     table_stem,
     tokens_per_step,
 )
+from massact.stages.places import place
 from massact.stages.probing import probe_of
 from massact.stages.sources import source_of, wanted_steps
 from massact.tables import write_table
@@ -51,8 +52,8 @@ class Extraction:
 
 def run(config: Config, output: Path) -> list[str]:
     """Write `extracted/<model>.parquet` and, beside it, what is not part of the result (times, versions)."""
+    path = file_target(place(config, "extracted", output) / f"{table_stem(config.model)}.parquet")
     extraction = extract(config)
-    path = Path(config.paths.extracted) / f"{table_stem(config.model)}.parquet"
     save(extraction, path)
     if extraction.failure:
         raise CheckpointError(*extraction.failure)

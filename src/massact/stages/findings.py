@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +10,14 @@ import numpy as np
 import pandas as pd
 
 from massact.config import Config
-from massact.disk import write_text
+from massact.disk import file_target, write_bytes, write_text
 from massact.errors import FitError
 from massact.fit.table import fits_schema
 from massact.predict.outcomes import FACTORS, OUTCOMES, design_rows, effects, ladder, outcomes, slope
 from massact.predict.variance import balanced, components, end_by_sequence, noise_ceiling
 from massact.stages.gather import suite_rows
-from massact.stages.tables import results, suite_fits_path, suite_records
+from massact.stages.places import place
+from massact.stages.tables import suite_fits_path, suite_records
 from massact.tables import read_table
 from massact.trajectories import ARCHITECTURES, aggregate
 
@@ -27,6 +29,8 @@ def run(config: Config, output: Path) -> list[str]:
     from massact.report.plot_suite import ladder_figure, suite_figure
 
     name = config.suite.name
+    folder = place(config, "results", output) / "findings" / name
+    file_target(folder / "findings.md", lambda head: head.startswith(b"| what | how much |"))
     records = suite_records(config, name)
     architectures = ARCHITECTURES.validate(pd.DataFrame(suite_rows(config, name)), f"{name}: trainings")
     trajectories = aggregate(records, config.protocol.aggregation)
@@ -39,14 +43,20 @@ def run(config: Config, output: Path) -> list[str]:
         _variance(records, found, architectures),
         _fits(fits),
     ]
-    folder = results(config) / "findings" / name
     write_text(folder / "findings.md", "\n\n".join(parts) + "\n")
     figures = {"trajectories": suite_figure(trajectories, architectures)}
     for part in sorted(set(architectures["part"]) - {"grid"}):
         figures[part] = ladder_figure(found, architectures, part)
     for stem, figure in figures.items():
-        figure.savefig(folder / f"{stem}.png", dpi=160, facecolor="white")
+        write_bytes(folder / f"{stem}.png", drawn(figure))
     return [f"{folder}: findings.md and {len(figures)} figures"]
+
+
+def drawn(figure: Any) -> bytes:
+    """The figure as PNG."""
+    content = BytesIO()
+    figure.savefig(content, format="png", dpi=160, facecolor="white")
+    return content.getvalue()
 
 
 def _counts(records: Any, architectures: Any, found: pd.DataFrame) -> str:

@@ -9,10 +9,12 @@ from typing import Any
 import pandas as pd
 
 from massact.config import Config
+from massact.disk import file_target
 from massact.errors import FitError
 from massact.fit.table import fits_schema
 from massact.params import load_params
 from massact.settings import table_stem
+from massact.stages.places import place
 from massact.tables import read_metadata, read_table, write_table
 from massact.trajectories import RECORDS, aggregate
 
@@ -20,10 +22,10 @@ from massact.trajectories import RECORDS, aggregate
 def run(config: Config, output: Path) -> list[str]:
     """Write `fits/<model>-<form>.parquet` from the model's records."""
     stem, form = table_stem(config.model), config.fit.form
+    path = file_target(place(config, "fits", output) / f"{stem}-{form}.parquet")
     source = Path(config.paths.extracted) / f"{stem}.parquet"
     records = read_table(source, RECORDS, remedy=f"make it with: python run.py stage=extract model={config.model.name}")
     fits = fit_records(config, records, read_metadata(source))
-    path = Path(config.paths.fits) / f"{stem}-{form}.parquet"
     write_table(fits, path, fits_schema(form), {"form": form, "aggregation": config.protocol.aggregation})
     return [f"{path}: {len(fits)} curves, median R2 {fits['r2'].median():.4f}"]
 

@@ -10,7 +10,9 @@ import pandas as pd
 
 from massact.architecture import Architecture
 from massact.config import Config
+from massact.disk import file_target
 from massact.errors import MissingInputError
+from massact.stages.places import place
 from massact.stages.tables import all_records, params_of, suite_records
 from massact.tables import read_metadata, write_table
 from massact.trajectories import ARCHITECTURES, RECORDS
@@ -20,14 +22,14 @@ POCKET = "pocket"
 
 def run(config: Config, output: Path) -> list[str]:
     """Write `trajectories/pocket.parquet` and `trajectories/architectures.parquet`."""
+    folder = place(config, "trajectories", output)
+    gathered, path = file_target(folder / f"{POCKET}.parquet"), file_target(folder / "architectures.parquet")
     records, provenance = all_records(config)
-    folder = Path(config.paths.trajectories)
-    write_table(records, folder / f"{POCKET}.parquet", RECORDS, {"models": provenance})
+    write_table(records, gathered, RECORDS, {"models": provenance})
     rows = [_checkpointed(records, said) for said in provenance]
     for name in params_of(config).suites:
         rows += suite_rows(config, name)
     table: Any = pd.DataFrame(rows, columns=list(ARCHITECTURES.columns))
-    path = folder / "architectures.parquet"
     write_table(table, path, ARCHITECTURES)
     distinct, done = len(table.drop_duplicates(["family", "model"])), int((table["status"] == "done").sum())
     return [f"{path}: {len(table)} trainings of {distinct} models, {done} done"]

@@ -6,17 +6,21 @@ import importlib
 import json
 import logging
 import os
-from dataclasses import asdict, dataclass
+import time
+import traceback
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from massact.disk import write_text
-from massact.errors import MassactError, StorageError
+from massact.errors import MassactError, UnforeseenError
 from massact.settings import SUITE_STAGES, model_name, settings
 
 log = logging.getLogger("massact")
-STATUS_FILE = "status.json"
+STATUS_FILE, TRACEBACK_FILE = "status.json", "traceback.txt"
+_LONGEST_REASON = 300
 _QUIET = {
     "DO_NOT_TRACK": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",
@@ -25,62 +29,129 @@ _QUIET = {
     "TOKENIZERS_PARALLELISM": "false",
 }
 _worst_exit_code = 0
+_expected, _began = 0, 0
 
 
 @dataclass(frozen=True)
 class JobStatus:
-    """How a job ended: `exit_code` 0, 2 or 3; for failures what happened and the remedy."""
+    """How a job ended: `exit_code` 0, 2 or 3; for failures what happened and the remedy.
+
+    `state` is running, interrupted or ended; `began` in nanoseconds since 1970.
+    """
 
     stage: str
     model: str
     exit_code: int
     what: str = ""
     remedy: str = ""
+    state: str = "ended"
+    began: int = 0
 
 
 def run_job(composed: DictConfig) -> int:
-    """Run the stage of one composition inside its Hydra output folder; returns its exit code."""
+    """Run the stage of one composition inside its Hydra output folder; returns its exit code.
+
+    Whatever a stage raises is the status of this job alone. A job that is killed leaves "running".
+    """
     from hydra.core.hydra_config import HydraConfig
 
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
+    logging.raiseExceptions = False  # a log that cannot be written is no reason for a traceback
     logging.getLogger("httpx").setLevel(logging.WARNING)  # else a line a request
     output = Path(HydraConfig.get().runtime.output_dir)
-    status = _run(composed, output)
-    try:
-        write_text(output / STATUS_FILE, json.dumps(asdict(status)) + "\n")
-    except StorageError as error:  # the job's own failure is told all the same
-        log.error("massact: %s: %s", status.model, f"{status.what}; {status.remedy}" if status.exit_code else error)
-        _remember(max(status.exit_code, error.exit_code))
-    return status.exit_code
-
-
-def _run(composed: DictConfig, output: Path) -> JobStatus:
     plain = composed.copy()
     with open_dict(plain):
         plain.pop("hydra", None)
     OmegaConf.resolve(plain)
-    stage, name = str(plain.stage), str(plain.model.name)
+    running = JobStatus(
+        str(plain.stage),
+        str(plain.model.name),
+        3,
+        "the job was killed before it ended",
+        "run it again: finished work is kept",
+        "running",
+        time.time_ns(),
+    )
+    _write(running, output)
+    try:
+        status = _run(plain, output, running)
+    except KeyboardInterrupt:
+        _write(replace(running, state="interrupted", what="the job was interrupted"), output)
+        raise
+    _write(status, output)
+    return status.exit_code
+
+
+def _write(status: JobStatus, output: Path) -> None:
+    try:
+        write_text(output / STATUS_FILE, json.dumps(asdict(status)) + "\n")
+    except MassactError as error:
+        if status.state == "ended":  # the job's own failure is told all the same
+            told = f"{status.what}; {status.remedy}" if status.exit_code else error
+            log.error("massact: %s: %s", status.model, told)
+            _remember(max(status.exit_code, error.exit_code))
+
+
+def _run(plain: DictConfig, output: Path, running: JobStatus) -> JobStatus:
+    stage, name = running.stage, running.model
     try:
         config = settings(plain)
         name = config.suite.name if stage in SUITE_STAGES else model_name(config.model)
         for line in importlib.import_module(f"massact.stages.{stage}").run(config, output):
             log.info("%s", line)
     except MassactError as error:
-        return JobStatus(stage, name, error.exit_code, error.what, error.remedy)
-    return JobStatus(stage, name, 0)
+        return JobStatus(stage, name, error.exit_code, error.what, error.remedy, began=running.began)
+    except (Exception, SystemExit) as error:
+        found = unforeseen(error, output)
+        return JobStatus(stage, name, found.exit_code, found.what, found.remedy, began=running.began)
+    return JobStatus(stage, name, 0, began=running.began)
+
+
+def unforeseen(error: BaseException, folder: Path) -> UnforeseenError:
+    """One line for an exception that nothing expects; its traceback is written into the folder."""
+    text = "".join(traceback.format_exception(error))
+    first = " ".join(str(error).split())[:_LONGEST_REASON]
+    what = f"{type(error).__name__}: {first}" if first else type(error).__name__
+    path = folder / TRACEBACK_FILE
+    try:
+        write_text(path, text)
+    except MassactError as refusal:
+        return UnforeseenError(what, f"its traceback could not be written ({refusal.what})")
+    return UnforeseenError(what, f"nobody foresaw this, please report it with {path}")
+
+
+def begin(jobs: int) -> None:
+    """Say that this process is about to run so many jobs: those that leave no status are then missed."""
+    global _expected, _began
+    _expected, _began = jobs, time.time_ns()
 
 
 def report_statuses(folders: list[Path]) -> None:
-    """Log one line per model and distinct failure, and remember the worst exit code for `exit_code`."""
-    global _worst_exit_code
-    statuses = [JobStatus(**json.loads(f.read_text())) for d in folders if (f := d / STATUS_FILE).is_file()]
+    """Log one line per model and distinct failure, and remember the worst exit code for `exit_code`.
+
+    Statuses that earlier runs left in the same folders do not count; jobs that left none do.
+    """
+    statuses = [status for folder in folders if (status := _status(folder)) is not None]
     failed = [status for status in statuses if status.exit_code]
     for line in dict.fromkeys(f"{s.model}: {s.what}; {s.remedy}" for s in failed):
         log.error("massact: %s", line)
-    if len(statuses) > 1:
-        log.info("%d of %d jobs done", len(statuses) - len(failed), len(statuses))
-    _worst_exit_code = max([_worst_exit_code, *(status.exit_code for status in statuses)])
+    jobs = max(_expected, len(statuses))
+    silent = jobs - len(statuses)
+    if silent:
+        log.error("massact: %d of %d jobs left no status; run it again: finished work is kept", silent, jobs)
+        _remember(3)
+    if jobs > 1:
+        log.info("%d of %d jobs done", len(statuses) - len(failed), jobs)
+    _remember(max((status.exit_code for status in statuses), default=0))
+
+
+def _status(folder: Path) -> JobStatus | None:
+    """The status that this run left; None for that of an earlier run, and where there is none that can be read."""
+    with suppress(OSError, ValueError, TypeError):
+        status = JobStatus(**json.loads((folder / STATUS_FILE).read_text(encoding="utf-8")))
+        return status if status.began >= _began else None
+    return None
 
 
 def _remember(code: int) -> None:

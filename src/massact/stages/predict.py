@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,11 +13,12 @@ import pandas as pd
 
 from massact.architecture import Architecture
 from massact.config import Config
+from massact.disk import file_target, write_text
+from massact.stages.places import is_own, place
 from massact.stages.tables import (
     all_fits,
     all_records,
     params_of,
-    results,
     suite_fits,
     suite_members,
     suite_records,
@@ -28,8 +30,12 @@ from massact.trajectories import aggregate
 def run(config: Config, output: Path) -> list[str]:
     """Write metrics.json, scores.csv, predictions.csv and the forecast artefact."""
     from massact.predict import build_artefact, score_all, write_outputs
+    from massact.predict.regressors import check_regressors
 
+    check_regressors(config.predictor.regressors, config.predictor.seed)
     params, wanted = params_of(config), config.predictor
+    folder = place(config, "results", output)
+    path = file_target(place(config, "artefact", output), lambda head: b'"recipes"' in head or b'"features"' in head)
     fits = [all_fits(config)[wanted.form], *(suite_fits(config, name, wanted.form) for name in params.suites)]
     scores, predictions = score_all(
         {wanted.form: pd.concat(fits, ignore_index=True)},
@@ -42,7 +48,7 @@ def run(config: Config, output: Path) -> list[str]:
         seed=wanted.seed,
         progress=sys.stderr.isatty(),
     )
-    write_outputs(scores, predictions, results(config))
+    write_outputs(scores, predictions, folder)
     records, provenance = all_records(config)
     architectures = {p["model"]: p["architecture"] for p in provenance}
     tables = [records]
@@ -54,10 +60,13 @@ def run(config: Config, output: Path) -> list[str]:
         {model: Architecture(**numbers) for model, numbers in architectures.items()},
         tokens_per_step={recipe: count for table in tables for recipe, count in _tokens_per_step(table)},
     )
-    path = Path(config.paths.artefact)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(artefact, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-    return [f"{results(config)}: {len(scores)} scores, {len(predictions)} predictions", f"forecast artefact: {path}"]
+    write_text(path, json.dumps(artefact, indent=1, sort_keys=True) + "\n")
+    said = [f"{folder}: {len(scores)} scores, {len(predictions)} predictions", f"forecast artefact: {path}"]
+    if is_own(config):
+        recipe = next(iter(artefact["recipes"]))
+        numbers = "n_layers=4 d_model=128 n_heads=4 d_mlp=512"
+        said.append(f"ask it with: massact forecast --artefact {shlex.quote(str(path))} --recipe {recipe} {numbers}")
+    return said
 
 
 def _tokens_per_step(records: pd.DataFrame) -> Iterator[tuple[str, int]]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from massact.checkpoints.hub_dataset import HubDataset, fetch_files
 from massact.checkpoints.pythia import KNOWN_SUSPECTS
 from massact.config import Config
-from massact.disk import refused
+from massact.disk import file_target, write_text
 from massact.errors import CheckpointError, ConfigError
 from massact.settings import (
     architecture_of,
@@ -50,6 +50,7 @@ def run(config: Config, output: Path) -> list[str]:
     """Write `published/<model>.parquet`, and beside it `<model>.rejected.csv`: the files not used, and why."""
     if config.model.family != "pythia" or config.model.deduped or config.model.seed:
         raise ConfigError(f"{table_stem(config.model)} is not in the published dataset", "choose e.g. pythia-1b")
+    path = file_target(Path(config.paths.published) / f"{table_stem(config.model)}.parquet")
     size = str(config.model.size)
     found = _local(config, size) if config.published.folder else _from_hub(config, size)
     read = import_published(
@@ -60,7 +61,6 @@ def run(config: Config, output: Path) -> list[str]:
         tokens_per_step=tokens_per_step(config.model.recipe),
         sequences=config.published.sequences,
     )
-    path = Path(config.paths.published) / f"{table_stem(config.model)}.parquet"
     rejected = _write_rejected(read.rejected, path.with_suffix(".rejected.csv"))
     lines = [found.line, *(f"rejected {row['file']}: {row['reason']}" for row in read.rejected.to_dict("records"))]
     if read.records.empty:
@@ -129,10 +129,5 @@ def _metadata(config: Config, read: PublishedImport, origin: Mapping[str, Any]) 
 
 def _write_rejected(rejected: pd.DataFrame, path: Path) -> Path:
     """The list, with its header alone where nothing was rejected."""
-    content = rejected.to_csv(index=False)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(content, encoding="utf-8")
-    except OSError as error:
-        raise refused(error, path.parent, len(content.encode()), "set paths.published to another folder") from None
+    write_text(path, rejected.to_csv(index=False))
     return path

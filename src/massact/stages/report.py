@@ -7,30 +7,49 @@ from pathlib import Path
 from typing import Any
 
 from massact.config import Config
+from massact.disk import file_target, storing, write_text
 from massact.stages.audit import suspects_of
-from massact.stages.tables import all_fits, all_records, results, scores_and_predictions
+from massact.stages.places import is_own, place
+from massact.stages.tables import (
+    all_fits,
+    all_records,
+    own_scores_and_predictions,
+    results,
+    scores_and_predictions,
+)
 from massact.trajectories import aggregate
 
 
 def run(config: Config, output: Path) -> list[str]:
-    """Write `results/report.html`; and `results/headline.txt`, its numbers in a few lines."""
+    """Write `results/report.html`; and `results/headline.txt`, its numbers in a few lines.
+
+    With a model chosen on the command line it is about that model alone, and lies below the job's folder.
+    """
+    folder, own = place(config, "results", output), is_own(config)
+    path = file_target(folder / "report.html", lambda head: b"massive activations" in head.lower())
+    file_target(folder / "headline.txt", lambda head: head.startswith(b"measured:"))
     from massact.report import ReportInputs, build_report
 
     records, provenance = all_records(config)
-    scores, predictions = scores_and_predictions(config)
+    scores, predictions = own_scores_and_predictions(config) if own else scores_and_predictions(config)
+    fits = all_fits(config)
     inputs = ReportInputs(
         trajectories=aggregate(records, config.protocol.aggregation),
         records=records,
-        fits=all_fits(config),
+        fits=fits,
         scores=scores,
         predictions=predictions,
         provenance=provenance,
         training=_training(config, provenance),
         suspects=suspects_of(provenance),
     )
-    path = results(config) / "report.html"
-    lines = build_report(inputs, path).lines()
-    path.with_name("headline.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    with storing(path.parent):
+        lines = build_report(inputs, path).lines()
+    write_text(path.with_name("headline.txt"), "\n".join(lines) + "\n")
+    if own:
+        missing = [name for name, there in (("fits", fits), ("scores and predictions", len(predictions))) if not there]
+        lines += [f"not in the report, for there are none: {', '.join(missing)}"] if missing else []
+        lines.append(f"a run of one's own: {results(config)} stays as it is")
     return [*lines, f"report: {path.resolve()}"]
 
 

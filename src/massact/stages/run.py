@@ -13,6 +13,7 @@ from massact.fit.table import fits_schema
 from massact.settings import table_stem
 from massact.stages.extract import Extraction, extract, save
 from massact.stages.fit import fit_records
+from massact.stages.track import logging_to
 from massact.tables import write_table
 from massact.trajectories import aggregate
 
@@ -30,7 +31,8 @@ def run(config: Config, output: Path) -> list[str]:
     if config.tracking.enabled:
         from massact.predict.tracking import log_fits
 
-        log_fits(fits, form=form, tracking_uri=config.tracking.uri, experiment=config.tracking.experiment)
+        with logging_to(config.tracking.uri, f"tables and figures are kept in {output}", "run the same command again"):
+            log_fits(fits, form=form, tracking_uri=config.tracking.uri, experiment=config.tracking.experiment)
         lines.append(f"logged to MLflow: {config.tracking.uri}")
     if extraction.failure:
         raise CheckpointError(*extraction.failure)

@@ -9,6 +9,7 @@ from typing import Any
 
 from massact.architecture import Architecture
 from massact.config import Config, SpaceConfig
+from massact.disk import file_target
 from massact.extract.probe import CORPUS, chunk
 from massact.extract.provenance import device_named
 from massact.extract.store import RecordStore
@@ -31,7 +32,7 @@ def suite_of(config: Config, folder: Path | None = None) -> Suite:
         members_of(config),
         recipe,
         folder or Path(config.paths.runs) / "suite",
-        published=(folder or Path(config.paths.trajectories)) / f"{config.suite.name}.parquet",
+        published=file_target((folder or Path(config.paths.trajectories)) / f"{config.suite.name}.parquet"),
         text=text,
         probe=chunk(
             ids,

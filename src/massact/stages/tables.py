@@ -8,9 +8,10 @@ from typing import Any
 import pandas as pd
 
 from massact.config import Config
-from massact.fit.table import fits_schema
+from massact.fit.table import FORM_PARAMETERS, fits_schema
 from massact.params import Params, load_params
 from massact.predict.table import PREDICTIONS, SCORES
+from massact.stages.places import chosen_model
 from massact.tables import Schema, read_metadata, read_table
 from massact.train.members import GRID
 from massact.trajectories import RECORDS
@@ -26,10 +27,19 @@ def stems(params: Params) -> list[str]:
     return [f"{model}-seed{seed}" for model in params.models for seed in params.seeds]
 
 
+def wanted_stems(config: Config) -> list[str]:
+    """The stem of the model that the command line chooses, else those of every model of params.yaml."""
+    chosen = chosen_model(config)
+    return stems(params_of(config)) if chosen is None else [chosen]
+
+
 def all_records(config: Config) -> tuple[pd.DataFrame, list[dict[str, Any]]]:
-    """Records of every model of params.yaml, and their provenance."""
-    paths = [Path(config.paths.extracted) / f"{stem}.parquet" for stem in stems(params_of(config))]
-    frames = [read_table(path, RECORDS) for path in paths]
+    """Records of the model that the command line chooses, else of every model of params.yaml, and their provenance."""
+    paths = [Path(config.paths.extracted) / f"{stem}.parquet" for stem in wanted_stems(config)]
+    remedy = "make it with: dvc repro"
+    if (chosen := chosen_model(config)) is not None:
+        remedy = f"make it with: python run.py stage=extract model={chosen.rpartition('-seed')[0]}"
+    frames = [read_table(path, RECORDS, remedy=remedy) for path in paths]
     return pd.concat(frames, ignore_index=True), [read_metadata(path) for path in paths]
 
 
@@ -67,8 +77,11 @@ def _of_part(config: Config, name: str, table: pd.DataFrame, part: str) -> pd.Da
 
 
 def all_fits(config: Config) -> dict[str, pd.DataFrame]:
-    """Fits of every model, by form."""
-    params = params_of(config)
+    """Fits of every model, by form; of a model that the command line chooses whatever forms were fitted."""
+    chosen, params = chosen_model(config), params_of(config)
+    if chosen is not None:
+        paths = {form: Path(config.paths.fits) / f"{chosen}-{form}.parquet" for form in FORM_PARAMETERS}
+        return {form: read_table(path, fits_schema(form)) for form, path in paths.items() if path.is_file()}
     return {
         form: pd.concat(
             [
@@ -99,3 +112,14 @@ def scores_and_predictions(config: Config) -> tuple[pd.DataFrame, pd.DataFrame]:
     """What stage=predict wrote."""
     folder = results(config)
     return read_csv(folder / "scores.csv", SCORES), read_csv(folder / "predictions.csv", PREDICTIONS)
+
+
+def own_scores_and_predictions(config: Config) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """As `scores_and_predictions`, as far as it is there and about the models of this run; else empty tables."""
+    folder, models = results(config), {stem.rpartition("-seed")[0] for stem in wanted_stems(config)}
+    nothing = pd.DataFrame(columns=list(SCORES.columns)), pd.DataFrame(columns=list(PREDICTIONS.columns))
+    if not (folder / "scores.csv").is_file() or not (folder / "predictions.csv").is_file():
+        return nothing
+    scores, predictions = scores_and_predictions(config)
+    about: Any = predictions[predictions["model"].isin(list(models))]
+    return (scores, about) if len(about) else nothing

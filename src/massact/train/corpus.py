@@ -9,11 +9,13 @@ from __future__ import annotations
 import gzip
 import sys
 import tarfile
+import zlib
 from pathlib import Path
 
-from massact.errors import MassactError, MissingInputError
+from massact.errors import MassactError, MissingInputError, ParseError
 
 WORK_BREAK = "\n\f\n"
+_LONGEST_BYTES = 1_000_000_000
 
 
 def read_works(path: Path) -> list[str]:
@@ -23,10 +25,20 @@ def read_works(path: Path) -> list[str]:
     ------
     MissingInputError
         When the file is not there.
+    ParseError
+        When it is no gzip of UTF-8 text, or of more than 1 GB.
     """
     if not path.is_file():
         raise MissingInputError(f"the text {path} is not there", "bring it with: dvc pull -R data")
-    return gzip.decompress(path.read_bytes()).decode("utf-8").split(WORK_BREAK)
+    try:
+        with gzip.open(path) as file:
+            content = file.read(_LONGEST_BYTES + 1)
+        if len(content) <= _LONGEST_BYTES:
+            return content.decode("utf-8").split(WORK_BREAK)
+        why = f"more than {_LONGEST_BYTES:,} bytes"
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
+        why = " ".join(str(error).split())
+    raise ParseError(f"{path} is not a text in gzip ({why})", "set probe.corpus to one, or bring it: dvc pull -R data")
 
 
 def split_works(works: list[str], held_out: int) -> tuple[list[str], list[str]]:

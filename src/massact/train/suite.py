@@ -17,6 +17,7 @@ from massact.errors import DivergedError, MassactError, StorageError, TrainError
 from massact.extract.probe import Probe
 from massact.extract.store import RecordStore
 from massact.host import out_of_memory
+from massact.outputs import replaceable
 from massact.recipe import Recipe, checkpoint_steps
 from massact.tables import read_metadata, read_table
 from massact.train.live import LiveMeasurement, Subject
@@ -179,6 +180,7 @@ class Suite:
                 continue
             with claims.held(self._folder(member) / ".claim") as ours:
                 if ours and not self._final(member):
+                    replaceable(self._folder(member), _stranger)
                     yield member, self._train(member, each)
 
     def _final(self, member: Member) -> bool:
@@ -274,6 +276,14 @@ class Suite:
             "tokens_sha256": self.probe.sha256,
         }
         return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+
+
+def _stranger(folder: Path) -> str:
+    """Why a folder is not one of a training of a suite; empty when it is."""
+    if any((folder / name).is_file() for name in ("run.json", "measured.json", _STATUS_FILE)):
+        return ""
+    foreign = sorted(path.name for path in folder.iterdir() if path.name != ".claim")
+    return f"holds {foreign[0]}, and massact did not write it" if foreign else ""
 
 
 def _why(error: Exception, step: int) -> tuple[str, str]:
