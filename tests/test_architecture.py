@@ -1,8 +1,12 @@
+import json
+import math
+
+import numpy as np
 import pytest
 from transformers import GPT2Config, GPTNeoConfig, LlamaConfig, OPTConfig
 
 from massact import Architecture
-from massact.architecture import numbers_in
+from massact.architecture import LARGEST, numbers_in
 from massact.errors import ArchitectureError
 from massact.train import build_model, hf_config
 
@@ -22,11 +26,59 @@ def test_parameter_count_is_that_of_the_hugging_face_model():
         ({"d_model": 24.5}, "d_model"),
         ({"rotary_fraction": 1.5}, "rotary_fraction"),
         ({"rotary_base": 0.0}, "rotary_base"),
+        ({"rotary_base": math.nan}, "rotary_base = nan is not a finite number"),
+        ({"rotary_base": math.inf}, "rotary_base = inf is not a finite number"),
+        ({"rotary_base": 10**400}, "rotary_base"),
+        ({"rotary_base": 1e13}, "rotary_base"),
+        ({"rotary_base": "high"}, "rotary_base"),
+        ({"rotary_fraction": "all"}, "rotary_fraction"),
+        ({"rotary_fraction": math.nan}, "rotary_fraction"),
+        ({"parallel_residual": "false"}, "parallel_residual"),
+        ({"parallel_residual": 1}, "parallel_residual"),
+        ({"d_model": True}, "d_model"),
+        ({"d_model": "24"}, "d_model"),
     ],
 )
 def test_impossible_numbers_are_refused_by_name(change, words):
     with pytest.raises(ArchitectureError, match=words):
         Architecture(**{**SHAPE, **change})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("n_layers", 1001), ("n_layers", 10**7), ("d_model", 1_000_001), ("d_model", 10**11), ("d_model", 10**12),
+        ("d_model", 10**23), ("n_heads", 10**23), ("d_mlp", 10**12), ("vocab_size", 10**12), ("context", 10**12),
+    ],
+)  # fmt: skip
+def test_numbers_beyond_any_transformer_are_refused_at_once_and_in_one_line(name, value):
+    with pytest.raises(ArchitectureError, match=f"{name} = .* give at most {LARGEST[name]:,}") as caught:
+        Architecture(**{**SHAPE, name: value})
+    assert len(str(caught.value)) < 120
+
+
+def test_a_number_of_thousands_of_digits_is_refused_in_one_short_line():
+    with pytest.raises(ArchitectureError, match="thousands of digits") as caught:
+        Architecture(**{**SHAPE, "d_model": 10**5000})
+    assert len(str(caught.value)) < 120
+
+
+def test_the_largest_numbers_are_taken():
+    sizes = {name: value for name, value in LARGEST.items() if name != "rotary_base"}
+    assert Architecture(**sizes, rotary_base=LARGEST["rotary_base"]).n_parameters > 10**15
+    with pytest.raises(ArchitectureError, match="nearest head counts"):
+        Architecture(**{**sizes, "n_heads": 7})
+
+
+def test_numbers_of_numpy_are_taken_as_pythons():
+    architecture = Architecture(
+        **{name: np.int64(value) for name, value in SHAPE.items()},
+        rotary_fraction=np.float32(0.5),
+        parallel_residual=np.bool_(False),
+    )
+    assert json.loads(json.dumps(architecture.as_dict())) == {
+        **SHAPE, "rotary_fraction": 0.5, "rotary_base": 1e4, "parallel_residual": False,
+    }  # fmt: skip
 
 
 def test_the_numbers_are_read_back_from_the_model_made_of_them():

@@ -2,11 +2,29 @@
 
 from __future__ import annotations
 
+import math
+import operator
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from numbers import Real
+from types import MappingProxyType
 from typing import Any
 
 from massact.errors import ArchitectureError
+
+# The largest of each number that still makes sense. They lie orders of magnitude beyond any transformer so far:
+# beyond them a number is a slip of the keyboard, and the work it asks for does not end.
+LARGEST = MappingProxyType(
+    {
+        "n_layers": 1_000,
+        "d_model": 1_000_000,
+        "n_heads": 1_000_000,
+        "d_mlp": 100_000_000,
+        "vocab_size": 100_000_000,
+        "context": 1_000_000_000,
+        "rotary_base": 1e12,
+    }
+)
 
 # Our names of an architecture's numbers, and those that Hugging Face configurations have for them.
 _NAMES_IN_CONFIGS = {
@@ -37,7 +55,7 @@ class Architecture:
     Raises
     ------
     ArchitectureError
-        When a number is not positive or the heads do not divide the width.
+        When a number is not positive, not finite or above `LARGEST`, or the heads do not divide the width.
 
     >>> Architecture(n_layers=6, d_model=512, n_heads=8, d_mlp=2048, vocab_size=50304, context=2048).n_parameters
     70426624
@@ -55,9 +73,10 @@ class Architecture:
 
     def __post_init__(self) -> None:
         for name in ("n_layers", "d_model", "n_heads", "d_mlp", "vocab_size", "context"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise ArchitectureError(f"{name} = {value!r} is not a positive whole number", f"give {name} >= 1")
+            object.__setattr__(self, name, _count(name, getattr(self, name)))
+        for name in ("rotary_fraction", "rotary_base"):
+            object.__setattr__(self, name, _real(name, getattr(self, name)))
+        object.__setattr__(self, "parallel_residual", _truth("parallel_residual", self.parallel_residual))
         if self.d_model % self.n_heads:
             divisors = [h for h in range(1, self.d_model + 1) if self.d_model % h == 0]
             near = sorted(sorted(divisors, key=lambda h: abs(h - self.n_heads))[:3])
@@ -67,8 +86,10 @@ class Architecture:
             )
         if not 0 <= self.rotary_fraction <= 1:
             raise ArchitectureError(f"rotary_fraction = {self.rotary_fraction} is not a share", "give 0 to 1")
-        if self.rotary_base <= 0:
-            raise ArchitectureError(f"rotary_base = {self.rotary_base} is not positive", "Pythia uses 10000")
+        if not 0 < self.rotary_base <= LARGEST["rotary_base"]:
+            raise ArchitectureError(
+                f"rotary_base = {self.rotary_base} is not between 0 and {LARGEST['rotary_base']:g}", "Pythia uses 10000"
+            )
 
     @property
     def d_head(self) -> int:
@@ -87,6 +108,46 @@ class Architecture:
     def as_dict(self) -> dict[str, Any]:
         """The numbers under their own names."""
         return asdict(self)
+
+
+def _count(name: str, value: Any) -> int:
+    """A whole number from 1 to the largest that makes sense; numpy's count as well."""
+    try:
+        number = 0 if isinstance(value, bool) else operator.index(value)
+    except TypeError:
+        number = 0
+    if number < 1:
+        raise ArchitectureError(f"{name} = {_shown(value)} is not a positive whole number", f"give {name} >= 1")
+    if number > LARGEST[name]:
+        raise ArchitectureError(
+            f"{name} = {_shown(value)} is beyond any transformer", f"give at most {LARGEST[name]:,}"
+        )
+    return number
+
+
+def _real(name: str, value: Any) -> float:
+    try:
+        finite = isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+    except OverflowError:  # an integer beyond every float
+        finite = False
+    if not finite:
+        raise ArchitectureError(f"{name} = {_shown(value)} is not a finite number", "Pythia's: 0.25 and 10000")
+    return value if isinstance(value, int | float) else float(value)
+
+
+def _truth(name: str, value: Any) -> bool:
+    if not isinstance(value, bool) and type(value).__name__ not in ("bool", "bool_"):  # numpy's, not imported here
+        raise ArchitectureError(f"{name} = {_shown(value)} is neither true nor false", "give True or False")
+    return bool(value)
+
+
+def _shown(value: Any) -> str:
+    """A value as a message shows it: in one line, and not at any length."""
+    try:
+        text = repr(value)
+    except ValueError:  # an integer of thousands of digits
+        return "a number of thousands of digits"
+    return " ".join((text if len(text) <= 40 else f"{text[:37]}...").split())
 
 
 def numbers_in(config: Mapping[str, Any]) -> dict[str, int]:
