@@ -1,19 +1,62 @@
+import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from massact.cli import architecture_from, main
 from massact.errors import ConfigError
+from massact.predict.stored import shipped_artefact
+from massact.settings import STAGES
 
+ROOT = Path(__file__).parents[1]
 NUMBERS = ["n_layers=4", "d_model=128", "n_heads=4", "d_mlp=512"]
 
 
-def test_forecast_prints_a_plain_table(capsys):
-    assert main(["forecast", *NUMBERS, "--steps", "512,2048"]) == 0
+def test_forecast_prints_what_it_rests_on_and_then_a_table_of_layers_and_steps(capsys):
+    assert main(["forecast", *NUMBERS, "--steps", "512,2048", "--recipe", "nano"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[1].split() == ["recipe", "step", "tokens", "layer", "value", "lower", "upper"]
-    assert len([line for line in lines if line.split()[:1] == ["nano"]]) == 8
+    assert lines[0].startswith("The forecast was learnt from 5 architectures")
+    assert lines[-5].split() == ["layer", "step", "512", "step", "2,048"]
+    assert [line.split()[0] for line in lines[-4:]] == ["0", "1", "2", "3"]
+
+
+def test_forecast_as_csv_has_a_row_a_layer_and_step(capsys):
+    assert main(["forecast", *NUMBERS, "--steps", "512,2048", "--recipe", "nano", "--csv"]) == 0
+    lines = [line for line in capsys.readouterr().out.splitlines() if not line.startswith("#")]
+    assert lines[0] == "recipe,step,tokens,layer,value,lower,upper"
+    assert len([line for line in lines if line.split(",")[:1] == ["nano"]]) == 8
+
+
+def test_the_forecast_for_24_layers_fits_a_terminal_unless_all_are_wanted(capsys):
+    words = ["forecast", "n_layers=24", "d_model=1024", "n_heads=16", "d_mlp=4096"]
+    assert main(words) == 0
+    assert len(capsys.readouterr().out.splitlines()) <= 24
+    assert main([*words, "--layers", "all", "--steps", "512"]) == 0
+    shown = [line.split()[0] for line in capsys.readouterr().out.splitlines() if "(" in line]
+    assert shown[-24:] == [str(layer) for layer in range(24)]
+
+
+def test_a_factor_that_is_not_used_is_named_before_the_table(capsys):
+    assert main(["forecast", *NUMBERS, "parallel_residual=false", "rotary_fraction=1"]) == 0
+    before = " ".join(capsys.readouterr().out.split("layer  ")[0].split())
+    assert "Your parallel_residual=false makes no difference to the forecast." in before
+    assert "Your rotary_fraction=1 makes no difference to the forecast." in before
+
+
+def test_an_artefact_of_ones_own_is_read_and_held_to_its_hash(tmp_path, capsys):
+    own = tmp_path / "own.json"
+    own.write_text(json.dumps(shipped_artefact()))
+    assert main(["forecast", *NUMBERS]) == 0
+    shipped = capsys.readouterr().out
+    assert main(["forecast", *NUMBERS, "--artefact", str(own)]) == 0
+    assert capsys.readouterr().out == shipped
+    own.write_text(own.read_text().replace('"architectures": 48', '"architectures": 49'))
+    assert main(["forecast", *NUMBERS, "--artefact", str(own)]) == 2
+    error = capsys.readouterr().err
+    assert "damaged" in error
+    assert error.count("\n") == 1
 
 
 @pytest.mark.parametrize(
@@ -24,6 +67,23 @@ def test_forecast_prints_a_plain_table(capsys):
         (["n_layers=four", *NUMBERS[1:]], "number"),
         (NUMBERS[:3], "d_mlp"),
         ([*NUMBERS, "parallel_residual=maybe"], "true or false"),
+        ([*NUMBERS, "n_layers=5"], "n_layers is given twice"),
+        ([*NUMBERS, "rotary_base=1", "rotary_base=2"], "rotary_base is given twice"),
+        ([*NUMBERS, "rotary_base=nan"], "rotary_base = nan"),
+        ([*NUMBERS, "rotary_base=inf"], "rotary_base = inf"),
+        (["n_layers=10000000", *NUMBERS[1:]], "at most 1,000"),
+        (["n_layers=4", "d_model=1" + 23 * "0", "n_heads=1", "d_mlp=1"], "at most 1,000,000"),
+        (["n_layers=" + 5000 * "9", *NUMBERS[1:]], "n_layers = '999"),
+        (["n_layers=4\n5", *NUMBERS[1:]], "n_layers = '4 5'"),
+        ([*NUMBERS, "--steps", ""], "whole numbers"),
+        ([*NUMBERS, "--steps", "1", "--steps", "2"], "--steps is given twice"),
+        ([*NUMBERS, "--level", "high"], "level"),
+        ([*NUMBERS, "--level", "nan"], "share"),
+        ([*NUMBERS, "--layers", "0,9"], "no layer 9; give 0 to 3, or all"),
+        ([*NUMBERS, "--recip", "nano"], "--recip"),
+        ([*NUMBERS, "--recipe"], "--recipe"),
+        ([*NUMBERS, "--artefact", "absent.json"], "absent.json is not there"),
+        ([], "name=number"),
     ],
 )
 def test_wrong_numbers_are_one_line_and_status_2(words, said, capsys):
@@ -31,6 +91,33 @@ def test_wrong_numbers_are_one_line_and_status_2(words, said, capsys):
     error = capsys.readouterr().err
     assert said in error
     assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        ("forcast", "did you mean forecast?"),
+        ("sumary", "did you mean summary?"),
+        ("xyz", "commands: forecast, summary"),
+    ],
+)
+def test_an_unknown_command_is_answered_with_the_nearest(word, said, capsys):
+    assert main([word, *NUMBERS]) == 2
+    error = capsys.readouterr().err
+    assert said in error
+    assert error.count("\n") == 1
+
+
+def test_no_command_is_one_line(capsys):
+    assert main([]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_help_of_run_lists_every_stage():
+    done = subprocess.run([sys.executable, "run.py", "--help"], cwd=ROOT, capture_output=True, text=True, check=True)
+    listed = done.stdout.split("Stages (")[1].split("\n\n")[0]
+    words = {word for line in listed.splitlines()[1:] for word in line.partition(":")[2].split()}
+    assert words == set(STAGES) - {"run"}
 
 
 def test_heads_that_do_not_divide_the_width(capsys):

@@ -1,7 +1,82 @@
 """massact: massive activations of transformers, measured over training, fitted and forecast."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from massact._lazy import lazy
 from massact.architecture import Architecture
 from massact.errors import MassactError
 
-__all__ = ["Architecture", "MassactError", "__version__"]
+if TYPE_CHECKING:
+    from massact import checkpoints, extract, fit, predict, report, train, trajectories
+    from massact.extract.hooks import measure
+    from massact.extract.probe import Probe
+    from massact.extract.protocol import Measurement
+    from massact.extract.store import RecordStore
+    from massact.fit.curve import CurveFit
+    from massact.fit.forms import FORMS
+    from massact.fit.joint import fit_joint
+    from massact.fit.many import fit_many
+    from massact.fit.selection import best_form, compare_forms
+    from massact.fit.series import fit_series
+    from massact.predict.forecasting import forecast
+    from massact.train.live import LiveMeasurement, Subject
+    from massact.trajectories.aggregation import aggregate
+
+__all__ = [
+    "FORMS",
+    "Architecture",
+    "CurveFit",
+    "LiveMeasurement",
+    "MassactError",
+    "Measurement",
+    "Probe",
+    "RecordStore",
+    "Subject",
+    "__version__",
+    "aggregate",
+    "best_form",
+    "checkpoints",
+    "compare_forms",
+    "extract",
+    "fit",
+    "fit_joint",
+    "fit_many",
+    "fit_series",
+    "forecast",
+    "measure",
+    "predict",
+    "report",
+    "train",
+    "trajectories",
+]
 __version__ = "0.1.0"
+# Packages, and the names most often asked for; none is imported before it is.
+__getattr__, __dir__ = lazy(
+    __name__,
+    {
+        "FORMS": "fit.forms",
+        "CurveFit": "fit.curve",
+        "LiveMeasurement": "train.live",
+        "Measurement": "extract.protocol",
+        "Probe": "extract.probe",
+        "RecordStore": "extract.store",
+        "Subject": "train.live",
+        "aggregate": "trajectories.aggregation",
+        "best_form": "fit.selection",
+        "checkpoints": "",
+        "compare_forms": "fit.selection",
+        "extract": "",
+        "fit": "",
+        "fit_joint": "fit.joint",
+        "fit_many": "fit.many",
+        "fit_series": "fit.series",
+        "forecast": "predict.forecasting",
+        "measure": "extract.hooks",
+        "predict": "",
+        "report": "",
+        "train": "",
+        "trajectories": "",
+    },
+)

@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import sys
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from massact import __version__
 from massact.architecture import Architecture
 from massact.errors import ConfigError, MassactError
 
-_NEEDED = ("n_layers", "d_model", "n_heads", "d_mlp")
+COMMANDS = ("forecast", "summary")
+ALL = "all"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a subcommand; a user's error is one line and exit status 2."""
-    arguments = _parser().parse_args(argv)
+    words = list(sys.argv[1:] if argv is None else argv)
     try:
+        parser = _parser()
+        _check_command(words)
+        arguments = parser.parse_args(words)
         sys.stdout.write(arguments.answer(arguments) + "\n")
     except MassactError as error:
         sys.stderr.write(f"massact: {error}\n")
@@ -27,19 +32,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def forecast_text(arguments: argparse.Namespace) -> str:
-    """The forecast as a plain table: one line a layer and step."""
+def forecast_command(arguments: argparse.Namespace) -> str:
+    """What the forecast rests on, then its table; or all of it as CSV."""
     from massact.predict import forecast
+    from massact.predict.screen import forecast_csv, forecast_text
 
     architecture = architecture_from(arguments.numbers)
-    table = forecast(architecture, recipe=arguments.recipe, steps=arguments.steps, level=arguments.level)
-    rounded = table.round({"value": 2, "lower": 2, "upper": 2})
-    lines = [
-        f"Largest |h| over median |h|, {architecture.n_parameters:,} parameters, {arguments.level:.0%} intervals",
-        rounded.to_string(index=False),
-    ]
-    caution = table.attrs.get("caution")
-    return "\n".join([*lines, f"Caution: {caution}"] if caution else lines)
+    options = {"recipe": arguments.recipe, "steps": arguments.steps, "level": arguments.level}
+    table = forecast(architecture, artefact=arguments.artefact, **options)
+    layers = range(architecture.n_layers) if arguments.layers == ALL else arguments.layers
+    if arguments.csv:
+        return forecast_csv(table, architecture, layers=layers)
+    return forecast_text(table, architecture, level=arguments.level, layers=layers)
 
 
 def summary_text(arguments: argparse.Namespace) -> str:
@@ -67,24 +71,21 @@ def architecture_from(pairs: Sequence[str]) -> Architecture:
     Raises
     ------
     ConfigError
-        A word without '=', an unknown name, a value that is no number, or one of the four needed numbers missing.
+        A word without '=', an unknown name, a name given twice, a value that is no number, or one of the four needed
+        numbers missing.
     """
-    import difflib
+    from massact.predict.request import architecture_of, known_name
 
     kinds: dict[str, Any] = {field.name: field.type for field in fields(Architecture)}
     values: dict[str, Any] = {}
     for pair in pairs:
         name, equals, text = pair.partition("=")
         if not equals:
-            raise ConfigError(f"'{pair}' is not name=number", "e.g. n_layers=24")
-        if name not in kinds:
-            near = difflib.get_close_matches(name, kinds, n=3, cutoff=0.3) or list(kinds)
-            raise ConfigError(f"{name} is not a number of an architecture", f"nearest: {', '.join(near)}")
+            raise ConfigError(f"{_shown(pair)} is not name=number", "e.g. n_layers=24")
+        if known_name(name) in values:
+            raise ConfigError(f"{name} is given twice", "give each number once")
         values[name] = _number(name, text, str(kinds[name]))
-    missing = [name for name in _NEEDED if name not in values]
-    if missing:
-        raise ConfigError(f"{', '.join(missing)} not given", "e.g. n_layers=24 d_model=1024 n_heads=16 d_mlp=4096")
-    return Architecture(**values)
+    return architecture_of(values)
 
 
 def _number(name: str, text: str, kind: str) -> int | float | bool:
@@ -93,32 +94,76 @@ def _number(name: str, text: str, kind: str) -> int | float | bool:
             return {"true": True, "false": False}[text.lower()]
         return int(text) if kind == "int" else float(text)
     except (KeyError, ValueError):
-        raise ConfigError(f"{name} = {text} is not {'true or false' if kind == 'bool' else 'a number'}") from None
+        wanted = {"bool": "true or false", "int": "a whole number"}.get(kind, "a number")
+        raise ConfigError(f"{name} = {_shown(text)} is not {wanted}", f"give {name} as {wanted}") from None
+
+
+class _Parser(argparse.ArgumentParser):
+    """One that says what is wrong in one line, as every other error is said; options by their whole names."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options, allow_abbrev=False)
+
+    def error(self, message: str) -> NoReturn:
+        raise ConfigError(" ".join(message.split())[:200], f"see: {self.prog} --help")
+
+
+class _Once(argparse.Action):
+    """An option that may be given once: of two values neither is taken silently."""
+
+    def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, *rest: Any) -> None:
+        given = namespace.__dict__.setdefault("given", set())
+        if self.dest in given:
+            parser.error(f"--{self.dest} is given twice")
+        given.add(self.dest)
+        setattr(namespace, self.dest, rest[0])
+
+
+def _check_command(words: Sequence[str]) -> None:
+    """An unknown command is answered with the nearest one."""
+    if words and not words[0].startswith("-") and words[0] not in COMMANDS:
+        near = difflib.get_close_matches(words[0], COMMANDS, n=1, cutoff=0.5)
+        remedy = f"did you mean {near[0]}?" if near else f"commands: {', '.join(COMMANDS)}"
+        raise ConfigError(f"{_shown(words[0])} is not a command", remedy)
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="massact", description="Massive activations: forecasts and results.")
+    parser = _Parser(prog="massact", description="Massive activations: forecasts and results.")
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(dest="command", required=True)
     forecast = commands.add_parser(
         "forecast", help="how the ratio of an architecture will grow, with intervals, from its numbers alone"
     )
     forecast.add_argument("numbers", nargs="+", metavar="name=number", help="e.g. n_layers=24 d_model=1024")
-    forecast.add_argument("--recipe", default="nano", help="training recipe (default: nano)")
-    forecast.add_argument("--steps", type=_steps, default=None, help="steps to answer for, e.g. 512,2048")
-    forecast.add_argument("--level", type=float, default=0.9, help="share of futures inside (default: 0.9)")
-    forecast.set_defaults(answer=forecast_text)
+    forecast.add_argument(
+        "--recipe", action=_Once, help="training recipe (default: the one learnt from the most architectures)"
+    )
+    forecast.add_argument("--steps", action=_Once, type=_whole_numbers, help="steps to answer for, e.g. 512,2048")
+    forecast.add_argument("--level", action=_Once, type=float, default=0.9, help="share of futures inside (0.9)")
+    forecast.add_argument("--layers", action=_Once, type=_layers, help="layers to show, e.g. 0,5,23, or all")
+    forecast.add_argument("--csv", action="store_true", help="as CSV, one row a step and layer")
+    forecast.add_argument("--artefact", action=_Once, help="what stage=predict learnt from your own runs (a JSON file)")
+    forecast.set_defaults(answer=forecast_command)
     summary = commands.add_parser("summary", help="what the pipeline found, and where its report is")
     summary.add_argument("--results", default="results", help="the pipeline's results folder (default: results)")
     summary.set_defaults(answer=summary_text)
     return parser
 
 
-def _steps(text: str) -> list[int]:
+def _whole_numbers(text: str) -> list[int]:
     try:
         return [int(part) for part in text.split(",")]
     except ValueError:
-        raise argparse.ArgumentTypeError(f"'{text}' is not a list of steps such as 512,2048") from None
+        raise argparse.ArgumentTypeError(f"{_shown(text)} is not a list of whole numbers such as 512,2048") from None
+
+
+def _layers(text: str) -> list[int] | str:
+    return ALL if text == ALL else _whole_numbers(text)
+
+
+def _shown(text: str) -> str:
+    """A user's word as a message shows it: in one line, and not at any length."""
+    return f"'{' '.join(text[:60].split())}{'...' * (len(text) > 60)}'"
 
 
 if __name__ == "__main__":

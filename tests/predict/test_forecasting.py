@@ -1,11 +1,13 @@
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from massact import Architecture
-from massact.errors import ConfigError
+from massact.errors import ConfigError, TableError
 from massact.predict import build_artefact, forecast
 from massact.predict.forecasting import shipped_artefact
 
@@ -70,11 +72,126 @@ def test_table_has_its_columns_and_widens_with_level_and_distance(artefact):
         ({"steps": [5000]}, "0 to 4096"),
         ({"level": 1.0}, "share"),
         ({"level": 90.0}, "share"),
+        ({"level": float("nan")}, "share"),
+        ({"steps": []}, "no steps"),
+        ({"steps": [True]}, "not a whole number"),
+        ({"steps": [10**400]}, "0 to 4096"),
     ],
 )
 def test_what_cannot_be_answered_is_refused(artefact, options, words):
     with pytest.raises(ConfigError, match=words):
         forecast(architecture(4, 128, 4), artefact=artefact, **options)
+
+
+def test_steps_are_taken_in_every_form_with_one_meaning(artefact):
+    a = architecture(4, 128, 4)
+    expected = forecast(a, steps=[512], artefact=artefact)
+    for steps in (512, np.int64(512), np.array([512, 512]), (512,), iter([512])):
+        pd.testing.assert_frame_equal(forecast(a, steps=steps, artefact=artefact), expected)
+
+
+def test_an_architecture_may_be_a_mapping(artefact):
+    a = architecture(4, 128, 4)
+    pd.testing.assert_frame_equal(forecast(a.as_dict(), artefact=artefact), forecast(a, artefact=artefact))
+    four = {"n_layers": 4, "d_model": 128, "n_heads": 4, "d_mlp": 512}
+    pd.testing.assert_frame_equal(forecast(four, artefact=artefact), forecast(a, artefact=artefact))
+    for wrong, words in [({**four, "n_layer": 4}, "nearest: n_layers"), ({"n_layers": 4}, "d_model, n_heads, d_mlp")]:
+        with pytest.raises(ConfigError, match=words):
+            forecast(wrong, artefact=artefact)
+
+
+def test_values_of_another_type_end_in_a_typed_error():
+    """In a process of its own, where no annotation is checked: what a user sees."""
+    code = """
+from massact import forecast
+from massact.errors import ConfigError, ParseError
+from massact.predict.stored import learned_by_recipe
+
+four = {"n_layers": 4, "d_model": 128, "n_heads": 4, "d_mlp": 512}
+options = [{"level": "much"}, {"level": None}, {"recipe": ["nano"]}, {"steps": [512.5]}, {"steps": [float("nan")]},
+           {"steps": "512"}, {"steps": ["512"]}, {"steps": 500.5}, {"steps": [None]}, {"artefact": 3}]
+asked = [("n_layers=4", {}), (None, {}), ({**four, 7: 1}, {}), ([4, 128, 4, 512], {}), *((four, o) for o in options)]
+for architecture, option in asked:
+    try:
+        forecast(architecture, **option)
+    except (ConfigError, ParseError) as error:
+        assert "\\n" not in str(error)
+    else:
+        raise SystemExit(f"{architecture} {option} was answered")
+for artefact in ([], None, "text"):
+    try:
+        learned_by_recipe(artefact)
+    except ParseError:
+        continue
+    raise SystemExit(f"{artefact} was believed")
+assert forecast(four, steps=[512.0]).equals(forecast(four, steps=512))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_bounds_are_never_below_one():
+    """The largest of |h| cannot lie below its median."""
+    for numbers in [(24, 1024, 16), (1, 16, 16), (1000, 10**6, 1), (2, 48, 1)]:
+        for recipe in ("grid", "nano"):
+            table = forecast(architecture(*numbers), recipe=recipe, level=0.99)
+            assert (table[["value", "lower", "upper"]] >= 1).all(axis=None)
+            assert (table["lower"] <= table["value"]).all()
+            assert (table["value"] <= table["upper"]).all()
+            assert np.isfinite(table["upper"]).all()
+
+
+def test_the_caution_names_its_subject_and_what_lies_outside(artefact):
+    far = forecast(architecture(24, 4096, 4), artefact=artefact).attrs["caution"]
+    assert far.startswith(
+        "The forecast was learnt from 10 architectures of 2-8 layers and width 48-192, trained by recipe"
+    )
+    assert "Your architecture lies outside that range (width 4,096, 24 layers" in far
+    assert "10 architectures" in far
+    assert "few" in far
+    assert "too narrow" in forecast(architecture(4, 128, 4), level=0.999, artefact=artefact).attrs["caution"]
+
+
+def test_numbers_that_are_not_used_are_named_with_what_was_measured(artefact):
+    a = architecture(4, 128, 4)
+    other = Architecture(**{**a.as_dict(), "parallel_residual": False, "rotary_fraction": 1.0, "rotary_base": 500.0})
+    tables = [forecast(one, artefact=artefact) for one in (a, other)]
+    pd.testing.assert_frame_equal(*tables)  # they make no difference, and the forecast says so:
+    plain, said = (table.attrs["unused"] for table in tables)
+    for name in ("vocab_size", "context", "rotary_fraction (0.25)", "rotary_base", "parallel_residual (true)"):
+        assert name in plain
+    assert "Your" not in plain
+    assert "Your parallel_residual=false makes no difference to the forecast, and none of them had it." in said
+    shipped = forecast(Architecture(**{**a.as_dict(), "parallel_residual": False})).attrs["unused"]
+    assert "parallel_residual (false and true)" in shipped
+    assert "Your parallel_residual=false makes no difference to the forecast." in shipped
+
+
+def test_the_default_recipe_is_the_one_learnt_from_the_most_architectures():
+    table = forecast(architecture(4, 128, 4))
+    assert set(table["recipe"]) == {"grid"}
+    assert "48 architectures" in table.attrs["caution"]
+    counts = {name: entry["architectures"] for name, entry in shipped_artefact()["recipes"].items()}
+    assert counts == {"grid": 48, "nano": 5}
+    with pytest.raises(ConfigError, match="give 0 to 2048; recipe nano: 0 to 4096"):
+        forecast(architecture(4, 128, 4), steps=[4096])
+    assert set(forecast(architecture(4, 128, 4), steps=[4096], recipe="nano")["recipe"]) == {"nano"}
+
+
+def test_what_nothing_can_be_learnt_from_is_refused():
+    models = {f"m{number}": architecture(*shape) for number, shape in enumerate(SHAPES)}
+    good = trajectories(SHAPES)
+    zero = good.assign(value=good["value"].where(good["step"] != 64, 0.0))
+    for table, known, words in [
+        (zero, models, "model m0, step 64, layer 0: ratio 0.0"),
+        (good.assign(value=np.nan), models, "ratio nan"),
+        (good[:0], models, "no ratio"),
+        (good, {"m0": models["m0"]}, "nothing is known of model m1"),
+    ]:
+        with pytest.raises(TableError, match=words):
+            build_artefact(table, known, tokens_per_step={"nano": 1024})
+    with pytest.raises(TableError, match="recipe nano"):
+        build_artefact(good, models, tokens_per_step={})
 
 
 def test_the_shipped_artefact_answers():

@@ -33,7 +33,7 @@ __all__ = [
     "reachable",
     "suspects",
 ]
-__getattr__ = lazy(
+__getattr__, __dir__ = lazy(
     __name__,
     {
         "CheckpointSource": "source",

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from massact.extract.store import RecordStore
 
 __all__ = ["PROTOCOL_VERSION", "Measurement", "Probe", "RecordStore", "measure"]
-__getattr__ = lazy(
+__getattr__, __dir__ = lazy(
     __name__,
     {
         "measure": "hooks",

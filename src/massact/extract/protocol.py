@@ -39,6 +39,21 @@ class Measurement:
     median: Float32[ndarray, "sequence layer"]
     attached: str = ""
 
+    def __repr__(self) -> str:
+        """Its size and its largest value, not its arrays."""
+        sequences, layers, k = self.top.shape
+        said = f"Measurement({sequences} sequences, {layers} layers, top {k}"
+        largest = self.top[..., 0]
+        if not largest.size or not np.isfinite(largest).any():
+            return f"{said})"
+        s, layer = np.unravel_index(int(np.nanargmax(largest)), largest.shape)
+        with np.errstate(all="ignore"):
+            times = largest[s, layer] / self.median[s, layer]
+        return (
+            f"{said}; largest |h| {largest[s, layer]:.4g} at layer {layer}, position {self.token[s, layer, 0]}, "
+            f"dimension {self.dimension[s, layer, 0]} of sequence {s}, {times:.4g} times its median)"
+        )
+
     @property
     def ratio(self) -> Float[ndarray, "sequence layer"]:
         """Top-1 over median for each sequence (paper Eq. 6)."""

@@ -28,7 +28,7 @@ __all__ = [
     "fit_series",
     "fit_table",
 ]
-__getattr__ = lazy(
+__getattr__, __dir__ = lazy(
     __name__,
     {
         "FORMS": "forms",

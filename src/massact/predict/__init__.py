@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from massact.predict.outputs import write_outputs
 
 __all__ = ["build_artefact", "caution", "forecast", "score_all", "write_outputs"]
-__getattr__ = lazy(
+__getattr__, __dir__ = lazy(
     __name__,
     {
         "build_artefact": "artefact",

@@ -11,9 +11,10 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from massact.architecture import Architecture
-from massact.predict.basis import FEATURES, basis
+from massact.errors import TableError
+from massact.predict.basis import SIZES, UNUSED, basis
+from massact.predict.stored import QUANTITY, sealed
 
-VERSION = 1
 ANCHORS = 12
 PENALTY = 1.0
 
@@ -21,7 +22,7 @@ PENALTY = 1.0
 def build_artefact(
     trajectories: pd.DataFrame, architectures: Mapping[str, Architecture], *, tokens_per_step: Mapping[str, int]
 ) -> dict[str, Any]:
-    """Everything `forecast` needs, JSON-serialisable, one entry a recipe.
+    """Everything `forecast` needs, JSON-serialisable, one entry a recipe; with what it is for and its hash.
 
     At `ANCHORS` steps, even in log step, the log of each layer's ratio is regressed (ridge, penalty `PENALTY` on
     standardised features) on the features of `massact.predict.basis`. The residuals kept for intervals are those of
@@ -35,13 +36,38 @@ def build_artefact(
         By model name.
     tokens_per_step
         By recipe.
+
+    Raises
+    ------
+    TableError
+        Trajectories without a ratio or with one that is not positive, of a model without architecture, or of a recipe
+        without tokens a step.
     """
-    ratio: Any = trajectories[trajectories["quantity"] == "ratio"]
-    recipes = {
-        str(recipe): _learn(rows, architectures, int(tokens_per_step[str(recipe)]))
-        for recipe, rows in ratio.groupby("recipe")
-    }
-    return {"version": VERSION, "features": list(FEATURES), "recipes": recipes}
+    ratio: Any = trajectories[trajectories["quantity"] == QUANTITY]
+    _check(ratio, architectures, tokens_per_step)
+    return sealed(
+        {
+            str(recipe): _learn(rows, architectures, int(tokens_per_step[str(recipe)]))
+            for recipe, rows in ratio.groupby("recipe")
+        }
+    )
+
+
+def _check(ratio: Any, architectures: Mapping[str, Architecture], tokens_per_step: Mapping[str, int]) -> None:
+    if ratio.empty:
+        raise TableError("the trajectories hold no ratio", "extract a model first")
+    values = ratio["value"].to_numpy(dtype=np.float64)
+    wrong = ratio[~(np.isfinite(values) & (values > 0))]
+    if len(wrong):
+        row = wrong.iloc[0]
+        raise TableError(
+            f"model {row['model']}, step {row['step']}, layer {row['layer']}: ratio {row['value']}",
+            "a forecast is learnt from positive ratios: leave that checkpoint out",
+        )
+    for column, known in (("model", architectures), ("recipe", tokens_per_step)):
+        unknown = sorted(set(ratio[column].astype(str)) - set(known))
+        if unknown:
+            raise TableError(f"nothing is known of {column} {', '.join(unknown[:3])}", f"name it by {column}")
 
 
 def _learn(rows: pd.DataFrame, architectures: Mapping[str, Architecture], tokens_per_step: int) -> dict[str, Any]:
@@ -49,6 +75,7 @@ def _learn(rows: pd.DataFrame, architectures: Mapping[str, Architecture], tokens
     last = int(table.groupby(["model", "seed"])["step"].max().min())
     anchors = np.unique(np.round(np.expm1(np.linspace(0, np.log1p(last), ANCHORS)))).astype(int)
     curves, x, groups = [], [], []
+    measured = {architectures[str(model)] for model in table["model"].unique()}
     for (model, _, layer), curve in table.groupby(["model", "seed", "layer"]):
         ordered = curve.sort_values("step")
         at = np.log1p(ordered["step"].to_numpy(dtype=np.float64))
@@ -65,6 +92,8 @@ def _learn(rows: pd.DataFrame, architectures: Mapping[str, Architecture], tokens
         "tokens_per_step": tokens_per_step,
         "anchors": anchors.tolist(),
         "architectures": len(numbers),
+        "ranges": {name: [take(getattr(a, name) for a in measured) for take in (min, max)] for name in SIZES},
+        "unused": {name: sorted({getattr(a, name) for a in measured}) for name in UNUSED},
         "centre": _rounded(centre),
         "spread": _rounded(spread),
         "low": _rounded(features.min(axis=0)),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
+
 import numpy as np
 from jaxtyping import Float, Int
 from numpy import ndarray
@@ -9,6 +11,8 @@ from numpy import ndarray
 from massact.architecture import Architecture
 
 FEATURES = ("log d", "log L", "log d/H", "log d_mlp/d", "l/L", "(l/L)^2")
+SIZES = ("n_layers", "d_model", "n_heads", "d_mlp")  # the numbers of an architecture that the features are made of
+UNUSED = tuple(field.name for field in fields(Architecture) if field.name not in SIZES)
 
 
 def basis(architecture: Architecture, layers: Int[ndarray, " layer"]) -> Float[ndarray, "layer feature"]:

@@ -2,136 +2,152 @@
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Sequence
-from importlib import resources
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, SupportsIndex
 
 import numpy as np
+from jaxtyping import Float
+from numpy import ndarray
 
 from massact.architecture import Architecture
-from massact.errors import ConfigError, MissingInputError
+from massact.errors import ConfigError
 from massact.predict.basis import basis
+from massact.predict.limits import beyond, caution_text, unused_text
+from massact.predict.request import architecture_of, level_of, steps_of
+from massact.predict.stored import Learned, learned_by_recipe, read_artefact, shipped_artefact
 
 if TYPE_CHECKING:
     import pandas as pd
 
+__all__ = ["forecast", "shipped_artefact"]
+_LARGEST_LOG = 700.0  # of what a float holds
+
 
 def forecast(
-    architecture: Architecture,
+    architecture: Architecture | Mapping[str, Any],
     *,
-    recipe: str = "nano",
-    steps: Sequence[int] | None = None,
+    recipe: str | None = None,
+    steps: SupportsIndex | Iterable[SupportsIndex] | None = None,
     level: float = 0.9,
-    artefact: dict[str, Any] | None = None,
+    artefact: Mapping[str, Any] | str | Path | None = None,
 ) -> pd.DataFrame:
     """Forecast the top-1 to median ratio of every layer.
 
+    Only depth, width, heads and the width of the MLP are used; `.attrs["unused"]` names what is not.
+
     Parameters
     ----------
+    architecture
+        An Architecture, or a mapping of its numbers.
     recipe
-        How it will be trained; forecasts of one recipe say nothing about another.
+        How it will be trained: one of the artefact's. Forecasts of one recipe say nothing about another. None: the one
+        that was learnt from the most architectures; in the shipped artefact `grid`, by which the designed suite was
+        trained (48 architectures), and not `nano` of the pocket family (5).
     steps
         Optimiser steps to answer for, inside the trained range; None: three, from early to the end.
     level
         Share of new architectures like the measured ones whose curve should lie inside, strictly between 0 and 1.
         Intervals are split-conformal quantiles of held-out residuals of log ratio, widened in proportion to how far
-        the architecture lies outside the measured ones.
+        the architecture lies outside the measured ones. The largest value is never below the median, so the interval
+        of the log ratio is cut at 0: value, lower and upper are at least 1.
     artefact
-        What `build_artefact` made; None: the shipped one.
+        What `build_artefact` made, or the file it was written to; None: the shipped one.
 
     Returns
     -------
-    DataFrame with columns recipe, step, tokens, layer, value, lower, upper; `.attrs["caution"]` says when not to
-    trust it.
+    DataFrame with columns recipe, step, tokens, layer, value, lower, upper. `.attrs["caution"]` says what the forecast
+    was learnt from and when not to trust it, `.attrs["unused"]` which numbers of the architecture make no difference.
 
     Raises
     ------
     ConfigError
-        An unknown recipe, a step outside the trained range, or a level that is no share.
+        An architecture that is none, an unknown recipe, a step outside the trained range, or a level that is no share.
+    ParseError
+        An artefact that is damaged, or was made for something else.
     """
     import pandas as pd
 
-    if not 0 < level < 1:
-        raise ConfigError(f"level = {level} is not a share", "give a number between 0 and 1, e.g. 0.9")
-    learned = _learned(recipe, artefact or shipped_artefact())
-    anchors = np.array(learned["anchors"])
-    wanted = _steps(steps, anchors, recipe)
-    layers = np.arange(architecture.n_layers)
-    features = basis(architecture, layers)
-    x = (features - np.array(learned["centre"])) / np.array(learned["spread"])
-    weights = np.array(learned["coefficients"])
-    at_anchors = x @ weights[:-1] + weights[-1]
-    outside = _outside(features, learned)
-    half = np.array([_quantile(residuals, level) for residuals in learned["residuals"]]) * (1 + outside)
-    rows = []
-    for step in wanted:
-        spread = float(np.interp(np.log1p(step), np.log1p(anchors), half))
-        for layer in layers:
-            value = float(np.interp(np.log1p(step), np.log1p(anchors), at_anchors[layer]))
-            bounds = [_exp(value), _exp(value - spread), _exp(value + spread)]
-            rows.append((recipe, step, step * learned["tokens_per_step"], int(layer), *bounds))
-    table = pd.DataFrame(rows, columns=["recipe", "step", "tokens", "layer", "value", "lower", "upper"])
-    table.attrs["caution"] = _caution(learned, outside, level)
+    architecture, level, wanted = architecture_of(architecture), level_of(level), steps_of(steps)
+    recipes = _recipes(artefact)
+    recipe = _recipe(recipe, recipes)
+    learned = recipes[recipe]
+    at = np.array(_default_steps(learned) if wanted is None else _measured(wanted, recipe, recipes))
+    features = basis(architecture, np.arange(architecture.n_layers))
+    outside = beyond(features, learned)
+    middle = _at_steps(_log_ratio(features, learned), learned, at)
+    half = np.array([_quantile(row, level) for row in learned.residuals]) * (1 + max(outside.values(), default=0.0))
+    half = _at_steps(half[None], learned, at)
+    n_layers = architecture.n_layers
+    table = pd.DataFrame(
+        {
+            "recipe": recipe,
+            "step": np.repeat(at, n_layers),
+            "tokens": np.repeat(at * learned.tokens_per_step, n_layers),
+            "layer": np.tile(np.arange(n_layers), len(at)),
+            "value": _ratio(middle),
+            "lower": _ratio(middle - half),
+            "upper": _ratio(middle + half),
+        }
+    )
+    table.attrs["caution"] = caution_text(architecture, recipe, learned, outside, level)
+    table.attrs["unused"] = unused_text(architecture, learned)
     return table
 
 
-def shipped_artefact() -> dict[str, Any]:
-    """The artefact in the package.
-
-    Raises
-    ------
-    MissingInputError
-        When it was not built.
-    """
-    file = resources.files("massact") / "artefacts" / "forecast.json"
-    if not file.is_file():
-        raise MissingInputError("the forecast artefact is not in the package", "make it with: dvc repro predict")
-    return json.loads(file.read_text(encoding="utf-8"))
+def _recipes(artefact: Mapping[str, Any] | str | Path | None) -> dict[str, Learned]:
+    if artefact is None:
+        return learned_by_recipe(shipped_artefact())
+    if isinstance(artefact, str | Path):
+        return learned_by_recipe(read_artefact(artefact))
+    return learned_by_recipe(artefact)
 
 
-def _learned(recipe: str, artefact: dict[str, Any]) -> dict[str, Any]:
-    recipes = artefact["recipes"]
-    if recipe not in recipes:
-        raise ConfigError(f"recipe {recipe} has not been measured", f"known: {', '.join(sorted(recipes))}")
-    return recipes[recipe]
+def _recipe(recipe: str | None, recipes: Mapping[str, Learned]) -> str:
+    """The recipe asked for; the one learnt from the most architectures where none is."""
+    if recipe is None:
+        return min(recipes, key=lambda name: (-recipes[name].architectures, name))
+    if not isinstance(recipe, str) or recipe not in recipes:
+        known = ", ".join(f"{name} ({recipes[name].architectures} architectures)" for name in sorted(recipes))
+        raise ConfigError(f"recipe {str(recipe)[:60]!r} has not been measured", f"known: {known}")
+    return recipe
 
 
-def _steps(steps: Sequence[int] | None, anchors: np.ndarray, recipe: str) -> list[int]:
-    last = int(anchors[-1])
-    if steps is None:
-        return [int(anchors[len(anchors) // 2]), int(anchors[-2]), last]
+def _default_steps(learned: Learned) -> list[int]:
+    anchors = learned.anchors.tolist()
+    return sorted({anchors[len(anchors) // 2], *anchors[-2:]})
+
+
+def _measured(steps: list[int], recipe: str, recipes: Mapping[str, Learned]) -> list[int]:
+    """Steps inside the range that a recipe was measured on."""
+    last = {name: int(learned.anchors[-1]) for name, learned in recipes.items()}
     for step in steps:
-        if not 0 <= step <= last:
-            raise ConfigError(f"step {step} is outside what recipe {recipe} was measured on", f"give 0 to {last}")
-    return sorted({int(step) for step in steps})
+        if not 0 <= step <= last[recipe]:
+            longer = [f"recipe {name}: 0 to {last[name]}" for name in sorted(last) if 0 <= step <= last[name]]
+            raise ConfigError(
+                f"step {str(step)[:30]} is outside what recipe {recipe} was measured on",
+                "; ".join([f"give 0 to {last[recipe]}", *longer]),
+            )
+    return steps
 
 
-def _outside(features: np.ndarray, learned: dict[str, Any]) -> float:
-    """How far the architecture lies beyond the measured ones, in their standard deviations, largest over features."""
-    beyond = np.maximum(np.array(learned["low"]) - features, features - np.array(learned["high"]))
-    own = [0, 1, 2, 3]  # numbers of the architecture; depth is always covered
-    return float(np.max(np.maximum(beyond[:, own], 0) / np.array(learned["spread"])[own]))
+def _log_ratio(features: Float[ndarray, "layer feature"], learned: Learned) -> Float[ndarray, "layer anchor"]:
+    x = (features - learned.centre) / learned.spread
+    return x @ learned.coefficients[:-1] + learned.coefficients[-1]
 
 
-def _quantile(residuals: Sequence[float], level: float) -> float:
+def _at_steps(rows: Float[ndarray, "row anchor"], learned: Learned, steps: ndarray) -> Float[ndarray, "step row"]:
+    """Interpolated in log step."""
+    at, anchors = np.log1p(steps), np.log1p(learned.anchors)
+    return np.stack([np.interp(at, anchors, row) for row in rows], axis=1)
+
+
+def _quantile(residuals: Float[ndarray, " row"], level: float) -> float:
     """Split-conformal quantile: the ceil(level (n + 1))-th smallest; the largest where n is too small."""
     rank = min(len(residuals), math.ceil(level * (len(residuals) + 1)))
-    return residuals[rank - 1]
+    return float(residuals[rank - 1])
 
 
-def _exp(value: float) -> float:
-    return math.exp(min(value, 700.0))
-
-
-def _caution(learned: dict[str, Any], outside: float, level: float) -> str:
-    n = learned["architectures"]
-    said = []
-    if n < 30:
-        said.append(f"learnt from {n} architectures, so the {level:.0%} intervals are rough")
-    if outside > 0.01:
-        said.append(
-            f"this architecture lies outside them (by {outside:.1f} of their standard deviations): an extrapolation"
-        )
-    return "; ".join(said)
+def _ratio(log_ratio: Float[ndarray, "step layer"]) -> Float[ndarray, " row"]:
+    return np.exp(np.clip(log_ratio, 0.0, _LARGEST_LOG)).ravel()

@@ -21,6 +21,6 @@ __all__ = [
     "aggregate",
     "import_published",
 ]
-__getattr__ = lazy(
+__getattr__, __dir__ = lazy(
     __name__, {"PublishedImport": "importing", "aggregate": "aggregation", "import_published": "importing"}
 )

@@ -1,0 +1,251 @@
+"""The forecast artefact as a file: what it says it is for, its hash, and the shape of everything in it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Int
+from numpy import ndarray
+
+from massact.architecture import LARGEST
+from massact.errors import MissingInputError, ParseError
+from massact.predict.basis import FEATURES, SIZES, UNUSED
+
+KIND = "massact forecast"
+QUANTITY = "ratio"
+VERSION = 2
+MOST_BYTES = 100_000_000
+_AGAIN = "make it again with: python run.py stage=predict"
+_SHIPPED_AGAIN = "install massact again; in a clone: git checkout -- src/massact/artefacts/forecast.json"
+
+
+@dataclass(frozen=True)
+class Learned:
+    """What was learnt from the trainings of one recipe.
+
+    Attributes
+    ----------
+    tokens_per_step, architectures
+        Tokens an optimiser step takes; how many architectures were measured.
+    anchors : int (anchor,)
+        Optimiser steps, ascending.
+    ranges
+        Smallest and largest of each number of `SIZES` among the architectures.
+    unused
+        The values that each number of `UNUSED` had among the architectures, ascending.
+    centre, spread, low, high : float (feature,)
+        Mean, standard deviation and limits of the features.
+    coefficients : float (feature + 1, anchor)
+        Of log ratio on the standardised features; the intercept last.
+    residuals : float (anchor, row)
+        Of architectures held out: magnitudes in log ratio, ascending.
+    """
+
+    tokens_per_step: int
+    architectures: int
+    anchors: Int[ndarray, " anchor"]
+    ranges: Mapping[str, tuple[int, int]]
+    unused: Mapping[str, tuple[Any, ...]]
+    centre: Float[ndarray, " feature"]
+    spread: Float[ndarray, " feature"]
+    low: Float[ndarray, " feature"]
+    high: Float[ndarray, " feature"]
+    coefficients: Float[ndarray, "feature_and_1 anchor"]
+    residuals: Float[ndarray, "anchor row"]
+
+
+def sealed(recipes: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """An artefact of what was learnt, by recipe, with what it is for and its hash.
+
+    Raises
+    ------
+    ParseError
+        When it could not be read back: a number that is not finite, a list of the wrong length.
+    """
+    content = {
+        "kind": KIND,
+        "quantity": QUANTITY,
+        "version": VERSION,
+        "features": list(FEATURES),
+        "recipes": {name: dict(learned) for name, learned in recipes.items()},
+    }
+    artefact = {**content, "sha256": _hash(content, "the forecast artefact", "look at the trajectories it is made of")}
+    learned_by_recipe(artefact)
+    return artefact
+
+
+def shipped_artefact() -> dict[str, Any]:
+    """The artefact in the package.
+
+    Raises
+    ------
+    MissingInputError, ParseError
+        When it was not built; when it is damaged.
+    """
+    return read_artefact(Path(str(resources.files("massact"))) / "artefacts" / "forecast.json", again=_SHIPPED_AGAIN)
+
+
+def read_artefact(path: str | Path, *, again: str = _AGAIN) -> dict[str, Any]:
+    """The artefact in a file, held to what it says it is for and to its hash.
+
+    Parameters
+    ----------
+    path
+        A regular file that stage=predict wrote.
+    again
+        The remedy that messages name.
+
+    Raises
+    ------
+    MissingInputError
+        When there is no such file, or it cannot be read.
+    ParseError
+        When it is no forecast artefact, or is damaged.
+    """
+    path = Path(path)
+    try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise ParseError(f"{path} is not a regular file", "give the file that stage=predict wrote")
+        if status.st_size > MOST_BYTES:
+            raise ParseError(f"{path} has {status.st_size:,} bytes: not a forecast artefact", again)
+        artefact = json.loads(path.read_bytes().decode("utf-8"), object_pairs_hook=_once)
+    except FileNotFoundError:
+        raise MissingInputError(f"{path} is not there", again) from None
+    except OSError as error:
+        raise MissingInputError(f"{path} cannot be read ({error.strerror})", "give a file you can read") from None
+    except (ValueError, RecursionError):
+        raise ParseError(f"{path} is not a forecast artefact, or is damaged: not JSON", again) from None
+    learned_by_recipe(artefact, where=str(path), again=again)
+    return artefact
+
+
+def learned_by_recipe(
+    artefact: Mapping[str, Any], *, where: str = "the forecast artefact", again: str = _AGAIN
+) -> dict[str, Learned]:
+    """What an artefact holds, by recipe.
+
+    Raises
+    ------
+    ParseError
+        When it is for something else, of another version, does not have its hash, or anything in it has not the form
+        it should.
+    """
+    if not isinstance(artefact, Mapping) or artefact.get("kind") != KIND:
+        old = isinstance(artefact, Mapping) and "kind" not in artefact and "recipes" in artefact
+        said = "is a forecast artefact without kind and hash" if old else "is not a forecast artefact"
+        raise ParseError(f"{where} {said}", again)
+    if artefact.get("version") != VERSION:
+        raise ParseError(
+            f"{where} is of version {_short(artefact.get('version'))}, this massact reads version {VERSION}", again
+        )
+    content = {name: value for name, value in artefact.items() if name != "sha256"}
+    if artefact.get("sha256") != _hash(content, where, again):
+        raise ParseError(f"{where} is damaged: its content does not have the hash it states", again)
+    if artefact.get("quantity") != QUANTITY or artefact.get("features") != list(FEATURES):
+        raise ParseError(f"{where} was learnt from other features than this massact has", again)
+    recipes = artefact.get("recipes")
+    if not isinstance(recipes, Mapping) or not recipes:
+        raise ParseError(f"{where} holds no recipe", again)
+    found = {}
+    for name, entry in recipes.items():
+        try:
+            found[str(name)] = _learned(entry)
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
+            what = f"no {error}" if isinstance(error, KeyError) else str(error)
+            raise ParseError(f"{where}, recipe {_short(name)}: {_short(what)}", again) from None
+    return found
+
+
+def _learned(entry: Mapping[str, Any]) -> Learned:
+    """One recipe's entry with its shapes and signs checked; ValueError and kin say what is wrong."""
+    n = len(FEATURES)
+    anchors = _whole("anchors", entry["anchors"])
+    if not len(anchors) or anchors[0] < 0 or (np.diff(anchors) <= 0).any():
+        raise ValueError("anchors are not ascending steps")
+    low, high, spread = (_array(name, entry[name], (n,)) for name in ("low", "high", "spread"))
+    if (spread <= 0).any() or (low > high).any():
+        raise ValueError("spread, low or high cannot be of any features")
+    residuals = _array("residuals", entry["residuals"], (len(anchors), None))
+    if (residuals < 0).any() or (np.diff(residuals, axis=1) < 0).any():
+        raise ValueError("residuals are not ascending magnitudes")
+    return Learned(
+        tokens_per_step=_positive("tokens_per_step", entry["tokens_per_step"]),
+        architectures=_positive("architectures", entry["architectures"]),
+        anchors=anchors,
+        ranges={name: _range(name, entry["ranges"][name]) for name in SIZES},
+        unused={name: _values(name, entry["unused"][name]) for name in UNUSED},
+        centre=_array("centre", entry["centre"], (n,)),
+        spread=spread,
+        low=low,
+        high=high,
+        coefficients=_array("coefficients", entry["coefficients"], (n + 1, len(anchors))),
+        residuals=residuals,
+    )
+
+
+def _array(name: str, value: Any, shape: tuple[int | None, ...]) -> ndarray:
+    """Finite numbers of a shape; None stands for any length but 0."""
+    array = np.array(value)
+    fits = len(array.shape) == len(shape) and all(
+        want in (None, have) and have for want, have in zip(shape, array.shape, strict=True)
+    )
+    if not fits or array.dtype.kind not in "if" or not np.isfinite(array).all():
+        wanted = " x ".join("any" if size is None else str(size) for size in shape)
+        raise ValueError(f"{name} is not {wanted} finite numbers")
+    return array.astype(np.float64)
+
+
+def _whole(name: str, value: Any) -> Int[ndarray, " number"]:
+    if not isinstance(value, list) or any(isinstance(one, bool) or not isinstance(one, int) for one in value):
+        raise ValueError(f"{name} is not a list of whole numbers")
+    return np.array(value, dtype=np.int64)
+
+
+def _positive(name: str, value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value < 2**53:
+        raise ValueError(f"{name} is not a positive whole number")
+    return value
+
+
+def _range(name: str, value: Any) -> tuple[int, int]:
+    low, high = _whole(name, value).tolist()
+    if not 1 <= low <= high <= LARGEST[name]:
+        raise ValueError(f"ranges of {name} cannot be")
+    return low, high
+
+
+def _values(name: str, value: Any) -> tuple[Any, ...]:
+    if not isinstance(value, list) or not value or not all(isinstance(one, bool | int | float) for one in value):
+        raise ValueError(f"values of {name} are no list of numbers")
+    return tuple(value)
+
+
+def _hash(content: Mapping[str, Any], where: str, again: str) -> str:
+    """Of the content, however a file lays it out."""
+    try:
+        text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    except (TypeError, ValueError, RecursionError):
+        raise ParseError(f"{where} holds a value that is not finite or no JSON", again) from None
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object whose names are there once."""
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a name is there twice")
+    return found
+
+
+def _short(value: Any) -> str:
+    text = " ".join(str(value).split())
+    return text if len(text) <= 80 else f"{text[:77]}..."
