@@ -27,6 +27,7 @@ def fits(shapes=SHAPES, quantities=("ratio",), noise: float = 0.01, seed: int = 
                     "rotary_fraction": 0.25, "rotary_base": 1e4, "parallel_residual": True, "layer": layer,
                     "quantity": quantity, "form": "eq9", "n_points": 24, "K": k, "f_end": 2 * k,
                     "gamma": generator.lognormal(), "regime": "plateau_seen", "status": "ok", "sloppiest": "",
+                    "peak_determined": True, "doubts": "",
                 }  # fmt: skip
                 row |= {f"{p}_determined": True for p in FORM_PARAMETERS["eq9"]}
                 rows.append(row)

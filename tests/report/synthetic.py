@@ -109,6 +109,7 @@ def fits_of(trajectories: pd.DataFrame, shapes: Sequence[Shape], form: str) -> p
                 }  # fmt: skip
                 row |= {f"{name}_{bound}": np.nan for name in DERIVED for bound in ("lower", "upper")}
                 row |= {"condition": 1e6 if rises else 40.0, "sloppiest": "K" if rises else "lambda"}
+                row |= {"peak_determined": not rises and peak not in (0, 2048), "doubts": ""}
                 for name, value in parameters_of(form, curve).items():
                     row |= {name: value, f"{name}_stderr": 0.1 * abs(value), f"{name}_determined": not rises}
                 rows.append(row)

@@ -13,7 +13,7 @@ from scipy.special import stdtrit
 from massact.errors import FitError
 from massact.fit.checks import Numbers
 from massact.fit.forms import FORMS
-from massact.fit.regimes import FitStatus, Regime
+from massact.fit.regimes import Doubt, FitStatus, Regime
 from massact.fit.statistics import information
 
 LABELS = {
@@ -46,6 +46,10 @@ class CurveFit:
         Quantities of the curve (`massact.fit.table.DERIVED`), and their 95 % intervals when sequences were given.
     regime, status
         What may be quoted, and how the fit ended; both have a `.text`.
+    peak_determined
+        Whether the interior peak may be quoted: the values fall after it by more than their noise.
+    doubts
+        Why a plateau or a peak of the curve is not quoted; each has a `.text`.
     sse, r2
         Weighted sum of squared residuals; share of the weighted variance explained.
     n_points
@@ -69,6 +73,8 @@ class CurveFit:
     r2: float
     n_points: int
     result: Any = field(repr=False)
+    peak_determined: bool = False
+    doubts: tuple[Doubt, ...] = ()
 
     @property
     def best(self) -> dict[str, float]:
@@ -160,6 +166,8 @@ class CurveFit:
             **{name: getattr(self, name) for name in ("stderr", "determined", "derived", "intervals")},
             "regime": str(self.regime),
             "status": str(self.status),
+            "peak_determined": self.peak_determined,
+            "doubts": [str(doubt) for doubt in self.doubts],
             "params": self.params.dumps(),
         }
         return json.dumps(content)
@@ -182,9 +190,17 @@ class CurveFit:
             }
             intervals = {name: (lower, upper) for name, (lower, upper) in content.pop("intervals").items()}
             params = Parameters().loads(content.pop("params"))
+            doubts = tuple(Doubt(name) for name in content.pop("doubts"))
             regime, status = Regime[content.pop("regime").upper()], FitStatus[content.pop("status").upper()]
             return cls(
-                **content, **arrays, intervals=intervals, params=params, regime=regime, status=status, result=None
+                **content,
+                **arrays,
+                intervals=intervals,
+                params=params,
+                regime=regime,
+                status=status,
+                doubts=doubts,
+                result=None,
             )
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise FitError(
@@ -202,13 +218,17 @@ class CurveFit:
             f"regime {self.regime}: {self.regime.text}",
             f"status {self.status}: {self.status.text}",
         ]
+        lines += [f"doubt {doubt}: {doubt.text}" for doubt in self.doubts]
         if self.regime is Regime.FAILED:
             return "\n".join(lines)
         title = "of the curve (flat: do not quote)" if self.regime is Regime.FLAT else "may be quoted, of the curve"
         lines.append(f"{title}{', 95 % interval over sequences' if self.intervals else ''}:")
         for name, value in self.derived.items():
-            if name == "decay_share" and self.regime is Regime.LOG_RISE:
+            if name == "decay_share" and self.regime in (Regime.LOG_RISE, Regime.DISPUTED):
                 continue  # how much of a decay nobody has seen is over is not known
+            if name in self._undetermined():
+                lines.append(f"  {LABELS[name]:<30} not determined")
+                continue
             shown = "none in range" if math.isnan(value) and name in NONE_IN_RANGE else f"{value:.5g}"
             bounds = self.intervals.get(name, (math.nan, math.nan))
             spread = "" if math.isnan(bounds[0]) else f"   [{bounds[0]:.5g}, {bounds[1]:.5g}]"
@@ -219,6 +239,13 @@ class CurveFit:
         if hidden:
             lines.append(f"not determined, they only draw the curve: {', '.join(hidden)}")
         return "\n".join(lines)
+
+    def _undetermined(self) -> set[str]:
+        """Derived quantities that the doubts leave without a meaning."""
+        names: set[str] = set() if self.peak_determined or math.isnan(self.derived["peak_step"]) else {"peak_step"}
+        if Doubt.END in self.doubts:
+            names |= {"f_end", "end_slope"} if self.peak_determined else {"f_end", "end_slope", "peak_value"}
+        return names
 
     def _information(self, name: str) -> float:
         return float(information(np.array([self.sse]), self.n_points, len(FORMS[self.form].parameters))[name][0])

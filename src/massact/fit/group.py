@@ -26,6 +26,8 @@ class Group:
     """What is known of every series: arrays over (curve,), or (curve, parameter) in the table's order.
 
     `rates` (rate, curve) are those of the search, NaN where there was none; `weights` those the fit ended with.
+    `regime`, `determined` and `peak_determined` are what the curve claims until `massact.fit.verdict.judged` has held
+    them against the data.
     """
 
     form: str
@@ -42,6 +44,8 @@ class Group:
     status: np.ndarray
     rates: np.ndarray
     weights: np.ndarray
+    peak_determined: np.ndarray
+    doubts: list[str]
 
     def curve(self, row: int, t: np.ndarray) -> np.ndarray:
         """The fitted curve of one series at steps t."""
@@ -61,8 +65,10 @@ class Group:
             lower, upper = (intervals or {}).get(name, (unknown, unknown))
             columns |= {name: value, f"{name}_lower": lower, f"{name}_upper": upper}
         columns["condition"] = self.condition
+        columns["peak_determined"] = self.peak_determined
         columns["sloppiest"] = pd.Series(self.sloppiest, dtype=object)
         columns["regime"] = pd.Series(self.regime.tolist(), dtype=object)
+        columns["doubts"] = pd.Series(self.doubts, dtype=object)
         columns["status"] = pd.Series([FitStatus[name.upper()].sentence for name in self.status], dtype=object)
         return pd.DataFrame(columns)
 
@@ -117,9 +123,9 @@ def describe(
     stderr = standard_errors(form, values, t, w, sse, status)
     condition, sloppiest = identifiability(form, values, t, w)
     regime, quoted = judge(form, values, stderr, quantities, sse, total, t.size, float(t[-1]), status)
-    return Group(
-        form, t.size, values, stderr, quoted, sse, r2, condition, sloppiest, quantities, regime, status, rates, w
-    )
+    peaked = np.isin(regime, (Regime.PLATEAU_SEEN, Regime.PEAK_WITHOUT_PLATEAU)) & np.isfinite(quantities["peak_step"])
+    fitted = (values, stderr, quoted, sse, r2, condition, sloppiest, quantities, regime, status, rates, w)
+    return Group(form, t.size, *fitted, peaked, [""] * len(y))
 
 
 def derived_of(form: str, t: np.ndarray, y: np.ndarray, w: np.ndarray, found: Optimum) -> dict[str, np.ndarray]:
@@ -151,6 +157,8 @@ def _unfitted(form: str, n: int, count: int) -> Group:
         status=np.full(count, str(status)),
         rates=np.full((1, count), np.nan),
         weights=np.ones(n),
+        peak_determined=np.zeros(count, dtype=bool),
+        doubts=[""] * count,
     )
 
 

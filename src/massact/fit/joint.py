@@ -17,12 +17,16 @@ from scipy.special import ndtri
 
 from massact.errors import FitError
 from massact.fit.bases import LOG_DECAY, LogDecay
-from massact.fit.checks import Numbers, check_steps, check_weights
+from massact.fit.checks import Numbers, check_sequences, check_steps, check_weights
 from massact.fit.engine import Optimum, normalised, search
+from massact.fit.group import describe
 from massact.fit.parameters import drawable
 from massact.fit.refine import evaluate, project
 from massact.fit.scan import make_scan, scan_sse
+from massact.fit.table import FORM_PARAMETERS
+from massact.fit.verdict import judged
 
+PARAMETERS = FORM_PARAMETERS["eq14"]
 LEVEL = 0.95
 ITERATIONS = 60
 SETTLED = 1e-4  # change of the mean and deviations at which EM ends
@@ -76,6 +80,7 @@ def fit_joint(
     *,
     covariates: Float[np.ndarray, "curve feature"] | None = None,
     weights: Numbers | None = None,
+    sequences: Float[np.ndarray, "sequence curve step"] | None = None,
 ) -> pd.DataFrame:
     """Fit Eq. 14 to the curves of one model together.
 
@@ -87,6 +92,8 @@ def fit_joint(
         What the mean of the log rates is linear in besides a constant, e.g. relative depth and its square.
     weights
         (step,), multiply residuals.
+    sequences
+        The series of each input sequence, for the judgement of plateaus and peaks alone.
 
     Returns
     -------
@@ -94,7 +101,8 @@ def fit_joint(
         One row a curve: `curve`; `log_beta`, `log_tau0` (posterior means, natural logarithms, per step and in steps)
         with `_lower`, `_upper` (95 % credible) and `_alone` (the curve's own optimum, at the bound of the search where
         it is on an edge); `beta_determined_alone`, `tau0_determined_alone` (whether the curve alone knows it within
-        25 %); Eq. 14's parameters `A1 A2 beta tau0 K` at the posterior means, and `sse` beside `sse_alone`.
+        25 %); Eq. 14's parameters `A1 A2 beta tau0 K` at the posterior means, and `sse` beside `sse_alone`; `regime`,
+        `doubts`, `peak_determined` and `<parameter>_determined` of these curves, as in `massact.fit.fit_many`.
         Errors are taken as independent between steps: for noise that checkpoints share, intervals are too narrow. The
         posterior of one curve is only as good as the belief that the layers are alike: not for pooling models.
 
@@ -110,6 +118,7 @@ def fit_joint(
     if len(y) < FEWEST or t.size <= 6:
         raise FitError(f"{len(y)} curves of {t.size} points", f"a joint fit needs {FEWEST} curves and 7 points")
     w = check_weights(weights, y.shape)[0]
+    each = None if sequences is None else check_sequences(sequences, y.shape)
     design = np.ones((len(y), 1))
     if covariates is not None:
         design = np.column_stack([design, np.asarray(covariates, dtype=float).reshape(len(y), -1)])
@@ -120,8 +129,9 @@ def fit_joint(
     rates = LOG_DECAY.clip(LOG_DECAY.box(t), rates)
     fitted = project([column * w for column in LOG_DECAY.columns(t, rates)], y * w)
     shrunk = Optimum(rates, fitted.a, np.vecdot(fitted.residual, fitted.residual))
-    drawn, _ = drawable("eq14", shrunk, t, y, w)
+    drawn, status = drawable("eq14", shrunk, t, y, w)
     own, _ = drawable("eq14", alone, t, y, w)
+    judgement = judged(describe("eq14", t, y, w, drawn, status, rates), t, y, sequences=each)
     # The grid is over q = 1 / (tau0 + t[0]): log tau0 is -log q but for the first step.
     return pd.DataFrame(
         {
@@ -136,7 +146,11 @@ def fit_joint(
             "log_tau0_alone": np.log(own[:, 3]),
             "beta_determined_alone": surfaces.known[:, 0],
             "tau0_determined_alone": surfaces.known[:, 1],
-            **dict(zip(("A1", "A2", "beta", "tau0", "K"), drawn.T, strict=True)),
+            **dict(zip(PARAMETERS, drawn.T, strict=True)),
+            **{f"{name}_determined": judgement.determined[:, j] for j, name in enumerate(PARAMETERS)},
+            "peak_determined": judgement.peak_determined,
+            "regime": pd.Series(judgement.regime.tolist(), dtype=object),
+            "doubts": pd.Series(judgement.doubts, dtype=object),
             "sse": shrunk.sse,
             "sse_alone": alone.sse,
         }

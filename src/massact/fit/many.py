@@ -19,6 +19,7 @@ from massact.fit.group import Group, fit_group
 from massact.fit.robust import Loss, relative_weights
 from massact.fit.sequences import sequence_array
 from massact.fit.table import ARCHITECTURE, DERIVED, fits_schema
+from massact.fit.verdict import judged
 
 BATCH, RESAMPLED = 512, 16  # curves between two movements of the progress bar, without and with intervals
 SERIES = ["family", "recipe", "model", "seed", "layer", "quantity"]
@@ -36,6 +37,7 @@ def fit_many(
     resamples: int = 1000,
     seed: int = 0,
     path: Path = "auto",
+    rivals: bool = True,
     progress: bool = False,
 ) -> pd.DataFrame:
     """Fit one form to many series by a global search.
@@ -61,6 +63,9 @@ def fit_many(
         noise that all checkpoints share.
     path
         "numba" or "numpy" decide what code runs; both give the same fits. "auto" loads numba from 128 curves on.
+    rivals
+        Fit other forms to the curves that claim a plateau, to see whether they agree; takes a few ms for each batch and
+        up to 2 ms a curve. False judges by the curve's own residuals only.
     progress
         Show a progress bar on standard error.
 
@@ -103,10 +108,11 @@ def fit_many(
         if relative and at.size > len(FORMS[form].parameters):
             weight = relative_weights(form, at, series, path)
         group = fit_group(form, at, series, weight, loss=loss, path=path)
-        bounds = None
+        bounds, inside = None, None if each is None else each[:, rows][:, :, kept]
         if how is not None:
-            inside = None if each is None else each[:, rows][:, :, kept]
             bounds = _intervals(group, at, series, inside, how, resamples, seed)
+        upper = None if bounds is None else bounds["peak_step"][1]
+        group = judged(group, at, series, sequences=inside, peak_upper=upper, rivals=rivals)
         parts.append(group.frame(bounds).assign(curve=rows))
     out = pd.concat(parts[1:] or parts, ignore_index=True)
     names = list(fits_schema(form).columns)

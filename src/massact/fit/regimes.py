@@ -45,11 +45,35 @@ class Regime(StrEnum):
         "No clear peak in the trained range and no plateau: quote the values at start and end, the half-rise and the "
         "end slope. Raw parameters trade against each other: gamma, t0, lambda, A and K of Eq. 9 mean nothing alone.",
     )
+    DISPUTED = (
+        "disputed",
+        "The fitted curve settles, but the data or forms that fit as well do not bear that out: quote no plateau, "
+        "neither K nor what trades with it, and the peak only where it is determined; train longer to see more.",
+    )
     FLAT = (
         "flat",
         "By BIC a constant describes these points at least as well as this form's curve: quote nothing of the curve.",
     )
     FAILED = ("failed", "There is no curve: quote nothing of it.")
+
+
+class Doubt(StrEnum):
+    """Why a plateau or a peak of the fitted curve is not quoted; `.text` says more."""
+
+    text: str
+
+    def __new__(cls, value: str, text: str) -> Doubt:
+        """A member that is its name and carries its text."""
+        member = str.__new__(cls, value)
+        member._value_ = value
+        member.text = text
+        return member
+
+    END = ("end_departs", "The last values depart from the settled curve by more than their noise.")
+    RIVAL = ("forms_disagree", "A form that fits as well goes elsewhere: at ten times the last step it is far off.")
+    NO_FALL = ("no_fall", "The values do not fall after the fitted peak by more than their noise.")
+    HIGHEST_LAST = ("highest_last", "The largest value is the last one.")
+    PEAK_UNBOUNDED = ("peak_unbounded", "The interval of the peak's step reaches beyond the last step.")
 
 
 class FitStatus(StrEnum):
@@ -141,6 +165,19 @@ ON_LOG_RISE: dict[str, frozenset[str]] = {
     "log_decay": frozenset({"beta"}),
     "two_exp": frozenset({"A1", "beta1", "K"}),
     "hill_decay": frozenset({"beta"}),
+}
+
+# What trades with the plateau of a form and is not quoted where the plateau is disputed.
+WITH_PLATEAU: dict[str, frozenset[str]] = {
+    "eq9": frozenset({"A", "lambda", "gamma", "t0", "K"}),
+    "eq14": frozenset({"A2", "beta", "K"}),
+    "step1": frozenset({"K", "tau"}),
+    "step2": frozenset({"K", "zeta", "omega"}),
+    "log_decay": frozenset({"beta"}),
+    "two_exp": frozenset({"A1", "beta1", "K"}),
+    "hill": frozenset({"A", "t_half", "n"}),
+    "hill_decay": frozenset({"A", "beta"}),
+    "power": frozenset({"A", "tau", "n"}),
 }
 
 

@@ -69,8 +69,8 @@ def compare_forms(
     parts = []
     for form in forms:
         get_form(form)
-        fits = fit_many(t, y, form=form, weights=w)
-        before = fit_many(t[early], y[:, early], form=form, weights=w[:, early])
+        fits = fit_many(t, y, form=form, weights=w, rivals=False)
+        before = fit_many(t[early], y[:, early], form=form, weights=w[:, early], rivals=False)
         parts.append(
             fits[["curve", "r2", "aicc", "bic"]].assign(
                 form=form,

@@ -13,8 +13,9 @@ from massact.fit.checks import Numbers, check_sequences, check_steps, check_valu
 from massact.fit.curve import CurveFit
 from massact.fit.forms import Form, get_form
 from massact.fit.group import Group, describe, fit_group
-from massact.fit.regimes import FitStatus, Regime, meaningless
+from massact.fit.regimes import Doubt, FitStatus, Regime, meaningless
 from massact.fit.robust import Loss, relative_weights
+from massact.fit.verdict import judged
 
 NO_WORSE = 1e-8  # lmfit's SSE may exceed the engine's by this share and still be taken
 NOT_GLOBAL = 1e-3  # the same for parameters that the caller gave, before the status says so
@@ -41,7 +42,8 @@ def fit_series(
     form
         A key of `FORMS`.
     sequences
-        (sequence, step): the series of each input sequence. Gives `.intervals`, by resampling sequences.
+        (sequence, step): the series of each input sequence. Gives `.intervals`, by resampling sequences, and sharper
+        judgement of a plateau or a peak.
     weights
         (step,), multiply residuals as in lmfit; 0 leaves a point out. None is uniform, as in the paper; "relative" is
         1 / |f| of a first fit f, for noise in proportion to the curve.
@@ -84,6 +86,7 @@ def fit_series(
     fitted = group.status[0] not in (FitStatus.FEW_POINTS, FitStatus.NO_FINITE_POINTS)
     estimate = {name: float(value[0]) for name, value in group.derived.items()}
     intervals: dict[str, tuple[float, float]] = {}
+    each = None
     if sequences is not None:
         each = check_sequences(sequences, t.shape)[:, kept]
         if np.isnan(each).any():
@@ -92,6 +95,9 @@ def fit_series(
             drawn = resampled_sequences(inside[1], each, resamples=resamples, seed=seed)
             about = replace(engine, derived=group.derived)
             intervals = intervals_of(about, 0, inside[0], inside[2], inside[1], drawn, widening(len(each)))
+    by_sequence = None if each is None else each[:, None]
+    upper = np.array([intervals["peak_step"][1]]) if intervals else None
+    group = judged(group, at, series[None], sequences=by_sequence, peak_upper=upper)
     parameters = result.params if result is not None else _parameters(chosen, group)
     names = chosen.parameters
     stderr = dict(zip(names, (float(value) for value in group.stderr[0]), strict=True))
@@ -110,6 +116,8 @@ def fit_series(
         derived=estimate,
         intervals=intervals,
         regime=Regime[group.regime[0].upper()],
+        peak_determined=bool(group.peak_determined[0]),
+        doubts=tuple(Doubt(name) for name in group.doubts[0].split(", ") if name),
         status=status,
         sse=float(group.sse[0]),
         r2=float(group.r2[0]),

@@ -71,7 +71,8 @@ def quality_section(inputs: ReportInputs, embed: Embedder) -> Html:
     note = paragraph(
         f"AICc wins: curves on which no other form has an AICc lower by more than {TIE}. Eq. 9 and Eq. 14 are the same "
         "family of curves written in two ways, so both win together where either does. A regime says what the trained "
-        "range shows: a plateau, a peak without its plateau, a rise that goes on, nothing, or a fit that failed.",
+        "range shows: a plateau, a peak without its plateau, a rise that goes on, a plateau that the last values or "
+        "other forms dispute, nothing, or a fit that failed.",
         class_="note",
     )
     return join([*parts, table(header, rows, words=(0, 1, 6)), note])

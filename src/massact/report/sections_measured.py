@@ -15,7 +15,6 @@ from massact.report.inputs import ReportInputs, Run, architecture_of, form_name,
 from massact.report.markup import MISSING, Html, fixed, items, join, number, paragraph, plural, table, tag
 from massact.report.plot_trajectories import RUNS_PER_MAP, chunks, heatmap_figure, trajectories_figure
 
-EARLY_PEAK = ("plateau_seen", "peak_without_plateau")
 MANY_LAYERS = 12
 
 
@@ -202,9 +201,8 @@ def _shapes(inputs: ReportInputs, run: Run) -> str:
     rows = [] if form is None else rows_of(where(of_run(inputs.fits[form], run), quantity="ratio"))
     if not rows:
         return MISSING
-    early = [row["regime"] in EARLY_PEAK and np.isfinite(row["peak_step"]) for row in rows]
     return counted(
-        Counter("early peak" if peak else str(row["regime"]) for peak, row in zip(early, rows, strict=True)),
+        Counter("early peak" if row["peak_determined"] else str(row["regime"]) for row in rows),
         f"/{len(rows)}",
     )
 

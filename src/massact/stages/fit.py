@@ -11,6 +11,7 @@ import pandas as pd
 from massact.config import Config
 from massact.disk import file_target
 from massact.errors import FitError
+from massact.fit.regimes import Regime
 from massact.fit.table import fits_schema
 from massact.params import load_params
 from massact.settings import table_stem
@@ -27,7 +28,13 @@ def run(config: Config, output: Path) -> list[str]:
     records = read_table(source, RECORDS, remedy=f"make it with: python run.py stage=extract model={config.model.name}")
     fits = fit_records(config, records, read_metadata(source))
     write_table(fits, path, fits_schema(form), {"form": form, "aggregation": config.protocol.aggregation})
-    return [f"{path}: {len(fits)} curves, median R2 {fits['r2'].median():.4f}"]
+    return [f"{path}: {len(fits)} curves, median R2 {fits['r2'].median():.4f}", *failures(fits)]
+
+
+def failures(fits: pd.DataFrame) -> list[str]:
+    """One line for every way in which fits failed: how many, and the remedy."""
+    failed: Any = fits.loc[fits["regime"] == str(Regime.FAILED), "status"]
+    return [f"  {count} of {len(fits)} fits failed: {reason}" for reason, count in failed.value_counts().items()]
 
 
 def fit_records(config: Config, records: pd.DataFrame, metadata: dict[str, Any]) -> pd.DataFrame:

@@ -12,7 +12,7 @@ from tqdm import tqdm
 from massact.config import Config
 from massact.disk import file_target
 from massact.fit.table import fits_schema
-from massact.stages.fit import fit_records
+from massact.stages.fit import failures, fit_records
 from massact.stages.places import place
 from massact.stages.tables import suite_fits_path, suite_members, suite_records
 from massact.tables import write_table
@@ -31,4 +31,4 @@ def run(config: Config, output: Path) -> list[str]:
         parts.append(fit_records(config, rows, {"architecture": architectures[model, int(seed)]}))
     fits = pd.concat(parts, ignore_index=True)
     write_table(fits, path, fits_schema(form), {"form": form, "aggregation": config.protocol.aggregation})
-    return [f"{path}: {len(fits)} curves, median R2 {fits['r2'].median():.4f}"]
+    return [f"{path}: {len(fits)} curves, median R2 {fits['r2'].median():.4f}", *failures(fits)]

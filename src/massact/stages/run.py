@@ -9,6 +9,7 @@ import pandas as pd
 
 from massact.config import Config
 from massact.errors import CheckpointError
+from massact.fit.regimes import Regime
 from massact.fit.table import fits_schema
 from massact.settings import table_stem
 from massact.stages.extract import Extraction, extract, save
@@ -52,7 +53,15 @@ def _summary(fits: pd.DataFrame, stem: str, form: str) -> list[str]:
     head = f"{stem}, {form}: ratio of largest to median |h|, fitted curve per layer"
     rows = [
         f"  layer {row['layer']:2d}  start {row['f_start']:8.2f}  end {row['f_end']:8.2f}"
-        f"  peak {row['peak_value']:8.2f}  R2 {row['r2']:6.3f}  {row['regime']}"
+        f"  peak {row['peak_value']:8.2f}  R2 {row['r2']:6.3f}  {_words(row)}"
         for row in ratio.to_dict("records")
     ]
     return [head, *rows]
+
+
+def _words(row: dict[str, Any]) -> str:
+    """A fit's regime with the reason where it is disputed or failed, and whether its peak may be quoted."""
+    if row["regime"] == str(Regime.FAILED):
+        return f"{row['regime']}: {row['status']}"
+    said = f"{row['regime']} ({row['doubts']})" if row["doubts"] else str(row["regime"])
+    return f"{said}, peak near step {row['peak_step']:.0f}" if row["peak_determined"] else said
