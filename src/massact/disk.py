@@ -74,8 +74,11 @@ def read_regular(path: Path, limit: int, *, whole: bool = True) -> bytes:
             raise OSError(errno.EINVAL, "not a regular file", str(path))
         if whole and found.st_size > limit:
             raise OSError(errno.EINVAL, f"larger than {limit} bytes", str(path))
-        with os.fdopen(descriptor, "rb", closefd=False) as file:
-            return file.read(limit)
+        left, parts = min(found.st_size, limit), []
+        while left and (part := os.read(descriptor, left)):
+            parts.append(part)
+            left -= len(part)
+        return b"".join(parts)
     finally:
         os.close(descriptor)
 

@@ -1,6 +1,13 @@
 """Measuring in training: the numbers of a measurement, the records of an extraction, and nothing else changed."""
 
+import gc
+import hashlib
 import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -213,3 +220,236 @@ def test_a_subject_takes_its_numbers_from_the_model():
     assert (subject.family, subject.recipe, subject.model, subject.seed) == ("own", "own", "mine", 2)
     with pytest.raises(MeasureError, match="no Hugging Face configuration"):
         Subject.of_model(nn.Linear(2, 2), name="mine", tokens_per_step=1)
+
+
+@pytest.mark.parametrize("step", [1.0, np.int64(1), np.float32(1), torch.tensor(1), np.array(1)])
+def test_steps_are_whole_numbers_of_any_kind(tmp_path, step):
+    assert live(tmp_path, steps=[step])(step, tiny_model()) is not None
+    assert sorted(live(tmp_path).result().measured) == [1]
+    assert live(tmp_path)(1, tiny_model()) is None
+
+
+@pytest.mark.parametrize("step", [True, np.True_, torch.tensor(True), 1.5, float("nan"), "1", None, -1, np.arange(2)])
+def test_what_is_no_step_is_refused_at_once(tmp_path, step):
+    with pytest.raises(TrainError, match="is no number of steps"):
+        live(tmp_path)(step, tiny_model())
+    with pytest.raises(TrainError, match="is no number of steps"):
+        live(tmp_path, steps=[step])
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_full_disk_is_warned_of_once_and_nothing_is_lost(tmp_path, caplog):
+    watch = live(tmp_path)
+    assert watch(0, tiny_model(seed=0)) is not None
+    records = tmp_path / "records"
+    records.rename(tmp_path / "aside")
+    records.write_text("in the way")
+    for step in (1, 2):
+        assert watch(step, tiny_model(seed=step)) is not None
+    assert caplog.text.count("held in memory until it can be written") == 1
+    assert "records cannot be written to" in caplog.text
+    assert sorted(live(tmp_path)._journal.entries) == [0]  # the journal names nothing that is not kept
+    records.unlink()
+    (tmp_path / "aside").rename(records)
+    assert sorted(watch.result().measured) == [0, 1, 2]
+    watch.end()
+    again = live(tmp_path).result().measured
+    assert sorted(again) == [0, 1, 2]
+    assert np.array_equal(again[2].top, measure(tiny_model(seed=2), TOKENS).top)
+
+
+def test_strict_raises_what_is_else_warned_of(tmp_path):
+    (tmp_path / "records").write_text("in the way")
+    store = RecordStore(tmp_path / "records")
+    watch = LiveMeasurement(SUBJECT, PROBE, STEPS, store=store, journal=tmp_path / "measured.json", strict=True)
+    with pytest.raises(StorageError):
+        watch(0, tiny_model())
+
+
+def test_whatever_fails_in_mid_training_is_warned_of(tmp_path, caplog):
+    watch = live(tmp_path)
+    watch(0, tiny_model())
+    assert watch(1, object()) is None
+    assert watch(2, nn.Linear(2, 2)) is None
+    assert caplog.text.count("the training goes on") == 1
+    assert watch(4, tiny_model()) is not None
+    assert watch.missing(before=5) == [1, 2]
+
+
+class Broken:
+    def __init__(self):
+        self.told = 0
+
+    def __call__(self, step, measurement):
+        self.told += 1
+        return 1 / 0
+
+    close = __call__
+
+
+def test_a_logger_that_raises_is_warned_of_once(tmp_path, caplog):
+    broken, told = Broken(), []
+    watch = live(tmp_path, loggers=[broken, lambda step, measurement: told.append(step)])
+    for step in (0, 1, 2):
+        assert watch(step, tiny_model(seed=step)) is not None
+    assert caplog.text.count("Broken failed (ZeroDivisionError") == 1
+    assert "LiveMeasurement.tell(Broken)" in caplog.text
+    assert told == [0, 1, 2] and broken.told == 3
+    live(tmp_path, loggers=[broken])(0, tiny_model(seed=0))  # it goes on: the logger is told again, and raises again
+    watch.end()
+    assert "Broken was not closed" in caplog.text
+    later: list[int] = []
+    live(tmp_path).tell(lambda step, measurement: later.append(step))
+    assert later == [0, 1, 2]
+
+
+@pytest.mark.parametrize("kind", ["under a file", "a folder", "without records"])
+def test_the_end_of_a_training_never_raises(tmp_path, kind, caplog):
+    watch = live(tmp_path)
+    watch(0, tiny_model())
+    table = tmp_path / "table" / "tiny.parquet"
+    if kind == "under a file":
+        table.parent.write_text("")
+    elif kind == "a folder":
+        table.mkdir(parents=True)
+        (table / "file").write_text("")
+    else:
+        shutil.rmtree(tmp_path / "records")
+    watch.end(table)
+    assert f"{table} was not written" in caplog.text
+    assert f"is kept in {tmp_path / 'measured.json'}" in caplog.text
+    assert "writes the table later" in caplog.text
+
+
+def test_a_second_training_on_a_journal_is_refused(tmp_path):
+    code = (
+        "import sys, time; sys.path.insert(0, '.'); from pathlib import Path; import tests.train.test_live as t;"
+        f"w = t.live(Path({str(tmp_path)!r})); w(0, t.tiny_model()); print(flush=True); time.sleep(120)"
+    )
+    root = Path(__file__).parents[2]
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, cwd=root) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        second = live(tmp_path)
+        assert sorted(second.result().measured) == [0]  # it can be read
+        with pytest.raises(TrainError, match=rf"measured.json is written by process {process.pid} on host .*-c import"):
+            second(1, tiny_model(seed=1))
+        with pytest.raises(TrainError, match=r"a journal of its own"):
+            second.open()
+        process.kill()
+        process.wait()
+    assert live(tmp_path)(1, tiny_model(seed=1)) is not None
+
+
+def test_within_a_process_the_training_that_opened_last_writes(tmp_path, caplog):
+    first, second = live(tmp_path), live(tmp_path)
+    first(0, tiny_model(seed=0))
+    second(1, tiny_model(seed=1))
+    first(2, tiny_model(seed=2))
+    assert "was opened by another live measurement" in caplog.text
+    assert sorted(live(tmp_path).result().measured) == [0, 1]
+    second.end()
+    assert not (tmp_path / ".measured.json.claim").exists()
+
+
+def test_a_claim_goes_with_its_training(tmp_path):
+    watch = live(tmp_path)
+    watch(0, tiny_model())
+    assert (tmp_path / ".measured.json.claim").exists()
+    del watch
+    gc.collect()
+    assert not (tmp_path / ".measured.json.claim").exists()
+
+
+def journal_of(tmp_path):
+    watch = live(tmp_path)
+    for step in (0, 1, 2):
+        watch(step, tiny_model(seed=step))
+    watch.end()
+    path = tmp_path / "measured.json"
+    return path, json.loads(path.read_text())
+
+
+def sealed(content):
+    content.pop("sha256", None)
+    said = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    return json.dumps({**content, "sha256": said})
+
+
+def swap(content, *names):
+    a, b = content["steps"]["0"], content["steps"]["2"]
+    for name in names:
+        a[name], b[name] = b[name], a[name]
+
+
+def deep(depth=50_000):
+    return '{"of": ' + "[" * depth + "]" * depth + "}"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda c: swap(c, "key") or json.dumps(c), lambda c: swap(c, "key", "weights_sha256") or json.dumps(c),
+        lambda c: c["steps"].update({"0": c["steps"]["2"]}) or sealed(c),
+        lambda c: c["steps"]["0"].pop("dtype") and sealed(c),
+        lambda c: c["steps"]["0"].pop("key") and sealed(c),
+        lambda c: c["steps"]["0"].update(key="../../x") or sealed(c),
+        lambda c: c["steps"]["0"].update(key=7) or sealed(c), lambda c: c["steps"].update({"0": []}) or sealed(c),
+        lambda c: c["steps"]["0"].update(step=True) or sealed(c), lambda c: c.update(steps=[]) or sealed(c),
+        lambda c: c["steps"]["0"].update(more="x") or sealed(c), lambda c: deep(), lambda c: "[" * 100_000,
+        lambda c: c.update(format=3) or sealed(c), lambda c: "\x00",
+    ],
+)  # fmt: skip
+def test_a_journal_of_another_kind_is_damaged(tmp_path, change):
+    path, content = journal_of(tmp_path)
+    path.write_text(change(content))
+    with pytest.raises(TrainError, match="is damaged; remove or rename it"):
+        live(tmp_path)
+
+
+def test_sealed_entries_with_swapped_records_are_not_believed(tmp_path):
+    path, content = journal_of(tmp_path)
+    swap(content, "key")
+    path.write_text(sealed(content))
+    with pytest.raises(StorageError, match="the record of step 0 is not in"):
+        live(tmp_path).result()
+
+
+def test_a_journal_of_an_earlier_format_is_named(tmp_path):
+    entry = {"weights_sha256": "a", "settings": "b", "dtype": "float32", "key": "c" * 64}
+    (tmp_path / "measured.json").write_text(json.dumps({"of": "x", "model": "tiny", "steps": {"0": entry}}))
+    with pytest.raises(TrainError, match="earlier format"):
+        live(tmp_path)
+
+
+@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo])
+def test_a_journal_that_is_no_file_is_said_when_it_is_made(tmp_path, make):
+    make(tmp_path / "measured.json")
+    with pytest.raises(TrainError, match="cannot be read"):
+        live(tmp_path)
+
+
+def test_models_of_several_formats_and_without_values(tmp_path):
+    mixed = tiny_model().bfloat16()
+    mixed.gpt_neox.final_layer_norm.float()
+    watch = live(tmp_path)
+    assert watch(0, mixed) is not None
+    assert watch._journal.entries[0].dtype == "bfloat16+float32"
+    with pytest.raises(MeasureError, match="meta device"):
+        live(tmp_path / "other")(0, tiny_model().to("meta"))
+    assert watch(1, tiny_model().to("meta")) is None
+
+
+def test_a_model_with_code_of_its_own_is_measured_each_time_and_kept(tmp_path):
+    model = tiny_model()
+    plain = live(tmp_path / "plain")(0, model)
+    layer = model.gpt_neox.layers[1]
+    own = layer.forward
+    layer.forward = lambda *args, **kwargs: 10 * own(*args, **kwargs)
+    watch = live(tmp_path)
+    shutil.copytree(tmp_path / "plain/records", tmp_path / "records")
+    assert watch(0, model).top[0, 1, 0] > 2 * plain.top[0, 1, 0]
+    watch.end()
+    again = live(tmp_path)
+    assert again(0, model) is None  # the same training, step and weights
+    assert again.result().measured[0].top[0, 1, 0] > 2 * plain.top[0, 1, 0]

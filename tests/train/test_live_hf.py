@@ -5,7 +5,14 @@ import copy
 import numpy as np
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, Trainer, TrainerCallback, TrainingArguments
+from transformers import (
+    AutoModelForCausalLM,
+    GPTNeoXConfig,
+    GPTNeoXForCausalLM,
+    Trainer,
+    TrainerCallback,
+    TrainingArguments,
+)
 
 from massact.errors import MeasureError
 from massact.extract import measure
@@ -152,3 +159,34 @@ def test_a_real_training_is_measured_as_its_checkpoints_are(tmp_path):
         saved = AutoModelForCausalLM.from_pretrained(tmp_path / f"trainer/checkpoint-{step}")
         assert_same(found[step], measure(saved, tokens))
     assert len(read_table(tmp_path / "real.parquet", RECORDS)) == 20 * 3 * 10
+
+
+def tiny_neox(seed: int = 0):
+    torch.manual_seed(seed)
+    return GPTNeoXForCausalLM(
+        GPTNeoXConfig(
+            num_hidden_layers=2, hidden_size=16, num_attention_heads=2, intermediate_size=64, vocab_size=256,
+            max_position_embeddings=8,
+        )
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("make", [tiny_gpt2, tiny_neox])
+def test_a_training_that_resumes_keeps_its_records(tmp_path, make, caplog):
+    fit(tmp_path, [TrainerMeasurement(live(tmp_path, make(), range(7)))], model=make(), max_steps=4, save=2)
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.record")}
+    # The Trainer does not bring back GPT-NeoX's unembedding, which no hidden state depends on.
+    checkpoint = str(tmp_path / "trainer/checkpoint-2")
+    fit(tmp_path, [TrainerMeasurement(live(tmp_path, make(), range(7)))], model=make(9), resume=checkpoint, max_steps=3)
+    after = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.record")}
+    assert before.items() <= after.items()
+    assert "from step 2 on" not in caplog.text
+
+
+def test_what_follows_a_training_runs_when_its_table_cannot_be_written(tmp_path, caplog):
+    (tmp_path / "file").write_text("")
+    watch = live(tmp_path, tiny_gpt2(), [0, 2])
+    model = fit(tmp_path, [TrainerMeasurement(watch, table=tmp_path / "file/tiny.parquet")], max_steps=2)
+    model.save_pretrained(tmp_path / "saved")
+    assert "tiny.parquet was not written" in caplog.text
+    assert sorted(live(tmp_path, tiny_gpt2(), [0, 2]).result().measured) == [0, 2]

@@ -1,11 +1,21 @@
 """Live measurements in a real SQLite store of MLflow's."""
 
+import fcntl
+import os
+import time
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from mlflow import MlflowClient
+from mlflow.utils.validation import _validate_param
 
 from massact.errors import ConfigError
 from massact.extract import measure
+from massact.mlflow_store import valid_params
 from massact.train.live_hf import TrainerMeasurement
 from massact.train.live_mlflow import MlflowLogger, step_metrics
 from tests.train.test_live_hf import fit
@@ -166,3 +176,93 @@ def test_what_is_not_finite_is_no_metric():
 def test_a_store_that_cannot_be_is_named(tmp_path):
     with pytest.raises(ConfigError, match=r"nonsense"):
         logger_of("nonsense://x", "e", tmp_path)(0, measure(tiny_gpt2(), TOKENS))
+
+
+def watched(uri, experiment, folder, **more):
+    logger = logger_of(uri, experiment, folder, every_s=0.0, **more)
+    watch = live(folder, tiny_gpt2(), range(4), loggers=[logger])
+    for step in range(3):
+        assert watch(step, tiny_gpt2(step)) is not None
+    watch.end()
+    return watch
+
+
+def test_a_server_that_is_down_is_warned_of_once_and_logged_to_later(uri, tmp_path, caplog):
+    began = time.monotonic()
+    watch = watched("http://127.0.0.1:9", "down", tmp_path)
+    assert time.monotonic() - began < 60
+    assert caplog.text.count("it is tried again") == 1
+    assert "LiveMeasurement(...).tell(MlflowLogger(...))" in caplog.text
+    assert sorted(watch.result().measured) == [0, 1, 2]
+    assert "MLFLOW_HTTP_REQUEST_MAX_RETRIES" not in os.environ
+    watch.tell(logger_of(uri, "down", tmp_path))
+    (run,) = runs(uri, "down")
+    assert sorted(history(uri, run, "ratio/layer00")) == [0, 1, 2]
+
+
+@pytest.mark.parametrize("kind", ["garbage", "a folder", "truncated", "under a file", "a locked store"])
+def test_a_store_that_is_none_does_not_end_a_training(uri, tmp_path, kind, caplog, monkeypatch):
+    store = tmp_path / "mlflow.db"
+    if kind == "garbage":
+        store.write_bytes(b"garbage" * 1000)
+    elif kind == "a folder":
+        store.mkdir()
+    elif kind == "truncated":
+        store.write_bytes(Path(uri.removeprefix("sqlite:///")).read_bytes()[:5000])
+    elif kind == "under a file":
+        (tmp_path / "file").write_text("")
+        store = tmp_path / "file" / "mlflow.db"
+    else:
+        monkeypatch.setattr("massact.train.live_mlflow._WAIT_S", 0.2)
+        lock = store.with_name("mlflow.db.lock").open("w")
+        fcntl.flock(lock, fcntl.LOCK_EX)
+    left = store.read_bytes() if store.is_file() else b""
+    watch = watched(f"sqlite:///{store}", "none", tmp_path)
+    assert caplog.text.count("it is tried again") == 1
+    assert sorted(watch.result().measured) == [0, 1, 2]
+    if kind == "garbage":
+        assert store.read_bytes() == left
+
+
+def test_an_experiment_deleted_before_or_during_a_training_is_warned_of(uri, tmp_path, caplog):
+    client = MlflowClient(uri)
+    client.delete_experiment(client.create_experiment("deleted"))
+    watched(uri, "deleted", tmp_path / "before")
+    assert caplog.text.count("it is tried again") == 1
+    logger = logger_of(uri, "while", tmp_path, every_s=0.0)
+    watch = live(tmp_path / "while", tiny_gpt2(), range(4), loggers=[logger])
+    watch(0, tiny_gpt2(0))
+    client.delete_experiment(client.get_experiment_by_name("while").experiment_id)
+    assert watch(1, tiny_gpt2(1)) is not None
+    watch.end()
+    assert sorted(watch.result().measured) == [0, 1]
+
+
+def test_names_that_mlflow_refuses_are_made_valid(uri, tmp_path):
+    subject = live(tmp_path, tiny_gpt2(), []).subject
+    odd = {
+        "heads@[4,8]": 4,
+        "heads@(4;8)": 5,
+        "../up": 1,
+        "": 2,
+        "a//b": 3,
+        "x" * 300: "y" * 9000,
+        **subject.architecture,
+    }
+    odd |= {f"extra{number}": number for number in range(120)}
+    logger = MlflowLogger(replace(subject, architecture=odd), PROBE, tracking_uri=uri, experiment="odd")
+    logger(0, measure(tiny_gpt2(), TOKENS))
+    logger.close()
+    (run,) = runs(uri, "odd")
+    assert run.data.params["heads_4_8"] == "4"
+    assert run.data.params["heads_4_8_2"] == "5"
+    assert run.data.params["extra119"] == "119"
+    assert run.data.params["n_layers"] == "2"
+
+
+@given(st.dictionaries(st.text(max_size=300), st.text(), max_size=8))
+def test_valid_names_are_distinct_and_what_mlflow_takes(said):
+    valid = valid_params(said)
+    assert len(valid) == len(said)
+    for name, value in valid.items():
+        _validate_param(name, value)

@@ -1,3 +1,5 @@
+import hashlib
+import io
 import json
 from dataclasses import replace
 
@@ -79,3 +81,84 @@ def test_another_run_in_the_same_folder_is_refused(tmp_path):
 def test_a_loss_that_explodes_names_its_step(tmp_path):
     with pytest.raises(TrainError, match=r"at step \d+; lower recipe.learning_rate"):
         run(tmp_path, recipe=replace(SMALL, learning_rate=1e30, clip=1e30))
+
+
+def cut_at(folder, step):
+    def kill(now, model):
+        if now == step:
+            raise KilledError
+
+    with pytest.raises(KilledError):
+        run(folder, watch=kill)
+
+
+def resealed(path, change):
+    """A state whose own hash holds after a change of its content."""
+    run_id, _, body = path.read_bytes().removeprefix(b"massact-state-2\n").split(b"\n", 2)
+    saved = torch.load(io.BytesIO(body), weights_only=True)
+    change(saved)
+    body = io.BytesIO()
+    torch.save(saved, body)
+    digest = hashlib.sha256(run_id + body.getvalue()).hexdigest().encode()
+    path.write_bytes(b"massact-state-2\n" + run_id + b"\n" + digest + b"\n" + body.getvalue())
+
+
+def large_weight(saved):
+    next(iter(saved["model"].values())).view(-1)[0] = 1e9
+
+
+DAMAGE = {
+    "empty": lambda path: path.write_bytes(b""),
+    "garbage": lambda path: path.write_bytes(b"\x80garbage" * 100),
+    "truncated": lambda path: path.write_bytes(path.read_bytes()[:5000]),
+    "a flipped bit": lambda path: path.write_bytes(path.read_bytes()[:-3000] + b"\x01" + path.read_bytes()[-2999:]),
+    "a pickle of torch alone": lambda path: torch.save({"step": 3}, path),
+    "another step": lambda path: resealed(path, lambda saved: saved.update(step=5)),
+    "a step beyond the end": lambda path: resealed(path, lambda saved: saved.update(step=10**6)),
+    "a key that lacks": lambda path: resealed(path, lambda saved: saved.pop("optimiser")),
+    "a weight of 1e9": lambda path: resealed(path, large_weight),
+    "a list": lambda path: resealed(path, lambda saved: saved.update(model=[])),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
+def test_a_damaged_state_is_set_aside_and_the_training_goes_on_from_the_one_before(tmp_path, damage, caplog):
+    torch.set_num_threads(1)
+    cut_at(tmp_path, 9)
+    damage(tmp_path / "state.pt")
+    left = (tmp_path / "state.pt").read_bytes()
+    summary = run(tmp_path)
+    assert summary.steps_done == 8  # from step 4, not from 8
+    assert (tmp_path / "state.aside1.pt").read_bytes() == left
+    assert "state.pt is damaged" in caplog.text
+    run(tmp_path / "whole")
+    assert same(weights(tmp_path / "whole"), weights(tmp_path))
+    logs = [json.loads((folder / "checkpoints/training.json").read_text()) for folder in (tmp_path, tmp_path / "whole")]
+    assert logs[0] == logs[1]
+
+
+def test_with_both_states_damaged_it_begins_again(tmp_path):
+    torch.set_num_threads(1)
+    cut_at(tmp_path, 9)
+    for name in ("state.pt", "state.earlier.pt"):
+        (tmp_path / name).write_bytes(b"")
+    assert run(tmp_path).steps_done == 12
+    assert sorted(p.name for p in tmp_path.glob("*.aside*")) == ["state.aside1.pt", "state.earlier.aside1.pt"]
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"name": "tiny"}', "[" * 100_000, "\x00\xff"])
+def test_a_damaged_run_file_is_set_aside(tmp_path, text):
+    torch.set_num_threads(1)
+    cut_at(tmp_path, 9)
+    (tmp_path / "run.json").write_text(text)
+    assert run(tmp_path).steps_done == 4  # the state says that it is of this run
+    assert (tmp_path / "run.aside1.json").read_text() == text
+    assert json.loads((tmp_path / "run.json").read_text())["name"] == "tiny"
+
+
+def test_checkpoints_of_a_run_that_nothing_names_are_set_aside(tmp_path):
+    run(tmp_path)
+    (tmp_path / "run.json").write_text("")
+    assert run(tmp_path, seed=1).steps_done == 12
+    assert (tmp_path / "checkpoints.aside1/step12").is_dir()
+    assert (tmp_path / "state.aside1.pt").is_file()

@@ -6,7 +6,7 @@ import hashlib
 import json
 import sys
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,14 +34,15 @@ class MemoryIdentity(Identity):
 
     Attributes
     ----------
-    buffers_sha256
-        Hash of the decoder's buffers, those that no file keeps among them.
+    decoder_sha256
+        Hash of what hidden states are computed with: the parameters without the unembedding, and the decoder's
+        buffers, those that no file keeps among them.
     foreign
         Why its hidden states do not follow from weights and settings, such as a forward of its own; empty where they
         do. A foreign model has another `config_id` at each look: it is measured, and never taken from the store.
     """
 
-    buffers_sha256: str = ""
+    decoder_sha256: str = ""
     foreign: str = ""
 
 
@@ -74,12 +75,15 @@ class MemorySource:
         """
         model = self._model(step)
         decoder: Any = getattr(model, "base_model", model)
-        sha, buffers, foreign = parameters_sha256(model), _sha256(decoder.named_buffers()), foreign_part(decoder)
+        inside = {id(parameter) for parameter in decoder.parameters()}
+        whole, core, buffers = hashlib.sha256(), hashlib.sha256(), hashlib.sha256()
+        _digest(decoder.named_buffers(), lambda buffer: (buffers, core))
+        _digest(model.named_parameters(), lambda held: (whole, core) if id(held) in inside else (whole,))
+        sha, foreign = whole.hexdigest(), foreign_part(decoder)
         size = sum(p.numel() * p.element_size() for p in model.parameters())
-        settings = f"foreign {uuid.uuid4().hex}" if foreign else _settings(decoder, buffers)
-        return MemoryIdentity(
-            step, f"step{step}", MEMORY, sha, {MEMORY: sha}, size, settings, buffers_sha256=buffers, foreign=foreign
-        )
+        settings = f"foreign {uuid.uuid4().hex}" if foreign else _settings(decoder, buffers.hexdigest())
+        more = {"decoder_sha256": core.hexdigest(), "foreign": foreign}
+        return MemoryIdentity(step, f"step{step}", MEMORY, sha, {MEMORY: sha}, size, settings, **more)
 
     def resolve(self, step: int) -> Resolved:
         """The model itself, with the hash of its parameters as they are now."""
@@ -132,7 +136,9 @@ def parameters_sha256(model: nn.Module) -> str:
     MeasureError
         When a parameter is not there to be hashed (on the meta device).
     """
-    return _sha256(model.named_parameters())
+    digest = hashlib.sha256()
+    _digest(model.named_parameters(), lambda held: (digest,))
+    return digest.hexdigest()
 
 
 def foreign_part(decoder: nn.Module) -> str:
@@ -190,17 +196,18 @@ def _matters(said: Any) -> Any:
     return {str(name): _matters(value) for name, value in said.items() if name not in _NO_MATTER}
 
 
-def _sha256(tensors: Iterable[tuple[str, Tensor]]) -> str:
-    """Hash of names, formats, shapes and bytes, in the order of the names."""
+def _digest(tensors: Iterable[tuple[str, Tensor]], into: Callable[[Tensor], Sequence[Any]]) -> None:
+    """Add names, formats, shapes and bytes, in the order of the names, to the hashes that each tensor belongs to."""
     import torch
 
-    digest = hashlib.sha256()
-    for name, tensor in sorted(tensors):
+    for name, tensor in sorted(tensors, key=lambda named: named[0]):
         if tensor.is_meta:
             raise MeasureError(
                 f"{name} is on the meta device: it has no values here", "load the whole model before it is measured"
             )
         held = tensor.detach().cpu().contiguous()
-        digest.update(f"{name} {held.dtype} {tuple(held.shape)}\n".encode())
-        digest.update(memoryview(held.reshape(-1).view(torch.uint8).numpy()))
-    return digest.hexdigest()
+        header = f"{name} {held.dtype} {tuple(held.shape)}\n".encode()
+        content = memoryview(held.reshape(-1).view(torch.uint8).numpy())
+        for digest in into(tensor):
+            digest.update(header)
+            digest.update(content)

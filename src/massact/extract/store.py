@@ -35,6 +35,7 @@ _LARGEST_BYTES = 1 << 30
 # Wider residual streams are no transformer's.
 _LARGEST_WIDTH = 1_000_000
 _LARGEST = {"float16": 65504.0}
+_LARGEST_FLOAT32 = float(np.finfo(np.float32).max)
 _POLL_S = 0.2
 _SETTLE_S = 1.0
 
@@ -45,12 +46,14 @@ class RecordKey(str):
     """The hash under which a record is kept, with the parts that it is the hash of."""
 
     parts: Mapping[str, Any]
+    text: str
 
     @classmethod
     def of(cls, parts: Mapping[str, Any]) -> RecordKey:
         """Hash of the parts, in any order."""
-        key = cls(hashlib.sha256(json.dumps(dict(parts), sort_keys=True).encode()).hexdigest())
-        key.parts = dict(parts)
+        text = json.dumps(dict(parts), sort_keys=True)
+        key = cls(hashlib.sha256(text.encode()).hexdigest())
+        key.parts, key.text = dict(parts), text
         return key
 
 
@@ -222,12 +225,12 @@ class RecordStore:
 
 def _content(outcome: Measurement | NotFiniteError, key: str) -> bytes:
     """What a record's hash covers: the key and its parts on a line of JSON, then the arrays."""
-    said: dict[str, Any] = {"key": str(key), "parts": getattr(key, "parts", {})}
+    said = f'{{"key": {json.dumps(key)}, "parts": {getattr(key, "text", "{}")}, '
     if isinstance(outcome, NotFiniteError):
-        return json.dumps({**said, _NOT_FINITE: [outcome.what, outcome.remedy]}).encode() + b"\n"
+        return f'{said}"{_NOT_FINITE}": {json.dumps([outcome.what, outcome.remedy])}}}\n'.encode()
     arrays = {name: np.ascontiguousarray(array) for name, array in outcome.arrays().items()}
     words = {field.name: getattr(outcome, field.name) for field in fields(outcome) if field.name not in arrays}
-    return json.dumps({**said, "words": words}).encode() + b"\n" + save(arrays)
+    return f'{said}"words": {json.dumps(words)}}}\n'.encode() + save(arrays)
 
 
 def _parsed(content: bytes, key: str) -> tuple[Measurement | NotFiniteError, dict[str, Any]]:
@@ -240,7 +243,7 @@ def _parsed(content: bytes, key: str) -> tuple[Measurement | NotFiniteError, dic
     line, _, payload = body.partition(b"\n")
     said = json.loads(line)
     parts = said["parts"]
-    if said["key"] != key or (parts and RecordKey.of(parts) != key):
+    if said["key"] != key or (parts and parts != getattr(key, "parts", None) and RecordKey.of(parts) != key):
         raise ValueError(f"it is for the key {str(said['key'])[:64]}")
     if _NOT_FINITE in said:
         what, remedy = said[_NOT_FINITE]
@@ -269,13 +272,13 @@ def _require_measurement(arrays: Mapping[str, np.ndarray], parts: Mapping[str, A
         raise ValueError("its arrays have other shapes")
     if top.shape[0] != parts.get("sequences", top.shape[0]) or top.shape[2] != parts.get("top_k", top.shape[2]):
         raise ValueError("it has another number of sequences or of places than its key")
-    # Written so that NaN fails.
-    largest = _LARGEST.get(parts.get("dtype", ""), float(np.finfo(np.float32).max))
-    if not (top[..., 0].max() <= largest and (top[..., :-1] >= top[..., 1:]).all() and median.min() >= 0):
-        raise ValueError("its magnitudes are not finite or not descending")
-    if not ((median <= top[..., 0]).all() and top.min() >= 0):
-        raise ValueError("a magnitude is negative, or a median above the largest")
-    if token.min() < 0 or token.max() >= parts.get("length", 1 << 31):
+    largest, first = _LARGEST.get(parts.get("dtype", ""), _LARGEST_FLOAT32), top[..., 0]
+    possible = (first <= largest) & (median <= first) & (median >= 0) & (top[..., -1] >= 0)  # NaN is not
+    possible &= (top[..., :-1] >= top[..., 1:]).all(axis=2)
+    if not possible.all():
+        raise ValueError("a magnitude is not finite, negative, not descending, or below the median")
+    # Seen without their sign, negative places are large ones.
+    if token.view(np.uint32).max() >= parts.get("length", 1 << 31):
         raise ValueError("a token lies outside the sequence")
-    if dimension.min() < 0 or dimension.max() >= _LARGEST_WIDTH:
+    if dimension.view(np.uint32).max() >= _LARGEST_WIDTH:
         raise ValueError("a dimension lies outside the residual stream")

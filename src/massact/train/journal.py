@@ -27,7 +27,7 @@ class Entry:
 
     Attributes
     ----------
-    weights_sha256, buffers_sha256, settings
+    weights_sha256, decoder_sha256, settings
         Of the model as it was: `massact.checkpoints.memory.MemoryIdentity`.
     dtype
         Number format of the weights; several are joined by `+`.
@@ -37,7 +37,7 @@ class Entry:
 
     step: int
     weights_sha256: str
-    buffers_sha256: str
+    decoder_sha256: str
     settings: str
     dtype: str
     key: str
@@ -157,8 +157,9 @@ def _entries(content: dict[str, Any]) -> dict[int, Entry]:
         texts = [getattr(entry, field.name) for field in fields(entry) if field.name != "step"]
         if type(entry.step) is not int or str(entry.step) != name or not all(isinstance(text, str) for text in texts):
             raise ValueError(f"the entry of step {name} is not one")
-        if len(entry.key) != 64 or set(entry.key) - set("0123456789abcdef"):
-            raise ValueError(f"the entry of step {name} has no key")
+        hashes = (entry.weights_sha256, entry.decoder_sha256, entry.key)
+        if any(len(text) != 64 or set(text) - set("0123456789abcdef") for text in hashes):
+            raise ValueError(f"the entry of step {name} has no hashes")
         entries[entry.step] = entry
     return entries
 

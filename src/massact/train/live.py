@@ -129,7 +129,7 @@ class LiveMeasurement:
         self,
         subject: Subject,
         probe: Probe,
-        steps: Iterable[int],
+        steps: Iterable[Any],
         *,
         store: RecordStore,
         journal: Path,
@@ -153,12 +153,12 @@ class LiveMeasurement:
         """The journal's path."""
         return self._journal.path
 
-    def __call__(self, step: int, model: Any) -> Measurement | None:
+    def __call__(self, step: Any, model: Any) -> Measurement | None:
         """Measure if this step is due; hidden states that overflow are remembered as such.
 
         The model may be wrapped by DistributedDataParallel or torch.compile: what is inside is measured. A step that
-        was measured before is not measured again, unless its weights are others now: then the training was begun anew
-        or goes on with other numbers, and what was measured of this step and later ones is replaced.
+        was measured before is not measured again, unless its decoder's weights are others now: then the training was
+        begun anew or goes on with other numbers, and what was measured of this step and later ones is replaced.
 
         Returns
         -------
@@ -214,10 +214,7 @@ class LiveMeasurement:
         identity = MemorySource({step: model}).identify(step)
         entries = self._journal.entries
         if step in entries:
-            if (entries[step].weights_sha256, entries[step].buffers_sha256) == (
-                identity.weights_sha256,
-                identity.buffers_sha256,
-            ):
+            if entries[step].decoder_sha256 == identity.decoder_sha256:
                 return None
             log.warning("%s has other weights than before: measured again from step %d on", self.subject.model, step)
             self._journal.entries = {earlier: entry for earlier, entry in entries.items() if earlier < step}
@@ -230,7 +227,7 @@ class LiveMeasurement:
             self._unkept[step] = outcome
         self._works = True
         self._journal.entries[step] = Entry(
-            step, identity.weights_sha256, identity.buffers_sha256, identity.config_id, dtype, key
+            step, identity.weights_sha256, identity.decoder_sha256, identity.config_id, dtype, key
         )
         self._keys[step] = key
         self._keep()
@@ -393,7 +390,12 @@ class LiveMeasurement:
         """The record of a step, which must be of the weights and the tokens that the journal says it is of."""
         found = self.store.described(entry.key)
         said = None if found is None else found[1]
-        asked = {"weights": entry.weights_sha256, "settings": entry.settings, "tokens": self.probe.sha256}
+        asked = {
+            "weights": entry.weights_sha256,
+            "settings": entry.settings,
+            "dtype": entry.dtype,
+            "tokens": self.probe.sha256,
+        }
         if found is None or said is None or any(said.get(name) != value for name, value in asked.items()):
             raise StorageError(
                 f"the record of step {step} is not in {self.store.folder}",

@@ -29,8 +29,10 @@ class TrainerMeasurement(TrainerCallback):
     Raises
     ------
     MeasureError
-        While training: when the weights are spread over processes (FSDP, DeepSpeed ZeRO-3), or the Trainer's model is
-        no decoder of Hugging Face's kind.
+        When training starts: when the weights are spread over processes (FSDP, DeepSpeed ZeRO-3). At the first
+        measurement: when the Trainer's model is no decoder of Hugging Face's kind.
+    TrainError
+        When training starts: when another training writes to the journal.
     """
 
     def __init__(self, live: LiveMeasurement, *, table: Path | str | None = None) -> None:
@@ -41,6 +43,8 @@ class TrainerMeasurement(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Measure the weights training begins or goes on with."""
+        if state.is_world_process_zero:
+            self.live.open(kwargs["model"])
         self._measure(state, kwargs)
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
@@ -50,7 +54,7 @@ class TrainerMeasurement(TrainerCallback):
     def on_train_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Write the table and close the loggers."""
+        """Write the table and close the loggers; what fails is warned of."""
         if state.is_world_process_zero:
             self.live.end(self.table)
 

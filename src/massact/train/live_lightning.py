@@ -43,6 +43,8 @@ class LightningMeasurement(Callback):
     ------
     MeasureError
         When training starts: no decoder or several in the module, or weights spread over processes (FSDP, ZeRO-3).
+    TrainError
+        When training starts: another training writes to the journal.
     """
 
     def __init__(
@@ -61,7 +63,9 @@ class LightningMeasurement(Callback):
         """Measure the weights training begins or goes on with."""
         self._step = trainer.global_step
         if trainer.is_global_zero:
-            self.live(self._step, self.model(pl_module))
+            model = self.model(pl_module)
+            self.live.open(model)
+            self.live(self._step, model)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -74,7 +78,7 @@ class LightningMeasurement(Callback):
             self.live(self._step, self.model(pl_module))
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write the table and close the loggers."""
+        """Write the table and close the loggers; what fails is warned of."""
         if trainer.is_global_zero:
             self.live.end(self.table)
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from massact.mlflow_store import KEY, experiment_id, key_of, open_client, turn
+from massact.errors import ConfigError
+from massact.mlflow_store import KEY, experiment_id, key_of, open_client, require_database, turn, valid_params
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -21,8 +24,16 @@ if TYPE_CHECKING:
     from massact.train.live import Subject
 
 log = logging.getLogger("massact")
-# MLflow takes no more metrics at once.
-_AT_ONCE = 1000
+# MLflow takes no more metrics, and no more parameters, at once.
+_AT_ONCE, _PARAMS_AT_ONCE = 1000, 100
+# A training waits no longer than this for another process that writes to the same store, or for a server's answer,
+# and after a failure it does not try again for some time, longer each time.
+_WAIT_S = 10.0
+_PAUSE_S, _LONGEST_PAUSE_S = 30.0, 3600.0
+_SCHEMES = ("sqlite", "http", "https", "postgresql", "mysql", "mssql", "databricks")
+_TRIES = 3
+_PATIENCE = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "10", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"}
+_LATER = "log it later with LiveMeasurement(...).tell(MlflowLogger(...))"
 
 
 class MlflowLogger:
@@ -46,8 +57,9 @@ class MlflowLogger:
     Raises
     ------
     ConfigError
-        At the first step: when MLflow knows no such store. A store that fails later is warned of and tried again: it
-        does not end the training.
+        At the first step: when MLflow knows no such store. A store that fails in any other way, at the start or later,
+        is warned of once and tried again at growing intervals and at the end: it does not end the training. What could
+        not be logged is logged later by `LiveMeasurement.tell(MlflowLogger(...))`.
     """
 
     def __init__(
@@ -60,6 +72,8 @@ class MlflowLogger:
         self._told: dict[int, dict[str, float]] = {}  # by this process
         self._recorded: dict[int, dict[str, float]] = {}  # in the run
         self._written = -float("inf")
+        self._pause_s = 0.0
+        self._warned = False
 
     def __call__(self, step: int, measurement: Measurement) -> None:
         """Log one step, now or with the next ones."""
@@ -67,22 +81,27 @@ class MlflowLogger:
         if self._told.get(step, metrics) != metrics:  # begun anew: later steps were of the training before
             self._told = {earlier: said for earlier, said in self._told.items() if earlier < step}
         self._told[step] = metrics
-        if time.monotonic() - self._written >= self.every_s:
+        if time.monotonic() - self._written >= max(self.every_s, self._pause_s):
             self.flush()
 
     def flush(self) -> None:
         """Write what is not written yet."""
-        client = self._client or self._open()
-        self._take_turn(lambda: self._write(client))
+        with self._turn():
+            self._write(self._client or self._open())
         self._written = time.monotonic()
 
     def close(self, status: str = "FINISHED") -> None:
         """Write what is left and end the run; a later step opens it again."""
         if not self._told:
             return
-        client = self._client or self._open()
-        self._take_turn(lambda: self._write(client))
-        self._take_turn(lambda: client.set_terminated(self._run_id, status))
+        failed = self._warned
+        with self._turn():
+            client = self._client or self._open()
+            self._write(client)
+            client.set_terminated(self._run_id, status)
+            failed = False
+        if failed:
+            log.warning("%s: not all was logged; %s", self.tracking_uri, _LATER)
         self._client, self._written = None, -float("inf")
 
     def __enter__(self) -> MlflowLogger:
@@ -98,26 +117,34 @@ class MlflowLogger:
         """Hash of what is trained and of what it is probed with: the run's tag `massact.key`."""
         return key_of({"kind": "live", "subject": asdict(self.subject), "tokens_sha256": self.probe.sha256})
 
-    def _take_turn(self, write: Callable[[], None]) -> None:
-        from mlflow.exceptions import MlflowException
-
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """Hold the store's lock; whatever the store does but for being none at all, the training goes on."""
         try:
-            with turn(self.tracking_uri):
-                write()
-        except MlflowException as error:
-            log.warning("%s: %s; it is tried again", self.tracking_uri, str(error).splitlines()[0])
+            with _patience(self.tracking_uri), turn(self.tracking_uri, wait_s=_WAIT_S):
+                yield
+        except Exception as error:  # whatever a server, a database or a driver raises
+            if isinstance(error, ConfigError) and self.tracking_uri.partition(":")[0] not in _SCHEMES:
+                raise
+            self._pause_s = min(max(2 * self._pause_s, _PAUSE_S), _LONGEST_PAUSE_S) if self._warned else self.every_s
+            if not self._warned:
+                self._warned = True
+                said = (str(error).strip() or type(error).__name__).splitlines()[0]
+                log.warning("%s: %s; it is tried again, and the journal keeps all; %s", self.tracking_uri, said, _LATER)
+        else:
+            self._pause_s, self._warned = 0.0, False
 
     def _open(self) -> MlflowClient:
-        with turn(self.tracking_uri):
-            client = open_client(self.tracking_uri)
-            home = experiment_id(client, self.experiment, self.tracking_uri)
-            found = client.search_runs([home], filter_string=f"tags.`{KEY}` = '{self.key}'", max_results=1)
-            if found:
-                self._run_id = found[0].info.run_id
-                client.update_run(self._run_id, status="RUNNING")
-                self._recorded = _recorded(client, self._run_id, list(found[0].data.metrics))
-            else:
-                self._run_id, self._recorded = self._new_run(client, home), {}
+        require_database(self.tracking_uri)
+        client = open_client(self.tracking_uri)
+        home = experiment_id(client, self.experiment, self.tracking_uri)
+        found = client.search_runs([home], filter_string=f"tags.`{KEY}` = '{self.key}'", max_results=1)
+        if found:
+            self._run_id = found[0].info.run_id
+            client.update_run(self._run_id, status="RUNNING")
+            self._recorded = _recorded(client, self._run_id, list(found[0].data.metrics))
+        else:
+            self._run_id, self._recorded = self._new_run(client, home), {}
         self._client = client
         return client
 
@@ -135,7 +162,9 @@ class MlflowLogger:
             "first_token": self.probe.first_token,
         }
         said = {**axes, **s.architecture, "tokens_per_step": s.tokens_per_step, **probe}
-        client.log_batch(run_id, params=[Param(name, str(value)) for name, value in said.items()])
+        params = [Param(name, value) for name, value in valid_params(said).items()]
+        for first in range(0, len(params), _PARAMS_AT_ONCE):
+            client.log_batch(run_id, params=params[first : first + _PARAMS_AT_ONCE])
         return run_id
 
     def _write(self, client: MlflowClient) -> None:
@@ -166,6 +195,29 @@ def step_metrics(measurement: Measurement) -> dict[str, float]:
         for layer, value in enumerate(column)
         if np.isfinite(value)
     }
+
+
+@contextmanager
+def _patience(tracking_uri: str) -> Iterator[None]:
+    """Little patience with servers and databases while a training waits; what the user has set counts.
+
+    MLflow tries a database that does not answer ten times, which takes two minutes.
+    """
+    database: Any = None
+    if not tracking_uri.startswith("http"):
+        from mlflow.store.db import utils as database
+    tries = getattr(database, "MAX_RETRY_COUNT", None)
+    ours = {name: value for name, value in _PATIENCE.items() if name not in os.environ}
+    os.environ.update(ours)
+    if tries is not None:
+        database.MAX_RETRY_COUNT = _TRIES
+    try:
+        yield
+    finally:
+        for name in ours:
+            os.environ.pop(name, None)
+        if tries is not None:
+            database.MAX_RETRY_COUNT = tries
 
 
 def _recorded(client: MlflowClient, run_id: str, names: list[str]) -> dict[int, dict[str, float]]:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import json
+import logging
+import math
 import os
 import shutil
 import time
@@ -18,6 +22,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from massact.architecture import Architecture
+from massact.disk import read_regular
 from massact.errors import DivergedError, TrainError
 from massact.recipe import Recipe, checkpoint_steps
 from massact.train.data import TrainingText, windows_at
@@ -29,6 +34,13 @@ if TYPE_CHECKING:
 
 VALIDATION_WINDOWS = 16
 STATE_EVERY = 200
+_STATE, _EARLIER = "state.pt", "state.earlier.pt"
+_MAGIC = b"massact-state-2\n"
+_LARGEST_RUN_BYTES = 1 << 20
+# No weight of a training that still learns is larger; what is larger was not put there by the optimiser.
+_LARGEST_WEIGHT = 1e6
+
+log = logging.getLogger("massact")
 
 
 @dataclass(frozen=True)
@@ -66,7 +78,9 @@ def train(
     """Train one model into `folder`, continuing where a killed call stopped.
 
     Writes `folder/checkpoints/step{N}/` (config, fp16 safetensors, tokenizer: what `from_pretrained` reads),
-    `folder/checkpoints/training.json` (recipe, architecture, seed, loss per checkpoint) and `folder/state.pt`.
+    `folder/checkpoints/training.json` (recipe, architecture, seed, loss per checkpoint), `folder/state.pt` and the
+    state before it. A state says which run and step it is of and carries its own hash; one that is damaged is set
+    aside, and the training goes on from the state before it, or from the start.
     Numbers are the same to the last bit on one machine type and one thread count.
 
     Parameters
@@ -91,7 +105,7 @@ def train(
     validation = _windows(text.validation, recipe, seed=0, step=0, batch=VALIDATION_WINDOWS).to(device)
     identity = {"name": name, "seed": seed, "architecture": architecture.as_dict(), "recipe": asdict(recipe)}
     _claim(folder, identity)
-    state = _resume(folder, architecture, recipe, seed, device)
+    state = _resume(folder, architecture, recipe, seed, device, identity)
     began, clock = state.step, time.perf_counter() - state.seconds
     wanted = set(checkpoint_steps(recipe.steps, recipe.checkpoints))
     loss = state.log[-1]["loss"] if state.log else float("nan")
@@ -107,7 +121,7 @@ def train(
                     _save_checkpoint(folder, state, text.tokenizer)
             if (due and keep_checkpoints) or (state.step % STATE_EVERY == 0 and state.step > began):
                 state.seconds = time.perf_counter() - clock
-                _save_state(folder, state)
+                _save_state(folder, state, identity)
             if state.step >= recipe.steps:
                 break
             loss = _update(state, batch, recipe)
@@ -178,43 +192,138 @@ def _save_checkpoint(folder: Path, state: _State, tokenizer: PreTrainedTokenizer
     partial.rename(final)
 
 
+def forget_state(folder: Path) -> None:
+    """Delete what a training would go on from; a disk that refuses keeps it."""
+    for name in (_STATE, _EARLIER):
+        with suppress(OSError):
+            (folder / name).unlink(missing_ok=True)
+
+
 def _claim(folder: Path, identity: dict[str, Any]) -> None:
+    """Write whose run the folder holds, or see that it is this one.
+
+    A `run.json` that is damaged is set aside; then the states must say that they are of this run, and checkpoints
+    without one are set aside too.
+    """
     path = folder / "run.json"
-    if path.is_file() and json.loads(path.read_text()) != json.loads(json.dumps(identity)):
-        raise TrainError(f"{folder} holds a run of another recipe, architecture or seed", f"remove {folder} first")
+    try:
+        said = json.loads(read_regular(path, _LARGEST_RUN_BYTES))
+        if not isinstance(said, dict) or said.keys() != identity.keys():
+            raise ValueError
+    except FileNotFoundError:
+        pass
+    except (ValueError, RecursionError, OSError):
+        _set_aside(path, "is damaged")
+        if not any(_is_of(folder / name, identity) for name in (_STATE, _EARLIER)):
+            _set_aside(folder / "checkpoints", "cannot be told to be of this run")
+    else:
+        if said != json.loads(json.dumps(identity)):
+            raise TrainError(f"{folder} holds a run of another recipe, architecture or seed", f"remove {folder} first")
     _write_json(path, identity)
 
 
-def _resume(folder: Path, architecture: Architecture, recipe: Recipe, seed: int, device: str) -> _State:
+def _set_aside(path: Path, why: str) -> None:
+    """Rename what cannot be used; nothing is deleted."""
+    if not path.exists():
+        return
+    number = 1
+    while (aside := path.with_name(f"{path.stem}.aside{number}{path.suffix}")).exists():
+        number += 1
+    path.rename(aside)
+    log.warning("%s %s: it is set aside as %s", path, why, aside.name)
+
+
+def _resume(
+    folder: Path, architecture: Architecture, recipe: Recipe, seed: int, device: str, identity: dict[str, Any]
+) -> _State:
+    """The newest state that holds, or the untrained model."""
+    for name in (_STATE, _EARLIER):
+        path = folder / name
+        if not path.exists():
+            continue
+        state = _fresh(architecture, recipe, seed, device)
+        try:
+            _fill(state, _sealed(path, identity), recipe, device)
+        except Exception as error:  # its hash may hold and its content be anything
+            said = (str(error).strip() or type(error).__name__).splitlines()[0]
+            _set_aside(path, f"is damaged ({said}): the training goes on from the last whole state before it")
+            continue
+        return state
+    return _fresh(architecture, recipe, seed, device)
+
+
+def _fresh(architecture: Architecture, recipe: Recipe, seed: int, device: str) -> _State:
     model: Any = build_model(architecture, seed)
     model.to(device)
-    optimiser = _optimiser(model, recipe)
-    path = folder / "state.pt"
-    if not path.is_file():
-        return _State(model, optimiser, 0, [])
-    saved = torch.load(path, weights_only=True, map_location=device)
-    model.load_state_dict(saved["model"])
-    optimiser.load_state_dict(saved["optimiser"])
-    return _State(model, optimiser, saved["step"], saved["log"], saved.get("seconds", 0.0))
+    return _State(model, _optimiser(model, recipe), 0, [])
 
 
-def _save_state(folder: Path, state: _State) -> None:
+def _fill(state: _State, content: bytes, recipe: Recipe, device: str) -> None:
+    """Put a saved state into a fresh one; an exception of any kind when it is not one of this run."""
+    saved = torch.load(io.BytesIO(content), weights_only=True, map_location=device)
+    step, rows = saved["step"], saved["log"]
+    if type(step) is not int or not 0 <= step <= recipe.steps:
+        raise ValueError(f"it claims step {step}")
+    due = [at for at in checkpoint_steps(recipe.steps, recipe.checkpoints) if at <= step]
+    if [row["step"] for row in rows] not in (due, due[:-1] if due and due[-1] == step else due):
+        raise ValueError("its log is not that of its step")
+    if not all(isinstance(row[name], int | float) and math.isfinite(row[name]) for row in rows for name in row):
+        raise ValueError("its log holds no numbers")
+    state.model.load_state_dict(saved["model"])
+    for name, held in state.model.state_dict().items():
+        if not bool((held.abs() <= _LARGEST_WEIGHT).all()):  # written so that NaN fails
+            raise ValueError(f"{name} holds what no training gives")
+    taken = [float(held["step"]) for held in saved["optimiser"]["state"].values()]
+    if set(taken) != ({float(step)} if step else set()):
+        raise ValueError(f"its optimiser is not at step {step}")
+    state.optimiser.load_state_dict(saved["optimiser"])
+    state.step, state.log, state.seconds = step, rows, float(saved["seconds"])
+
+
+def _run_id(identity: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+
+
+def _sealed(path: Path, identity: dict[str, Any]) -> bytes:
+    """What a state file holds, once its run and its hash hold; ValueError when they do not."""
+    content = path.read_bytes()
+    if not content.startswith(_MAGIC):
+        raise ValueError("it has another format")
+    run, digest, body = content.removeprefix(_MAGIC).split(b"\n", 2)
+    if run != _run_id(identity).encode():
+        raise ValueError("it is of another run")
+    if digest != hashlib.sha256(run + body).hexdigest().encode():
+        raise ValueError("its hash does not hold")
+    return body
+
+
+def _is_of(path: Path, identity: dict[str, Any]) -> bool:
+    with suppress(OSError, ValueError):
+        return bool(_sealed(path, identity))
+    return False
+
+
+def _save_state(folder: Path, state: _State, identity: dict[str, Any]) -> None:
+    """Write the state beside the one before it, which stays as `state.earlier.pt`."""
+    saved = {
+        "model": state.model.state_dict(),
+        "optimiser": state.optimiser.state_dict(),
+        "step": state.step,
+        "log": state.log,
+        "seconds": state.seconds,
+    }
+    body = io.BytesIO()
+    torch.save(saved, body)
+    run, content = _run_id(identity).encode(), body.getvalue()
     partial = folder / "state.partial"
-    torch.save(
-        {
-            "model": state.model.state_dict(),
-            "optimiser": state.optimiser.state_dict(),
-            "step": state.step,
-            "log": state.log,
-            "seconds": state.seconds,
-        },
-        partial,
-    )
-    with partial.open("rb+") as file:
+    with partial.open("wb") as file:
+        file.write(_MAGIC + run + b"\n" + hashlib.sha256(run + content).hexdigest().encode() + b"\n")
+        file.write(content)
+        file.flush()
         os.fsync(file.fileno())
-    partial.replace(folder / "state.pt")
-    with suppress(OSError):
-        (folder / "state.partial").unlink()
+    with suppress(FileNotFoundError):
+        (folder / _STATE).replace(folder / _EARLIER)
+    partial.replace(folder / _STATE)
 
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:

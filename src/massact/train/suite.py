@@ -6,7 +6,6 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +20,7 @@ from massact.outputs import replaceable
 from massact.recipe import Recipe, checkpoint_steps
 from massact.tables import read_metadata, read_table
 from massact.train.live import LiveMeasurement, Subject
-from massact.train.loop import train
+from massact.train.loop import forget_state, train
 from massact.train.machine import machine
 from massact.train.members import GRID, Member
 from massact.trajectories import RECORDS
@@ -217,7 +216,7 @@ class Suite:
             loss, validation, seconds = summary.loss, summary.validation_loss, summary.seconds
             unmeasured = live.missing(before=self.recipe.steps + 1)
             if unmeasured:
-                (folder / "state.pt").unlink(missing_ok=True)
+                forget_state(folder)
                 status, what = FAILED, f"steps {unmeasured} were passed without being measured: its journal was lost"
         except StorageError:
             raise
@@ -230,8 +229,7 @@ class Suite:
         content = {"identity": self.identity(member), **asdict(said)}
         write_text(folder / _STATUS_FILE, json.dumps(content, indent=1) + "\n", durable=True)
         if status == DONE:
-            with suppress(OSError):
-                (folder / "state.pt").unlink()
+            forget_state(folder)
         return said
 
     def _live(self, member: Member, folder: Path) -> LiveMeasurement:
@@ -248,6 +246,7 @@ class Suite:
             self.steps,
             store=self.store,
             journal=folder / "measured.json",
+            strict=True,
         )
 
     def _folder(self, member: Member) -> Path:
