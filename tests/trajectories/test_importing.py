@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import random
 
 import numpy as np
@@ -154,3 +155,17 @@ def test_excerpts_are_rejected_and_an_empty_table_is_still_a_table(tmp_path):
 def test_a_folder_that_is_not_there_is_said(tmp_path):
     with pytest.raises(MissingInputError, match="is not there"):
         imported(tmp_path / "none")
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device", "large"])
+def test_only_regular_files_of_sensible_size_are_read(tmp_path, kind):
+    path = tmp_path / "exp2_pythia_14m_step512"
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "device":
+        path.symlink_to("/dev/zero")
+    else:
+        with path.open("wb") as file:
+            file.truncate(10**9)
+    found = imported(tmp_path)
+    assert ("has 1,000,000,000 bytes" if kind == "large" else "not a regular file") in reasons(found)[path.name]

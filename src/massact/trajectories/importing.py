@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import stat
 from collections import defaultdict
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from massact.trajectories.table import RECORDS, REJECTED
 SEQUENCES = 10
 PROBE_LENGTH = 2048
 UNKNOWN_PLACE = -1
+_LARGEST_BYTES = 8_000_000  # a checkpoint of 36 layers has some 40,000
 # An untrained model and the one after a first update of learning rate zero are the same: so in every Pythia.
 _MAY_BE_EQUAL = frozenset({0, 1})
 _NAME = re.compile(r"exp2_pythia_(?P<size>[^_]+)_step(?P<step>[0-9]{1,9})(?P<rest>.*)", re.DOTALL)
@@ -87,7 +89,7 @@ def import_published(
     files: dict[int, tuple[str, str]] = {}
     for step, path in sorted(named.items()):
         try:
-            content = path.read_bytes()
+            content = _read(path)
             read[step] = _checked(content, n_layers, sequences)
         except (ParseError, OSError) as error:
             rejected[path.name] = step, _said(error)
@@ -125,6 +127,22 @@ def _named(folder: Path, size: str, steps: Collection[int], rejected: dict[str, 
             else:
                 found[step] = path
     return found
+
+
+def _read(path: Path) -> bytes:
+    """A file's content; devices and pipes, also behind links, and files no measurement could fill are not read.
+
+    Raises
+    ------
+    ParseError
+        When it is not a regular file of at most 8 MB.
+    """
+    found = path.stat()
+    if not stat.S_ISREG(found.st_mode):
+        raise ParseError("it is not a regular file")
+    if found.st_size > _LARGEST_BYTES:
+        raise ParseError(f"it has {found.st_size:,} bytes; statistics of one checkpoint have less than a million")
+    return path.read_bytes()
 
 
 def _checked(content: bytes, n_layers: int, sequences: int) -> Float[ndarray, "sequence statistic layer"]:
