@@ -24,16 +24,16 @@ setup: .venv/.repro  ## the virtual environment .venv with massact in it
 	@touch $@ .venv/.repro
 
 repro: .venv/.repro  ## set up, bring the weights, run the pipeline, name the report
-	dvc pull -q -R data
+	sh tools/pull.sh
 	dvc repro
 	massact summary
 
 test: .venv/.dev  ## set up and run the tests
-	dvc pull -q -R data
+	sh tools/pull.sh
 	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(PYTEST) -n $(WORKERS) --dist loadfile
 
 test-slow: .venv/.dev  ## the minutes-long tests
-	dvc pull -q -R data
+	sh tools/pull.sh
 	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(PYTEST) -m slow
 
 lint: .venv/.dev  ## ruff and pyright

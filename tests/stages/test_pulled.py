@@ -1,0 +1,67 @@
+"""What is said when the shipped data cannot be brought."""
+
+from __future__ import annotations
+
+import json
+from hashlib import md5
+from pathlib import Path
+
+import pytest
+
+from massact.stages.pulled import diagnosis
+
+
+@pytest.fixture
+def project(tmp_path) -> tuple[Path, dict[str, Path]]:
+    """A project whose lock names a folder of two files and one file, and a whole store."""
+    store, objects = tmp_path / "data/store/files/md5", {}
+
+    def keep(name: str, content: bytes, ending: str = "") -> str:
+        found = md5(content).hexdigest() + ending
+        path = store / found[:2] / found[2:]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+        objects[name] = path
+        return found
+
+    listed = [{"md5": keep(name, name.encode()), "relpath": name} for name in ("a", "b")]
+    outs = [
+        {"path": "data/f/folder", "md5": keep("folder", json.dumps(listed).encode(), ".dir")},
+        {"path": "data/f/table", "md5": keep("table", b"numbers")},
+    ]
+    (tmp_path / "data/f").mkdir()
+    (tmp_path / "data/f/dvc.lock").write_text(json.dumps({"stages": {"train": {"outs": outs}}}))
+    return tmp_path, objects
+
+
+def test_a_whole_store_is_said_to_be_whole(project):
+    assert diagnosis(project[0]) == ["all 4 objects in data/store are whole; see why with: dvc pull -v -R data"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("b", b"c", "data/f/folder/b: it is damaged"),
+        (
+            "table",
+            b"version https://git-lfs.github.com/spec/v1\n",
+            "data/f/table: it is a Git LFS pointer",
+        ),
+        ("folder", b"[]", "data/f/folder: it is damaged"),
+        ("a", None, "data/f/folder/a: it is missing"),
+    ],
+)
+def test_what_is_wrong_is_named_with_the_command(project, name, content, words):
+    root, objects = project
+    if content is None:
+        objects[name].unlink()
+    else:
+        objects[name].write_bytes(content)
+    said = diagnosis(root)
+    assert words in said[0]
+    assert str(objects[name].relative_to(root)) in said[0]
+    assert said[-1] == "bring them back with: git checkout -- data/store && dvc pull -R data"
+
+
+def test_no_store_is_said(tmp_path):
+    assert "data/store, the DVC remote with the shipped data, is not here" in diagnosis(tmp_path)[0]
