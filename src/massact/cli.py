@@ -53,16 +53,23 @@ def summary_text(arguments: argparse.Namespace) -> str:
 
     results = Path(arguments.results)
     headline = results / "headline.txt"
-    if not headline.is_file():
-        raise MissingInputError(f"{headline} is not there", "make it with: dvc repro")
-    lines = headline.read_text(encoding="utf-8").splitlines()
+    try:
+        lines = headline.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        raise MissingInputError(f"{headline} is not there", "make it with: dvc repro") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise MissingInputError(
+            f"{headline} cannot be read ({error})", "make it again with: dvc repro -f report"
+        ) from None
     try:
         worst = max(differences_from_committed(Path.cwd()), key=lambda difference: difference.relative)
         at = f" ({worst.path}, {worst.where})" if worst.where else ""
         lines.append(f"largest relative difference from the committed tables: {worst.relative:.2g}{at}")
-    except MissingInputError as error:
+    except MassactError as error:
         lines.append(str(error))
-    return "\n".join([*lines, f"report: {(results / 'report.html').resolve()}"])
+    text = "\n".join([*lines, f"report: {(results / 'report.html').resolve()}"])
+    known = sys.stdout.encoding or "ascii"  # a terminal of plain ASCII shows the rest as escapes
+    return text.encode(known, "backslashreplace").decode(known)
 
 
 def architecture_from(pairs: Sequence[str]) -> Architecture:

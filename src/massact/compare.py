@@ -52,23 +52,26 @@ def differences_from_committed(root: Path) -> list[Difference]:
     ------
     MissingInputError
         When there is no commit to compare with, or it has no tables.
+    TableError
+        When a table here is damaged.
     """
     import dvc.api
-    from dvc.exceptions import DvcException
     from dvc.repo import Repo
-    from dvc.scm import SCMError
+
+    from massact.seal import verified
 
     found: list[Difference] = []
     try:
         with Repo(str(root)) as repo:
             paths = sorted(p for o in repo.index.outs if _TABLE.match(p := str(Path(o.fs_path).relative_to(root))))
-        for path in paths:
-            if (root / path).is_file():
-                committed = dvc.api.read(path, repo=str(root), rev="HEAD", mode="rb")
-                tables = pd.read_parquet(root / path), pd.read_parquet(io.BytesIO(committed))
-                found.append(Difference(path, *compare_tables(*tables)))
-    except (DvcException, SCMError, OSError) as error:
-        raise MissingInputError(f"no committed tables to compare with ({error})", "git commit dvc.lock") from None
+        here = [path for path in paths if (root / path).is_file()]
+        committed = [dvc.api.read(path, repo=str(root), rev="HEAD", mode="rb") for path in here]
+    except Exception as error:  # DVC and Git raise what they like: no repository, another owner's, nothing pulled
+        why = " ".join(str(error).split()) or type(error).__name__
+        raise MissingInputError(f"no committed tables to compare with ({why})", "git commit dvc.lock") from None
+    for path, content in zip(here, committed, strict=True):
+        there = pd.read_parquet(io.BytesIO(content))
+        found.append(Difference(path, *compare_tables(verified(root / path, "dvc repro").to_pandas(), there)))
     if not found:
         raise MissingInputError("no tables here to compare", "make them with: dvc repro")
     return found
