@@ -3,7 +3,19 @@ import math
 
 import numpy as np
 import pytest
-from transformers import GPT2Config, GPTNeoConfig, LlamaConfig, OPTConfig
+from transformers import (
+    BloomConfig,
+    CohereConfig,
+    FalconConfig,
+    Gemma3TextConfig,
+    GPT2Config,
+    GPTJConfig,
+    GPTNeoConfig,
+    LlamaConfig,
+    OPTConfig,
+    PhiConfig,
+    StableLmConfig,
+)
 
 from massact import Architecture
 from massact.architecture import LARGEST, numbers_in
@@ -82,7 +94,9 @@ def test_numbers_of_numpy_are_taken_as_pythons():
 
 
 def test_the_numbers_are_read_back_from_the_model_made_of_them():
-    assert numbers_in(hf_config(Architecture(**SHAPE)).to_dict()) == SHAPE
+    for change in ({}, {"rotary_fraction": 0.5, "rotary_base": 500.0, "parallel_residual": False}):
+        architecture = Architecture(**{**SHAPE, **change})
+        assert numbers_in(hf_config(architecture).to_dict()) == architecture.as_dict()
 
 
 @pytest.mark.parametrize(
@@ -103,6 +117,35 @@ def test_each_kind_of_configuration_has_its_own_names(config, d_mlp):
     }  # fmt: skip
     assert numbers["vocab_size"] == config.vocab_size
     assert numbers["context"] == config.max_position_embeddings
+
+
+@pytest.mark.parametrize(
+    ("config", "expected"),
+    [
+        (LlamaConfig(), (1.0, 10000.0, False)),
+        (GPT2Config(), (0.0, None, False)),
+        (GPTJConfig(), (0.25, 10000.0, True)),
+        (PhiConfig(), (0.5, 10000.0, True)),
+        (FalconConfig(), (1.0, 10000.0, True)),
+        (FalconConfig(alibi=True, parallel_attn=False), (0.0, None, False)),
+        (StableLmConfig(), (0.25, 10000.0, False)),
+        (CohereConfig(), (1.0, 500000.0, True)),
+        (Gemma3TextConfig(), (1.0, None, False)),
+        (BloomConfig(), (0.0, None, False)),
+    ],
+    ids=lambda value: getattr(value, "model_type", ""),
+)
+def test_positions_and_layout_are_those_of_the_kind(config, expected):
+    numbers = numbers_in(config.to_dict())
+    assert tuple(numbers.get(n) for n in ("rotary_fraction", "rotary_base", "parallel_residual")) == expected
+
+
+def test_older_configurations_name_rotary_otherwise():
+    said = {"model_type": "gpt_neox", "rotary_pct": 0.5, "rotary_emb_base": 77, "use_parallel_residual": False}
+    assert numbers_in(said) == {"rotary_fraction": 0.5, "rotary_base": 77.0, "parallel_residual": False}
+    assert numbers_in({"model_type": "gpt_neox"}) == {
+        "rotary_fraction": 0.25, "rotary_base": 10000.0, "parallel_residual": True,
+    }  # fmt: skip
 
 
 def test_what_a_configuration_does_not_say_is_left_out():

@@ -33,8 +33,22 @@ _NAMES_IN_CONFIGS = {
     "n_heads": ("num_attention_heads", "n_head", "num_heads"),
     "d_mlp": ("intermediate_size", "n_inner", "ffn_dim", "ffn_hidden_size"),
     "vocab_size": ("vocab_size",),
-    "context": ("max_position_embeddings", "n_positions"),
+    "context": ("max_position_embeddings", "n_positions", "max_seq_len"),
 }
+# Kinds of models (`model_type`) by how they know positions and whether attention and MLP read the same input.
+_NOT_ROTARY = frozenset(
+    {"gpt2", "gpt_neo", "gpt_bigcode", "opt", "bloom", "mpt", "biogpt", "xglm", "ctrl", "openai-gpt", "xlnet"}
+)
+_PARALLEL = frozenset({"gptj", "codegen", "phi", "cohere", "cohere2"})
+_SEQUENTIAL = _NOT_ROTARY | {
+    "llama", "mistral", "mixtral", "qwen2", "qwen2_moe", "qwen3", "qwen3_moe", "olmo", "olmo2", "olmo3", "olmoe",
+    "gemma", "gemma2", "gemma3_text", "phi3", "starcoder2", "persimmon", "glm", "nemotron", "granite", "smollm3",
+    "gpt_oss", "gpt_neox_japanese",
+}  # fmt: skip
+# What a configuration means that does not say it: share of rotating dimensions, parallel attention and MLP.
+_ROTARY_SHARES = {"gpt_neox": 0.25, "stablelm": 0.25, "phi": 0.5, "persimmon": 0.5, "glm": 0.5, "nemotron": 0.5}
+_PARALLEL_UNLESS_SAID = {"gpt_neox": True, "falcon": True, "stablelm": False}
+_USUAL_BASE = 10000.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,24 +164,81 @@ def _shown(value: Any) -> str:
     return " ".join((text if len(text) <= 40 else f"{text[:37]}...").split())
 
 
-def numbers_in(config: Mapping[str, Any]) -> dict[str, int]:
+def numbers_in(config: Mapping[str, Any]) -> dict[str, Any]:
     """The architecture's numbers that a Hugging Face configuration states, under our names.
 
     Parameters
     ----------
     config
         The content of a config.json, or `model.config.to_dict()`. A width of the MLP that GPT-2's kind leaves open is
-        four times the model's; what a configuration does not say is left out.
+        four times the model's. Rotary share (0 for models without rotary positions), rotary base and residual layout
+        are those that the model's kind (`model_type`) gives them where the configuration does not say them; of kinds
+        not known here, and whatever else is not said, is left out.
 
     >>> numbers_in({"n_layer": 12, "n_embd": 768, "n_head": 12, "n_inner": None, "n_positions": 1024})
     {'n_layers': 12, 'd_model': 768, 'n_heads': 12, 'd_mlp': 3072, 'context': 1024}
+    >>> numbers_in({"model_type": "llama", "vocab_size": 1000, "rope_theta": 5e5})
+    {'vocab_size': 1000, 'rotary_fraction': 1.0, 'rotary_base': 500000.0, 'parallel_residual': False}
     """
-    numbers: dict[str, int] = {}
+    inner = config.get("text_config")
+    if isinstance(inner, Mapping):  # a model of text and more
+        config = {**config, **inner}
+    numbers: dict[str, Any] = {}
     for name, others in _NAMES_IN_CONFIGS.items():
         found = next((config[other] for other in others if config.get(other) is not None), None)
         open_width = name == "d_mlp" and any(other in config for other in ("n_embd", *others))
         if found is None and open_width and "d_model" in numbers:
             found = 4 * numbers["d_model"]
-        if isinstance(found, int):
+        if isinstance(found, int) and not isinstance(found, bool):
             numbers[name] = found
-    return numbers
+    return {**numbers, **_rotary(config, numbers), **_layout(config)}
+
+
+def differences(found: Mapping[str, Any], expected: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Numbers that both state and that are not the same: name -> (found, expected).
+
+    >>> differences({"n_layers": 4, "d_mlp": 99}, {"n_layers": 6, "d_model": 64})
+    {'n_layers': (4, 6)}
+    """
+    both = [name for name in found if expected.get(name) is not None and found[name] is not None]
+    return {n: (found[n], expected[n]) for n in both if not math.isclose(found[n], expected[n], rel_tol=1e-6)}
+
+
+def _rotary(config: Mapping[str, Any], numbers: Mapping[str, Any]) -> dict[str, float]:
+    """Share of rotating dimensions and base of their wavelengths."""
+    kind = config.get("model_type")
+    if kind in _NOT_ROTARY or config.get("alibi"):
+        return {"rotary_fraction": 0.0}
+    said: Any = config.get("rope_parameters") or config.get("rope_scaling")
+    said = {**config, **(said if isinstance(said, Mapping) else {})}
+    share = _first(said, "partial_rotary_factor", "rotary_pct")
+    base = _first(said, "rope_theta", "rotary_emb_base")
+    dimensions = _first(said, "rotary_dim")
+    if share is None and dimensions is not None and {"d_model", "n_heads"} <= set(numbers):
+        share = dimensions * numbers["n_heads"] / numbers["d_model"]
+    known = kind in _ROTARY_SHARES or kind in _SEQUENTIAL or kind in _PARALLEL or kind == "falcon"
+    if share is None and (known or base is not None):
+        share = _ROTARY_SHARES.get(str(kind), 1.0)
+    per_layer = config.get("rope_parameters")  # some models have one base for near and one for far attention
+    nested = isinstance(per_layer, Mapping) and any(isinstance(value, Mapping) for value in per_layer.values())
+    if base is None and known and not nested:
+        base = _USUAL_BASE
+    pairs = (("rotary_fraction", share), ("rotary_base", base))
+    return {name: float(value) for name, value in pairs if value is not None}
+
+
+def _layout(config: Mapping[str, Any]) -> dict[str, bool]:
+    """Whether attention and MLP read the same input."""
+    kind = config.get("model_type")
+    said = next((config[n] for n in ("use_parallel_residual", "parallel_attn") if n in config), None)
+    if not isinstance(said, bool):
+        said = _PARALLEL_UNLESS_SAID.get(str(kind))
+    if said is None and (kind in _PARALLEL or kind in _SEQUENTIAL):
+        said = kind in _PARALLEL
+    return {} if said is None else {"parallel_residual": said}
+
+
+def _first(said: Mapping[str, Any], *names: str) -> float | None:
+    """The first of these that is a number."""
+    found = (said.get(name) for name in names)
+    return next((v for v in found if isinstance(v, int | float) and not isinstance(v, bool)), None)

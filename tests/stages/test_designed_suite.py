@@ -14,7 +14,7 @@ import pytest
 from massact.errors import MassactError
 from massact.preflight import preflight
 from massact.stages import suite, verify
-from massact.tables import read_metadata, read_table
+from massact.tables import read_metadata, read_table, write_table
 from massact.trajectories import ARCHITECTURES, RECORDS
 
 ROOT = Path(__file__).parents[2]
@@ -88,15 +88,12 @@ def test_a_member_trained_again_has_the_same_bits(trained, tmp_path):
 
 
 def test_a_number_that_is_not_the_training_s_is_found(trained, tmp_path):
-    import pyarrow.parquet as pq
-
     path = tmp_path / "trajectories/tiny.parquet"
     shutil.copytree(trained[0] / "trajectories", tmp_path / "trajectories")
-    table = pq.read_table(path)
-    frame = table.to_pandas()
+    frame, said = read_table(path, RECORDS), read_metadata(path)
     at = frame.index[(frame["model"] == "tiny-004") & (frame["step"] == 24)][0]
     frame.loc[at, "median"] *= 1.0001
-    pq.write_table(table.from_pandas(frame, schema=table.schema, preserve_index=False), path)
+    write_table(frame, path, RECORDS, said)
     done = run(tmp_path, "stage=verify", "suite.only=[tiny-004-seed0]")
     assert done.returncode == 3
     assert "median at step 24, layer 0, sequence 0" in done.stderr + done.stdout

@@ -7,8 +7,11 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
+from massact.extract.outcome import Failure
 from massact.extract.probe import Probe
 from massact.extract.protocol import Measurement
+
+ZERO_MEDIAN = "zero_median"
 
 
 def records_frame(
@@ -19,9 +22,12 @@ def records_frame(
     recipe: str,
     model: str,
     seed: int,
-    tokens_per_step: int,
+    tokens_per_step: int | None,
 ) -> pd.DataFrame:
-    """One row per (step, layer, sequence), steps ascending; schema `massact.trajectories.table.RECORDS`."""
+    """One row per (step, layer, sequence), steps ascending; schema `massact.trajectories.table.RECORDS`.
+
+    `tokens_per_step` is None, and `recipe` empty, where nobody knows how the model was trained.
+    """
     frames = [_step_frame(step, measured[step]) for step in sorted(measured)]
     frame = pd.concat(frames, ignore_index=True)
     return frame.assign(
@@ -29,10 +35,21 @@ def records_frame(
         recipe=recipe,
         model=model,
         seed=seed,
-        tokens=frame["step"] * tokens_per_step,
+        tokens=frame["step"] * tokens_per_step if tokens_per_step is not None else None,
         probe_length=probe.length,
         first_token=probe.first_token,
     )
+
+
+def without_ratio(measured: Mapping[int, Measurement]) -> dict[int, Failure]:
+    """Steps whose median is 0 somewhere: the ratio of the largest value to it does not exist there."""
+    found = {}
+    for step, m in measured.items():
+        if not (m.median > 0).all():
+            sequence, layer = (int(i) for i in np.argwhere(~(m.median > 0))[0])
+            where = f"step {step}: the median of |h| is 0 at layer {layer}, sequence {sequence}"
+            found[step] = Failure(ZERO_MEDIAN, where, "leave this step out; are its weights all zero?")
+    return found
 
 
 def _step_frame(step: int, m: Measurement) -> pd.DataFrame:

@@ -20,7 +20,7 @@ from massact.extract.outcome import SweepResult, counted
 from massact.extract.plan import FORWARD_SHARE, forward_flops, matmul_flops_per_second
 from massact.extract.probe import Probe
 from massact.extract.provenance import device_named, library_versions, provenance
-from massact.extract.records import records_frame
+from massact.extract.records import records_frame, without_ratio
 from massact.extract.store import RecordStore
 from massact.extract.sweep import measure_checkpoints
 from massact.settings import (
@@ -29,15 +29,16 @@ from massact.settings import (
     model_name,
     repository_of,
     table_stem,
-    tokens_per_step,
 )
 from massact.stages.places import place
 from massact.stages.probing import probe_of
 from massact.stages.sources import source_of, wanted_steps
+from massact.stages.stated import Stated, hold_to_model
 from massact.tables import write_table
 from massact.trajectories import RECORDS
 
 log = logging.getLogger("massact")
+_NAMED = 4  # reasons, beside the most frequent one, that one line names
 
 
 @dataclass(frozen=True)
@@ -89,12 +90,16 @@ def extract(config: Config) -> Extraction:
     for step, why in result.suspects.items():
         left_out = "" if step in result.measured else "; left out: measure it with checkpoints.suspects=true"
         log.warning("%s step %d is suspect: it %s%s", model_name(config.model), step, why, left_out)
+    stated = hold_to_model(config, source, result)
+    for step, reason in without_ratio(result.measured).items():
+        del result.measured[step], result.identified[step]
+        result.failed[step] = reason
     if probe is None or not result.measured:
         raise CheckpointError(*failure(result))
     for step, reason in result.failed.items():
         log.warning("%s step %d (%s): %s", model_name(config.model), step, reason.status, reason)
     log.info("%s: %s", table_stem(config.model), counted(result.statuses()))
-    return _extraction(config, result, probe, device)
+    return _extraction(config, result, probe, device, stated)
 
 
 def failure(result: SweepResult) -> tuple[str, str]:
@@ -104,13 +109,19 @@ def failure(result: SweepResult) -> tuple[str, str]:
             f"all {len(result.suspects)} checkpoints asked for are suspect",
             "see stage=audit; measure them all the same with checkpoints.suspects=true",
         )
-    kinds = {re.sub(r"step ?\d+", "step", f.what): f for f in reversed(result.failed.values())}
-    reasons = list(reversed(kinds.values()))
-    what, remedy = reasons[0].what, reasons[0].remedy or "run it again: finished ones are kept"
-    if not result.measured and len(reasons) == 1:
-        return what, remedy
-    more = f" (and for {len(reasons) - 1} other reasons)" if len(reasons) > 1 else ""
-    return f"{len(result.failed)} of {len(result.statuses())} checkpoints not measured: {what}{more}", remedy
+    kinds: dict[str, list[int]] = {}
+    for step, reason in sorted(result.failed.items()):
+        kinds.setdefault(re.sub(r"step ?\d+", "step", reason.what), []).append(step)
+    named = sorted(kinds.values(), key=len, reverse=True)
+    first = result.failed[named[0][-1]]
+    remedy = first.remedy or "run it again: finished ones are kept"
+    if not result.measured and len(named) == 1:
+        return first.what, remedy
+    others = [f"{len(steps)} for another reason: {result.failed[steps[0]].what}" for steps in named[1:]]
+    more = f" ({'; '.join(others[:_NAMED])})" if others else ""
+    if len(others) > _NAMED:
+        more = f"{more[:-1]}; and {len(others) - _NAMED} reasons more, named above)"
+    return f"{len(result.failed)} of {len(result.statuses())} checkpoints not measured: {first.what}{more}", remedy
 
 
 def _options(config: Config, device: str) -> SweepOptions:
@@ -133,23 +144,22 @@ def _options(config: Config, device: str) -> SweepOptions:
     )
 
 
-def _extraction(config: Config, result: SweepResult, probe: Probe, device: str) -> Extraction:
-    recipe = config.model.recipe
+def _extraction(config: Config, result: SweepResult, probe: Probe, device: str, stated: Stated) -> Extraction:
     records = records_frame(
         result.measured,
         probe,
         family=config.model.family,
-        recipe=recipe.name,
+        recipe=stated.recipe,
         model=model_name(config.model),
         seed=config.model.seed,
-        tokens_per_step=tokens_per_step(recipe),
+        tokens_per_step=stated.tokens_per_step,
     )
     fixed = {
         "model": model_name(config.model),
         "seed": config.model.seed,
         "source": repository_of(config.model) or str(model_folder(config.model)),
-        "architecture": architecture_of(config.model).as_dict(),
-        "tokens_per_step": tokens_per_step(recipe),
+        "architecture": stated.architecture,
+        "tokens_per_step": stated.tokens_per_step,
     }
     runtime = {
         "device": device,
@@ -160,7 +170,7 @@ def _extraction(config: Config, result: SweepResult, probe: Probe, device: str) 
     }
     metadata = provenance(result, probe, dtype=config.protocol.dtype, fixed=fixed)
     return Extraction(
-        RECORDS.validate(records, model_name(config.model)),
+        RECORDS.validate(records, model_name(config.model), metadata),
         metadata,
         runtime,
         failure(result) if result.failed else None,

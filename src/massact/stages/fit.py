@@ -26,7 +26,7 @@ def run(config: Config, output: Path) -> list[str]:
     path = file_target(place(config, "fits", output) / f"{stem}-{form}.parquet")
     source = Path(config.paths.extracted) / f"{stem}.parquet"
     records = read_table(source, RECORDS, remedy=f"make it with: python run.py stage=extract model={config.model.name}")
-    fits = fit_records(config, records, read_metadata(source))
+    fits = fit_records(config, records, read_metadata(source, ["architecture"]))
     write_table(fits, path, fits_schema(form), {"form": form, "aggregation": config.protocol.aggregation})
     return [f"{path}: {len(fits)} curves, median R2 {fits['r2'].median():.4f}", *failures(fits)]
 

@@ -75,7 +75,7 @@ def _checkpointed(records: pd.DataFrame, said: dict[str, Any]) -> dict[str, Any]
         "part": mine["family"].iloc[0],
         "status": "done",
         "steps": last,
-        "tokens": last * said["tokens_per_step"],
+        "tokens": None if said["tokens_per_step"] is None else last * said["tokens_per_step"],
         "loss": end.get("loss", float("nan")),
         "validation_loss": end.get("validation_loss", float("nan")),
         "seconds": float("nan"),

@@ -6,18 +6,15 @@ import logging
 from dataclasses import replace
 from pathlib import Path
 
-from massact.architecture import numbers_in
-from massact.checkpoints.files import read_config
 from massact.checkpoints.hub_dataset import HubDataset, fetch_files
 from massact.checkpoints.reach import endpoint_named, hub_is_offline, reachable
 from massact.checkpoints.source import CheckpointStatus, SourceError
 from massact.config import Config
 from massact.errors import CheckpointError, ConfigError
 from massact.extract.probe import CORPUS, REDPAJAMA, REDPAJAMA_FILES, Probe, chunk, encode, sampled_documents
+from massact.stages.stated import check_architecture
 
 log = logging.getLogger("massact")
-# Numbers of an architecture that a checkpoint must share with its configuration.
-_CHECKED = ("n_layers", "d_model", "n_heads", "d_mlp")
 
 
 def probe_of(config: Config, folder: Path) -> Probe:
@@ -28,8 +25,13 @@ def probe_of(config: Config, folder: Path) -> Probe:
     ConfigError
         When the checkpoints are of another architecture than configured, or the text is too short.
     """
-    check_architecture(config, folder)
+    context = check_architecture(config, folder).get("context")
     length = config.probe.length if config.probe.length is not None else config.model.probe.length
+    if context is not None and length > context:
+        raise ConfigError(
+            f"probe.length = {length}, but {folder / 'config.json'} says the model reads {context} tokens",
+            f"set probe.length={context} or less",
+        )
     name, text, source = _text(config)
     probe = chunk(
         encode(folder / "tokenizer.json", text),
@@ -39,20 +41,6 @@ def probe_of(config: Config, folder: Path) -> Probe:
         text=name,
     )
     return replace(probe, source=source)
-
-
-def check_architecture(config: Config, folder: Path) -> None:
-    """Hold the configured numbers to the checkpoint's own: tables state them, and forecasts learn from them."""
-    said = read_config(folder) if (folder / "config.json").is_file() else {}
-    numbers = numbers_in(said)
-    for name in _CHECKED:
-        found = numbers.get(name)
-        configured = getattr(config.model.architecture, name)
-        if found is not None and found != configured:
-            raise ConfigError(
-                f"model.architecture.{name} = {configured}, but {folder / 'config.json'} says {found}",
-                f"set model.architecture.{name}={found}, or choose another model",
-            )
 
 
 def _text(config: Config) -> tuple[str, str, str]:

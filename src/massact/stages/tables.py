@@ -16,6 +16,9 @@ from massact.tables import Schema, read_metadata, read_table
 from massact.train.members import GRID
 from massact.trajectories import RECORDS
 
+# What every later stage asks of a records table's metadata.
+_PROVENANCE = ("model", "seed", "source", "architecture", "tokens_per_step", "checkpoints")
+
 
 def params_of(config: Config) -> Params:
     """params.yaml."""
@@ -40,7 +43,7 @@ def all_records(config: Config) -> tuple[pd.DataFrame, list[dict[str, Any]]]:
     if (chosen := chosen_model(config)) is not None:
         remedy = f"make it with: python run.py stage=extract model={chosen.rpartition('-seed')[0]}"
     frames = [read_table(path, RECORDS, remedy=remedy) for path in paths]
-    return pd.concat(frames, ignore_index=True), [read_metadata(path) for path in paths]
+    return pd.concat(frames, ignore_index=True), [read_metadata(path, _PROVENANCE) for path in paths]
 
 
 def suite_records(config: Config, name: str, part: str | None = None) -> pd.DataFrame:
@@ -52,7 +55,7 @@ def suite_records(config: Config, name: str, part: str | None = None) -> pd.Data
 
 def suite_members(config: Config, name: str) -> list[dict[str, Any]]:
     """What a suite's table says of each of its trainings."""
-    return read_metadata(_suite_path(config, name))["members"]
+    return read_metadata(_suite_path(config, name), ["members"])["members"]
 
 
 def suite_fits(config: Config, name: str, form: str) -> pd.DataFrame:
