@@ -85,13 +85,19 @@ def fitted(records: Any, member: dict[str, Any]) -> pd.DataFrame:
     return fit_table(series, member["architecture"], form="eq9", quantities=["ratio"], resamples=0)
 
 
+@pytest.fixture(autouse=True)
+def forgotten() -> Iterator[None]:
+    """Hydra forgets the last command line."""
+    yield
+    HydraConfig.instance().cfg = None
+
+
 @pytest.fixture
-def project(tables, tmp_path, monkeypatch) -> Iterator[Path]:
+def project(tables, tmp_path, monkeypatch) -> Path:
     folder = tmp_path / "project"
     shutil.copytree(tables, folder)
     monkeypatch.chdir(folder)
-    yield folder
-    HydraConfig.instance().cfg = None
+    return folder
 
 
 def hashes(folder: Path) -> dict[str, str]:
@@ -161,10 +167,12 @@ def test_a_log_of_one_s_own(project):
         (["stage=fit", "model=pocket-a", "fit=hill", "fit.resamples=0"], "fits", False),
     ],
 )  # fmt: skip
-def test_what_is_one_s_own(project, words, name, own):
-    config, job = composed(*words), project / "outputs/job"
+def test_what_is_one_s_own(tmp_path, monkeypatch, words, name, own):
+    shutil.copy(ROOT / "params.yaml", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    config, job = composed(*words), tmp_path / "outputs/job"
     pipeline = Path(getattr(config.paths, name))
     assert places.place(config, name, job) == (job / pipeline.name if own else pipeline)
     if own:
-        explicit = composed(*words, f"paths.{name}={project}/elsewhere")
-        assert places.place(explicit, name, job) == project / "elsewhere"
+        explicit = composed(*words, f"paths.{name}={tmp_path}/elsewhere")
+        assert places.place(explicit, name, job) == tmp_path / "elsewhere"

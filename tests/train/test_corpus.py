@@ -1,10 +1,11 @@
+import gzip
 import io
 import tarfile
 from pathlib import Path
 
 import pytest
 
-from massact.errors import MassactError, MissingInputError
+from massact.errors import MassactError, MissingInputError, ParseError
 from massact.train.corpus import read_works, split_works, works_of_archive, write_works
 
 SHIPPED = Path(__file__).parents[2] / "data" / "corpus" / "shakespeare.txt.gz"
@@ -38,3 +39,14 @@ def test_wrong_files_are_named(tmp_path):
         read_works(tmp_path / "none.gz")
     with pytest.raises(MassactError, match="held out"):
         split_works(["a", "b"], 2)
+
+
+def test_what_is_no_text_in_gzip_is_one_line(tmp_path):
+    path = tmp_path / "c.gz"
+    write_works(["first", "second"], path)
+    whole = path.read_bytes()
+    for content in (b"plain text", whole[:-9], whole[:12] + b"\xff" + whole[13:], gzip.compress(b"\xff\xfe")):
+        path.write_bytes(content)
+        with pytest.raises(ParseError, match="is not a text in gzip") as caught:
+            read_works(path)
+        assert "\n" not in str(caught.value)

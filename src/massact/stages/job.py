@@ -138,7 +138,7 @@ def report_statuses(folders: list[Path]) -> None:
         log.error("massact: %s", line)
     jobs = max(_expected, len(statuses))
     silent = jobs - len(statuses)
-    if silent:
+    if silent and jobs > 1:  # a single job has said itself that the disk refuses
         log.error("massact: %d of %d jobs left no status; run it again: finished work is kept", silent, jobs)
         _remember(3)
     if jobs > 1:

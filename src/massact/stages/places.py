@@ -47,18 +47,19 @@ def place(config: Config, name: str, output: Path) -> Path:
 
 def is_own(config: Config) -> bool:
     """Whether this run is one's own and not the pipeline's; also true of a table of the pipeline made another way."""
-    if Path(config.paths.params).resolve() != Path(_PIPELINE_PARAMS).resolve():
-        return config.stage not in ("extract", "fit")  # they make one model's tables, whatever is swept
-    if config.stage in ("extract", "fit") and not _swept_by_pipeline(config):
-        return False  # a model of one's own has tables of its own
-    allowed = _SWEPT.get(config.stage, ())
-    for override in _overrides():
-        key, _, value = override.lstrip("+~").partition("=")
-        head = key.partition(".")[0].partition("/")[0]
-        if head in _FREE or key in _FREE or key in allowed or _CHOICES.get(key) == value:
-            continue
-        return True
-    return False
+    own_params = Path(config.paths.params).resolve() != Path(_PIPELINE_PARAMS).resolve()
+    if config.stage in ("extract", "fit"):
+        if not _swept_by_pipeline(config):
+            return False  # a model of one's own has tables of its own
+        own_params = own_params and config.stage == "fit"
+    return own_params or any(_differs(override, _SWEPT.get(config.stage, ())) for override in _overrides())
+
+
+def _differs(override: str, swept: Sequence[str]) -> bool:
+    """Whether a word of the command line is one that the pipeline's command would not have."""
+    key, _, value = override.lstrip("+~").partition("=")
+    head = key.partition(".")[0].partition("/")[0]
+    return not (head in _FREE or key in _FREE or key in swept or _CHOICES.get(key) == value)
 
 
 def chosen_model(config: Config) -> str | None:
@@ -68,7 +69,10 @@ def chosen_model(config: Config) -> str | None:
 
 
 def _swept_by_pipeline(config: Config) -> bool:
-    params = load_params(Path(config.paths.params))
+    path = Path(_PIPELINE_PARAMS)
+    if not path.is_file():
+        return False
+    params = load_params(path)
     stems = {f"{model}-seed{seed}" for model in params.models for seed in params.seeds}
     return table_stem(config.model) in stems and (config.stage != "fit" or config.fit.form in params.forms)
 

@@ -14,6 +14,7 @@ import pandas as pd
 from massact.architecture import Architecture
 from massact.config import Config
 from massact.disk import file_target, write_text
+from massact.errors import MissingInputError
 from massact.stages.places import is_own, place
 from massact.stages.tables import (
     all_fits,
@@ -36,7 +37,12 @@ def run(config: Config, output: Path) -> list[str]:
     params, wanted = params_of(config), config.predictor
     folder = place(config, "results", output)
     path = file_target(place(config, "artefact", output), lambda head: b'"recipes"' in head or b'"features"' in head)
-    fits = [all_fits(config)[wanted.form], *(suite_fits(config, name, wanted.form) for name in params.suites)]
+    of_models = all_fits(config)
+    if wanted.form not in of_models:
+        raise MissingInputError(
+            f"no fits of {wanted.form} in {config.paths.fits}", f"make them: python run.py stage=fit fit={wanted.form}"
+        )
+    fits = [of_models[wanted.form], *(suite_fits(config, name, wanted.form) for name in params.suites)]
     scores, predictions = score_all(
         {wanted.form: pd.concat(fits, ignore_index=True)},
         quantities=params.quantities,
