@@ -60,7 +60,8 @@ def test_what_is_no_artefact_is_refused(value):
     [
         ("anchors", []), ("anchors", [0, 0, 5]), ("anchors", [-1, 5]), ("anchors", [0.5]), ("anchors", "0"),
         ("architectures", 0), ("architectures", "48"), ("tokens_per_step", -1), ("tokens_per_step", True),
-        ("centre", [0.0] * 5), ("centre", ["0"] * 6), ("spread", [0.0] * 6), ("spread", [-1.0] * 6),
+        ("centre", [0.0] * 5), ("centre", ["0"] * 6), ("centre", [True] + [0.0] * 5),
+        ("spread", [0.0] * 6), ("spread", [-1.0] * 6),
         ("low", [9.0] * 6), ("coefficients", [[0.0] * 12] * 6), ("coefficients", [[0.0] * 12] * 6 + [[0.0] * 11]),
         ("residuals", [[]] * 12), ("residuals", [[-1.0, 2.0]] * 12), ("residuals", [[2.0, 1.0]] * 12),
         ("ranges", {}), ("ranges", {"n_layers": [5, 2]}), ("unused", {}), ("unused", None),

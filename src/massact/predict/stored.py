@@ -110,21 +110,21 @@ def read_artefact(path: str | Path, *, again: str = _AGAIN) -> dict[str, Any]:
     ParseError
         When it is no forecast artefact, or is damaged.
     """
-    path = Path(path)
+    path, name = Path(path), _short(path, most=300)
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
-            raise ParseError(f"{path} is not a regular file", "give the file that stage=predict wrote")
+            raise ParseError(f"{name} is not a regular file", "give the file that stage=predict wrote")
         if status.st_size > MOST_BYTES:
-            raise ParseError(f"{path} has {status.st_size:,} bytes: not a forecast artefact", again)
+            raise ParseError(f"{name} has {status.st_size:,} bytes: not a forecast artefact", again)
         artefact = json.loads(path.read_bytes().decode("utf-8"), object_pairs_hook=_once)
     except FileNotFoundError:
-        raise MissingInputError(f"{path} is not there", again) from None
+        raise MissingInputError(f"{name} is not there", again) from None
     except OSError as error:
-        raise MissingInputError(f"{path} cannot be read ({error.strerror})", "give a file you can read") from None
+        raise MissingInputError(f"{name} cannot be read ({error.strerror})", "give a file you can read") from None
     except (ValueError, RecursionError):
-        raise ParseError(f"{path} is not a forecast artefact, or is damaged: not JSON", again) from None
-    learned_by_recipe(artefact, where=str(path), again=again)
+        raise ParseError(f"{name} is not a forecast artefact, or is damaged: not JSON", again) from None
+    learned_by_recipe(artefact, where=name, again=again)
     return artefact
 
 
@@ -194,14 +194,21 @@ def _learned(entry: Mapping[str, Any]) -> Learned:
 
 def _array(name: str, value: Any, shape: tuple[int | None, ...]) -> ndarray:
     """Finite numbers of a shape; None stands for any length but 0."""
-    array = np.array(value)
+    array = np.array(value if _plain(value) else [], dtype=np.float64)
     fits = len(array.shape) == len(shape) and all(
         want in (None, have) and have for want, have in zip(shape, array.shape, strict=True)
     )
-    if not fits or array.dtype.kind not in "if" or not np.isfinite(array).all():
+    if not fits or not np.isfinite(array).all():
         wanted = " x ".join("any" if size is None else str(size) for size in shape)
         raise ValueError(f"{name} is not {wanted} finite numbers")
-    return array.astype(np.float64)
+    return array
+
+
+def _plain(value: Any) -> bool:
+    """Whether a value is nested lists of numbers, without truth values among them."""
+    if isinstance(value, list):
+        return all(map(_plain, value))
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _whole(name: str, value: Any) -> Int[ndarray, " number"]:
@@ -246,6 +253,6 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _short(value: Any) -> str:
+def _short(value: Any, most: int = 80) -> str:
     text = " ".join(str(value).split())
-    return text if len(text) <= 80 else f"{text[:77]}..."
+    return text if len(text) <= most else f"{text[: most - 3]}..."
