@@ -232,7 +232,7 @@ def _judge_groups(found: Audit, source: CheckpointSource, appearance: Appearance
             seen = found.looks[0]
         judgement = judge(group, seen, last=last, main_known=found.final is not None)
         if judgement.wrong and _stale(group, found, source, last):
-            judgement = replace(judgement, why=f"{judgement.why}; {_STALE}")
+            judgement = replace(judgement, remedy=_STALE)
         found.groups.append((group, judgement))
 
 
@@ -339,7 +339,8 @@ def _line(group: Group, judgement: Judgement, steps: Sequence[int]) -> str:
     who = f"{many} {steps_named(group.steps, steps)}{' and main' if group.main else ''}"
     what = "the same weights" if group.whole else ", ".join(group.files)
     verdict = f"{len(judgement.wrong)} suspect" if judgement.wrong else "as it should be"
-    return f"{group.name} ({group.sha256[:12]}): {who} hold {what}: {verdict}, {judgement.why}"
+    why = "; ".join(part for part in (judgement.why, judgement.remedy) if part)
+    return f"{group.name} ({group.sha256[:12]}): {who} hold {what}: {verdict}, {why}"
 
 
 def _holders(identities: Iterable[Identity]) -> dict[tuple[str, str], list[int]]:

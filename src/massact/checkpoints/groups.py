@@ -55,10 +55,11 @@ class Group:
 
 @dataclass(frozen=True)
 class Judgement:
-    """What a group means: `why` in words, `wrong` the steps that are suspect."""
+    """What a group means: `why` in words, `wrong` the suspect steps, `remedy` where the true weights may be."""
 
     why: str
     wrong: tuple[int, ...]
+    remedy: str = ""
 
 
 def groups(identities: Iterable[Identity], final: Identity | None) -> list[Group]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from massact.checkpoints.files import (
     SMALL_FILES,
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("massact")
 FINAL_REVISION = "main"
+Answer = TypeVar("Answer")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _REQUESTS_AT_ONCE = 8
 
@@ -129,9 +130,14 @@ class HubSource:
 
         self._commits = {} if self.offline else self._branches()
         with ThreadPoolExecutor(_REQUESTS_AT_ONCE) as pool:
-            found = dict(zip(steps, pool.map(identity, steps), strict=True))
+            found = dict(zip(steps, self._progress(pool.map(identity, steps), len(steps)), strict=True))
         self._ledger.save()
         return found
+
+    def _progress(self, answers: Iterable[Answer], total: int) -> Iterable[Answer]:
+        from tqdm import tqdm
+
+        return tqdm(answers, f"asking for {self.repo_id}", total, unit="checkpoint", delay=2.0, leave=False)
 
     def final(self) -> Identity | None:
         """What the repository's main branch holds, where the Hub states it or last stated it."""

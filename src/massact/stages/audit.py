@@ -1,25 +1,52 @@
-"""stage=audit: which checkpoints of a model are not what they claim, told from the hashes of their weights."""
+"""stage=audit: which checkpoints of a model are not what they claim, told from hashes and some of their numbers."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from massact.config import Config
 from massact.disk import write_text
 from massact.settings import table_stem
 from massact.stages.sources import source_of
 
+if TYPE_CHECKING:
+    from massact.checkpoints.audit import Audit
+
+
+_MEMBERS = 5  # suspects of larger groups are named by their group alone
+_NAMED = 20  # suspects named one by one; the table has them all
+
 
 def run(config: Config, output: Path) -> list[str]:
-    """Write `audit.csv` into the job's folder and name what is suspect."""
-    from massact.checkpoints import audit_table, suspects
+    """Write `audit.csv` into the job's folder; say how many are suspect, which share weights, and what is wrong."""
+    from massact.checkpoints import suspects
+    from massact.checkpoints.audit import audit
 
-    table = audit_table(source_of(config))
+    found = audit(source_of(config), look_at_all=True)
+    table = found.table()
     path = output / "audit.csv"
     write_text(path, table.to_csv(index=False))
-    found = suspects(table)
-    return [f"{table_stem(config.model)}: {len(table)} checkpoints, {len(found)} suspect", *found, f"table: {path}"]
+    in_groups = {s for _, judgement in found.groups if len(judgement.wrong) > _MEMBERS for s in judgement.wrong}
+    named = suspects(table[~table["step"].isin(in_groups)])
+    shown = named if len(named) <= _NAMED else [*named[:_NAMED], f"and {len(named) - _NAMED} more"]
+    return [
+        f"{table_stem(config.model)}: {_counts(found)}",
+        *found.lines(),
+        *shown,
+        f"table: {path}",
+    ]
+
+
+def _counts(found: Audit) -> str:
+    """How many checkpoints there are, and how many of them are what."""
+    trusted = len(found.identities.keys() - found.suspects.keys())
+    main = "" if found.final is None else "; main is suspect" if found.final_suspect else "; main is the last step"
+    looked = sum(bool(seen.state) for seen in found.looks.values())
+    return (
+        f"{len(found.identities) + len(found.errors)} checkpoints, {trusted} trusted, {len(found.suspects)} suspect, "
+        f"{len(found.errors)} not to be had{main}; {looked} looked at"
+    )
 
 
 def suspects_of(provenance: list[dict[str, Any]]) -> list[str]:

@@ -58,7 +58,8 @@ def run_job(composed: DictConfig) -> int:
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
     logging.raiseExceptions = False  # a log that cannot be written is no reason for a traceback
-    logging.getLogger("httpx").setLevel(logging.WARNING)  # else a line a request
+    for client in ("httpx", "httpx2"):  # whichever huggingface_hub uses; else a line a request
+        logging.getLogger(client).setLevel(logging.WARNING)
     output = Path(HydraConfig.get().runtime.output_dir)
     plain = composed.copy()
     with open_dict(plain):
