@@ -6,9 +6,10 @@ from dataclasses import replace
 
 import pytest
 
+from massact.checkpoints import HubSource
 from massact.checkpoints.audit import audit, audit_table, suspects
 from tests.checkpoints.replays import REPORTS, replay
-from tests.hub import serving
+from tests.hub import serving, write_cache
 
 pytestmark = pytest.mark.usefixtures("online")
 
@@ -83,3 +84,13 @@ def test_the_table_names_groups_and_looks(tmp_path):
     assert row.loc[[0, 1000, 5000], "looks"].tolist() == ["untrained", "trained", "untrained"]
     assert row.loc[143000, "group"] == row.loc[-1, "group"] == "g2"
     assert [line.split(":")[0] for line in suspects(table)] == ["step 5000", "step 6000"]
+
+
+def test_what_was_reported_is_told_where_nobody_can_be_asked(tmp_path):
+    report = REPORTS["pythia-205"]
+    served = report.serve(tmp_path / "served")
+    write_cache(tmp_path / "hub", {report.repository: {name: served[name] for name in ("step1000", "step66000")}})
+    source = HubSource(report.repository, steps=list(report.files), offline=True, cache=tmp_path / "hub")
+    found = audit(source, [1000, 66000])
+    assert found.suspects == {1000: "serves the weights of main (EleutherAI/pythia issue 205)"}
+    assert found.final is None
