@@ -82,10 +82,11 @@ class LoopbackHub:
     """What the server serves, how it is to fail, and what it was asked.
 
     `fail` maps a part of a path to a status (`/api/` to 500), for `failures` requests (None: all). `truncate` cuts
-    files whose name it holds to this many bytes, `flip` inverts the first bit of their middle byte, `delay_s` waits
-    before every answer. `spoil` limits how often files are truncated or flipped. `unplugged` closes every connection
-    without an answer. `large_file_s` is how long a large file takes to come, a little at a time. `moved` maps a branch
-    to the revision it now is. `whole_files`: range requests are answered with the whole file.
+    files whose name it holds to this many bytes, `flip` inverts the first bit of their middle byte, `instead` sends
+    other content under their true hash, `delay_s` waits before every answer. `spoil` limits how often files are
+    truncated or flipped. `unplugged` closes every connection without an answer. `large_file_s` is how long a large file
+    takes to come, a little at a time. `moved` maps a branch to the revision it now is. `whole_files` answers range
+    requests with the whole file.
     """
 
     revisions: Revisions
@@ -94,6 +95,7 @@ class LoopbackHub:
     failures: int | None = None
     truncate: dict[str, int] = field(default_factory=dict)
     flip: set[str] = field(default_factory=set)
+    instead: dict[str, bytes] = field(default_factory=dict)
     spoil: int | None = None
     delay_s: float = 0.0
     unplugged: bool = False
@@ -135,7 +137,7 @@ class LoopbackHub:
 
     def body(self, path: Path) -> bytes:
         """A file's content as it is sent."""
-        body = path.read_bytes()
+        body = self.instead.get(path.name, path.read_bytes())
         if (path.name in self.truncate or path.name in self.flip) and self.spoil != 0:
             if self.spoil is not None:
                 self.spoil -= 1

@@ -75,6 +75,7 @@ class ModelConfig:
     folder: str | None = MISSING
     repository: str | None = None  # of a suite, e.g. allenai/OLMo-1B-hf
     variant: str | None = None  # of a suite's branches, e.g. stage1; null: the one with most checkpoints
+    trust_remote_code: bool = False  # whether code that a checkpoint brings with it may be run
     architecture: ArchitectureConfig = field(default_factory=ArchitectureConfig)
     probe: ModelProbeConfig = field(default_factory=ModelProbeConfig)
     recipe: RecipeConfig = field(default_factory=RecipeConfig)

@@ -192,7 +192,7 @@ def test_weights_that_memory_does_not_hold_are_called_that(weights, monkeypatch)
     def refuse(*arguments, **named):
         raise RuntimeError("[enforce fail at alloc_cpu.cpp:117] DefaultCPUAllocator: can't allocate memory")
 
-    monkeypatch.setattr("transformers.AutoModelForCausalLM.from_pretrained", refuse)
+    monkeypatch.setattr("transformers.PreTrainedModel.from_pretrained", refuse)
     with pytest.raises(OutOfMemoryError, match="do not fit into memory"):
         load_bridge(weights["step0"])
 

@@ -277,3 +277,69 @@ def test_contents_that_repositories_share_are_read_and_not_taken_from_the_others
     assert not source.cached(2)
     assert not (repository / "blobs" / resolved.weights_sha256).is_symlink()
     assert len(list(cache.glob("blobs/*/*"))) == 3
+
+
+def changed(folder: Path, name: str, one: str, other: str) -> bytes:
+    """A file with a few bytes changed, as long as before."""
+    content = (folder / name).read_text()
+    assert one in content
+    assert len(one) == len(other)
+    return content.replace(one, other).encode()
+
+
+@pytest.mark.usefixtures("online")
+@pytest.mark.parametrize(
+    ("name", "one", "other"), [("config.json", "1e-05", "1e-01"), ("tokenizer.json", '"added', '"Added')]
+)
+def test_small_files_are_held_to_the_hash_that_the_hub_states(weights, tmp_path, name, one, other):
+    wrong = {name: changed(weights["step2"], name, one, other)}
+    with serving({REPOSITORY: weights}, instead=wrong) as hub:
+        here = source(hub, tmp_path)
+        for call in (here.resolve, here.small_files):
+            error = refused(call, 2)
+            assert error.status is CheckpointStatus.CORRUPT
+            assert name in error.what
+        assert not here.offline
+    offline = HubSource(REPOSITORY, steps=STEPS, offline=True, cache=tmp_path)
+    assert refused(offline.small_files, 2).status is CheckpointStatus.CORRUPT
+    with serving({REPOSITORY: weights}) as hub:  # an honest hub mends the cache
+        assert (source(hub, tmp_path).small_files(2) / name).read_bytes() == (weights["step2"] / name).read_bytes()
+        resolved = source(hub, tmp_path).resolve(2)
+        assert resolved.config_id == source(hub, tmp_path).identify(2).config_id
+
+
+@pytest.mark.usefixtures("online")
+@pytest.mark.parametrize("name", ["config.json", "tokenizer.json", "model.safetensors"])
+def test_a_cache_of_copies_without_links_is_held_to_the_hashes_that_were_stated(weights, tmp_path, name):
+    ledger = tmp_path / "ledger.json"
+    with serving({REPOSITORY: weights}) as hub:
+        source(hub, tmp_path, ledger=ledger).identify_many([2])
+        folder = source(hub, tmp_path, ledger=ledger).resolve(2).folder
+    for path in folder.iterdir():
+        content = path.read_bytes()
+        path.unlink()
+        path.write_bytes(content)
+    shutil.rmtree(folder.parent.parent / "blobs")
+    offline = HubSource(REPOSITORY, steps=STEPS, offline=True, cache=tmp_path, ledger=ledger)
+    assert offline.resolve(2).folder == folder
+    content = bytearray((folder / name).read_bytes())
+    content[len(content) // 2] ^= 1
+    (folder / name).write_bytes(content)
+    assert refused(offline.resolve, 2).status is CheckpointStatus.CORRUPT
+    with serving({REPOSITORY: weights}) as hub:
+        again = source(hub, tmp_path, ledger=ledger).resolve(2)
+    assert (again.folder / name).read_bytes() == (weights["step2"] / name).read_bytes()
+
+
+def test_deletion_is_advised_only_for_what_massact_fetched(weights, tmp_path):
+    cache = write_cache(tmp_path, {REPOSITORY: {"step2": weights["step2"]}})
+    offline = HubSource(REPOSITORY, steps=STEPS, offline=True, cache=cache)
+    blob = (offline.resolve(2).folder / "model.safetensors").resolve()
+    content = bytearray(blob.read_bytes())
+    content[-1] ^= 1
+    blob.write_bytes(content)
+    assert "delete" not in refused(offline.resolve, 2).remedy
+    marks = cache / f"models--{REPOSITORY.replace('/', '--')}" / "massact"
+    marks.mkdir()
+    (marks / f"{commit_of(REPOSITORY, 'step2')}.host-1").touch()
+    assert str(blob) in refused(offline.resolve, 2).remedy

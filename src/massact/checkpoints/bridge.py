@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-import pickle
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from massact.checkpoints.build import load_model
 from massact.checkpoints.files import read_config
 from massact.checkpoints.native import keep_native
 from massact.checkpoints.source import CheckpointStatus, SourceError
-from massact.errors import ConfigError, OutOfMemoryError
+from massact.checkpoints.tensors import first_line, too_large
 from massact.host import out_of_memory
 
 if TYPE_CHECKING:
-    from torch import nn
     from transformer_lens.model_bridge import TransformerBridge
     from transformers import PreTrainedTokenizerFast
 
-DTYPES = ("float32", "float16", "bfloat16", "float64")
 # Names of one quantity in config.json (GPT-2 has its own) and in the bridge's configuration.
 _CHECKED = ((("num_hidden_layers", "n_layer"), "n_layers"), (("hidden_size", "n_embd"), "d_model"))
 
 
-def load_bridge(folder: Path, dtype: str = "float32", device: str = "cpu") -> TransformerBridge:
+def load_bridge(
+    folder: Path, dtype: str = "float32", device: str = "cpu", *, trusted: bool = False
+) -> TransformerBridge:
     """Load weights with their own class, then wrap them; nothing is folded, centred or fetched.
 
     The model keeps its own sdpa attention (`native.keep_native`), so hook points do not reach inside attention. The
@@ -34,16 +34,18 @@ def load_bridge(folder: Path, dtype: str = "float32", device: str = "cpu") -> Tr
         Holds config.json and the weights.
     dtype
         Number format of weights and forward pass; never taken from the file (float16 overflows in small Pythias).
+    trusted
+        Whether code that the folder brings with it may be run, where its config.json asks for it.
 
     Raises
     ------
     SourceError
-        `corrupt` when a file cannot be read; `load_failed` when tensors are missing or of another shape, or the
-        model is not the one its config.json describes.
+        `corrupt` when a file cannot be read; `load_failed` when tensors are missing, left over or of another shape,
+        when the model is not the one its config.json describes, or when that asks for code of its own.
     ConfigError
         An unknown dtype.
     """
-    return wrap_loaded(load_model(folder, dtype), folder, dtype, device)
+    return wrap_loaded(load_model(folder, dtype, trusted=trusted), folder, dtype, device)
 
 
 def wrap_loaded(model: Any, folder: Path, dtype: str, device: str) -> TransformerBridge:
@@ -124,54 +126,12 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
     if not (folder / "tokenizer.json").is_file():
         raise SourceError(CheckpointStatus.LOAD_FAILED, f"{folder} has no tokenizer.json", "copy one from another step")
     try:
-        return PreTrainedTokenizerFast.from_pretrained(folder, local_files_only=True)
+        return PreTrainedTokenizerFast.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except Exception as error:  # the tokenizers library raises bare Exception
-        first = str(error).strip().splitlines()[0]
+        first = first_line(error)
         raise SourceError(
             CheckpointStatus.LOAD_FAILED, f"{folder / 'tokenizer.json'} is no tokenizer ({first})"
         ) from None
-
-
-def load_model(folder: Path, dtype: str) -> nn.Module:
-    """The model by its own class, every one of its tensors read from the folder; errors as in `load_bridge`."""
-    import torch
-    from safetensors import SafetensorError
-    from transformers import AutoModelForCausalLM
-    from transformers.utils import logging as hf_logging
-
-    if dtype not in DTYPES:
-        raise ConfigError(f"dtype {dtype} is not known", f"choose one of {', '.join(DTYPES)}")
-    read_config(folder)
-    hf_logging.disable_progress_bar()
-    try:
-        loaded: Any = AutoModelForCausalLM.from_pretrained(
-            folder, dtype=getattr(torch, dtype), local_files_only=True, output_loading_info=True
-        )
-    except (SafetensorError, pickle.UnpicklingError, EOFError) as error:
-        raise SourceError(CheckpointStatus.CORRUPT, f"weights in {folder} cannot be read ({_first(error)})") from None
-    except (OSError, ValueError, RuntimeError, KeyError, TypeError, MemoryError) as error:
-        if out_of_memory(error):
-            raise too_large(folder) from None
-        raise SourceError(CheckpointStatus.LOAD_FAILED, f"{folder} does not load ({_first(error)})") from None
-    model, found = loaded
-    absent = sorted(map(str, [*found["missing_keys"], *found["mismatched_keys"]]))
-    if absent:
-        raise SourceError(
-            CheckpointStatus.LOAD_FAILED,
-            f"{folder} lacks {len(absent)} tensors of the model its config.json describes, e.g. {absent[0]}",
-        )
-    return model
-
-
-def too_large(folder: Path) -> OutOfMemoryError:
-    """The error for weights that memory does not hold."""
-    return OutOfMemoryError(
-        f"the weights in {folder} do not fit into memory", "take protocol.dtype=bfloat16, or a machine with more"
-    )
-
-
-def _first(error: BaseException) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def _stand_in_tokenizer() -> PreTrainedTokenizerFast:

@@ -6,20 +6,28 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterable, Mapping
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from massact.checkpoints.source import CheckpointStatus, SourceError
 
-SMALL_FILES = ("config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
+CONFIG = "config.json"
+SMALL_FILES = (CONFIG, "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
 # As transformers prefers them; of each, one file before shards.
 _FORMATS = (("model", ".safetensors"), ("pytorch_model", ".bin"))
 _BLOCK = 1 << 20
 
 
-def choose_weights(names: Iterable[str]) -> tuple[str, ...]:
+def choose_weights(names: Iterable[str], where: object = "the checkpoint") -> tuple[str, ...]:
     """The weight files to read, never two copies of the weights; empty when no set of them is complete.
+
+    Raises
+    ------
+    SourceError
+        `load_failed` when two sets of shards are complete: nobody can say which of them is meant.
 
     >>> choose_weights(["pytorch_model.bin", "model.safetensors", "optimizer/model.safetensors"])
     ('model.safetensors',)
@@ -32,17 +40,32 @@ def choose_weights(names: Iterable[str]) -> tuple[str, ...]:
             return (stem + ending,)
         pattern = re.compile(rf"{stem}-[0-9]{{5}}-of-([0-9]{{5}}){re.escape(ending)}")
         totals = {match[1] for name in present if (match := pattern.fullmatch(name))}
+        whole = []
         for total in sorted(totals) if index_name(stem + ending) in present else ():
             shards = tuple(f"{stem}-{k:05d}-of-{total}{ending}" for k in range(1, int(total) + 1))
             if shards and present.issuperset(shards):
-                return shards
+                whole.append(shards)
+        if len(whole) > 1:
+            raise SourceError(
+                CheckpointStatus.LOAD_FAILED,
+                f"{where} holds {len(whole)} whole sets of shards ({whole[0][0]}, {whole[1][0]})",
+                "keep the set that is meant, and the index that belongs to it",
+            )
+        if whole:
+            return whole[0]
     return ()
 
 
 def companions(weights: Iterable[str]) -> tuple[str, ...]:
     """The small files that loading these weights needs."""
-    sharded = [name for name in weights if "-of-" in name]
-    return (*SMALL_FILES, *{index_name(re.sub(r"-[0-9]{5}-of-[0-9]{5}", "", name)) for name in sharded})
+    index = index_of(weights)
+    return (*SMALL_FILES, *([index] if index else ()))
+
+
+def index_of(weights: Iterable[str]) -> str | None:
+    """Name of the index that sharded weights need; None for a single file."""
+    shard = next((name for name in weights if "-of-" in name), None)
+    return index_name(re.sub(r"-[0-9]{5}-of-[0-9]{5}", "", shard)) if shard else None
 
 
 def index_name(weights: str) -> str:
@@ -56,31 +79,133 @@ def folder_weights(folder: Path) -> tuple[str, ...]:
     Raises
     ------
     SourceError
-        `weights_missing` when they are not; `corrupt` when config.json is not JSON.
+        `weights_missing` when they are not; `corrupt` or `unreadable` when config.json or the index is;
+        `load_failed` when the shards are not the ones that the index names.
     """
-    with os.scandir(folder) as entries:
-        weights = choose_weights(entry.name for entry in entries if entry.is_file())
-    if not weights or not (folder / "config.json").is_file():
+    try:
+        with os.scandir(folder) as entries:
+            weights = choose_weights((entry.name for entry in entries if entry.is_file()), folder)
+    except OSError as error:
+        raise unreadable(folder, error) from None
+    if not weights or not (folder / CONFIG).is_file():
         raise SourceError(CheckpointStatus.WEIGHTS_MISSING, f"{folder} lacks config.json or a whole set of weights")
     read_config(folder)
+    read_index(folder, weights)
     return weights
 
 
 def read_config(folder: Path) -> dict[str, object]:
     """The folder's config.json."""
-    path = folder / "config.json"
+    return _read_json(folder / CONFIG)
+
+
+def read_index(folder: Path, weights: Sequence[str]) -> dict[str, str] | None:
+    """Tensor -> shard as the index of sharded weights says; None for a single file.
+
+    Raises
+    ------
+    SourceError
+        `load_failed` when the index names another set of files than `weights`, or anything that is not a file of this
+        folder: what is loaded is what is hashed.
+    """
+    name = index_of(weights)
+    if name is None:
+        return None
+    said = _read_json(folder / name).get("weight_map")
+    if not isinstance(said, dict) or not all(isinstance(shard, str) for shard in said.values()):
+        raise SourceError(CheckpointStatus.CORRUPT, f"{folder / name} does not say which shard holds which tensor")
+    other = sorted({*said.values()} ^ {*weights})
+    if other:
+        raise _index_refused(folder / name, f"names {other[0]}" if other[0] not in weights else f"omits {other[0]}")
+    return said
+
+
+def check_index(folder: Path, weights: Sequence[str], found: Mapping[str, str]) -> None:
+    """Hold the index of sharded weights to the shards.
+
+    Parameters
+    ----------
+    found
+        Tensor -> the shard that it was found in.
+
+    Raises
+    ------
+    SourceError
+        `load_failed` when the two differ.
+    """
+    said = read_index(folder, weights)
+    wrong = sorted(str(tensor) for tensor, _ in {*said.items()} ^ {*found.items()}) if said is not None else []
+    if wrong:
+        raise _index_refused(folder / str(index_of(weights)), f"and the shards disagree about {wrong[0]}")
+
+
+def _index_refused(path: Path, why: str) -> SourceError:
+    return SourceError(
+        CheckpointStatus.LOAD_FAILED, f"{path} {why}", "restore the index that belongs to the shards beside it"
+    )
+
+
+def _read_json(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        content = json.loads(path.read_bytes().decode("utf-8"))
+    except OSError as error:
+        raise unreadable(path, error) from None
+    except (ValueError, RecursionError) as error:
         raise SourceError(CheckpointStatus.CORRUPT, f"{path} cannot be read ({error})") from None
     if not isinstance(content, dict):
         raise SourceError(CheckpointStatus.CORRUPT, f"{path} holds no settings")
     return content
 
 
-def config_id(folder: Path) -> str:
-    """Git's hash of a folder's config.json, which is the one that the Hub states."""
-    return git_blob_sha1((folder / "config.json").read_bytes())
+def unreadable(path: Path, error: OSError) -> SourceError:
+    """The error for a file that the operating system does not give: it may be whole, so nobody is told to delete it."""
+    if isinstance(error, PermissionError):
+        name = Path(error.filename) if error.filename else path
+        right = "u+rx" if name.is_dir() else "u+r"
+        return SourceError(
+            CheckpointStatus.UNREADABLE,
+            f"{name} may not be read by this user",
+            f"chmod {right} {shlex.quote(str(name))}",
+        )
+    if isinstance(error, FileNotFoundError):
+        return SourceError(CheckpointStatus.WEIGHTS_MISSING, f"{error.filename or path} is not there")
+    return SourceError(
+        CheckpointStatus.UNREADABLE, f"{error.filename or path} cannot be read ({error.strerror or error})"
+    )
+
+
+def config_id(folder: Path, weights: Sequence[str] = (), code: str = "") -> str:
+    """Hash of what decides how weights are read and run: git's of config.json, which is the one that the Hub states.
+
+    Parameters
+    ----------
+    weights
+        The weight files; of sharded ones the index belongs to it.
+    code
+        Hash of the checkpoint's own code, where that is run.
+    """
+    index = index_of(weights)
+    return settings_id(
+        git_blob_sha1(_content(folder / CONFIG)), git_blob_sha1(_content(folder / index)) if index else "", code
+    )
+
+
+def settings_id(config: str, index: str = "", code: str = "") -> str:
+    """One hash for those of config.json, the index and the code: config.json's own where there is nothing else.
+
+    >>> settings_id("e69de29b")
+    'e69de29b'
+    """
+    if not index and not code:
+        return config
+    return hashlib.sha256(f"config {config}\nindex {index}\ncode {code}\n".encode()).hexdigest()
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise unreadable(path, error) from None
 
 
 def git_blob_sha1(content: bytes) -> str:

@@ -6,7 +6,8 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from massact.checkpoints.files import combined_sha256, config_id, file_sha256, folder_weights
+from massact.checkpoints.files import combined_sha256, config_id, file_sha256, folder_weights, unreadable
+from massact.checkpoints.foreign import folder_code
 from massact.checkpoints.source import LOCAL, CheckpointStatus, Identity, Resolved, SourceError
 
 if TYPE_CHECKING:
@@ -17,10 +18,17 @@ _STEP = re.compile(r"step(0|[1-9][0-9]*)")
 
 
 class FolderSource:
-    """All `step{N}` folders below `root`."""
+    """All `step{N}` folders below `root`.
 
-    def __init__(self, root: Path) -> None:
+    Parameters
+    ----------
+    trust_remote_code
+        Whether code that a checkpoint brings with it may be run, where its config.json asks for it.
+    """
+
+    def __init__(self, root: Path, *, trust_remote_code: bool = False) -> None:
         self.root = root
+        self.trust_remote_code = trust_remote_code
 
     def steps(self) -> list[int]:
         """Steps found, ascending.
@@ -32,15 +40,29 @@ class FolderSource:
         """
         if not self.root.is_dir():
             raise SourceError(CheckpointStatus.UNREACHABLE, f"{self.root} is not there", "name the family's folder")
-        found = (_STEP.fullmatch(path.name) for path in self.root.iterdir() if path.is_dir())
+        try:
+            found = [_STEP.fullmatch(path.name) for path in self.root.iterdir() if path.is_dir()]
+        except OSError as error:
+            raise unreadable(self.root, error) from None
         return sorted(int(match[1]) for match in found if match)
 
     def identify(self, step: int) -> Identity:
         """Hash the weights of one step."""
         resolved, hashes = self._hashed(step)
-        size = sum((resolved.folder / name).stat().st_size for name in hashes)
-        settings = config_id(resolved.folder)
-        return Identity(step, resolved.revision_asked, LOCAL, resolved.weights_sha256, hashes, size, settings)
+        try:
+            size = sum((resolved.folder / name).stat().st_size for name in hashes)
+        except OSError as error:
+            raise unreadable(resolved.folder, error) from None
+        return Identity(
+            step,
+            resolved.revision_asked,
+            LOCAL,
+            resolved.weights_sha256,
+            hashes,
+            size,
+            resolved.config_id,
+            folder_code(resolved.folder) if resolved.trusted else "",
+        )
 
     def resolve(self, step: int) -> Resolved:
         """Find and hash the weights of one step.
@@ -48,7 +70,8 @@ class FolderSource:
         Raises
         ------
         SourceError
-            `revision_missing`: no such folder; `weights_missing`: no config.json or no whole set of weights in it.
+            `revision_missing`: no such folder; `weights_missing`: no config.json or no whole set of weights in it;
+            `unreadable`, `corrupt`, `load_failed`: as `files.folder_weights` says.
         """
         return self._hashed(step)[0]
 
@@ -60,7 +83,7 @@ class FolderSource:
         """The model as a bridge."""
         from massact.checkpoints.bridge import load_bridge
 
-        return load_bridge(resolved.folder, dtype, device)
+        return load_bridge(resolved.folder, dtype, device, trusted=resolved.trusted)
 
     def tokenizer(self, step: int) -> PreTrainedTokenizerFast:
         """The tokenizer saved with a step."""
@@ -80,5 +103,19 @@ class FolderSource:
         try:
             hashes = {name: file_sha256(folder / name) for name in weights}
         except OSError as error:
-            raise SourceError(CheckpointStatus.CORRUPT, f"{error.filename} cannot be read ({error.strerror})") from None
-        return Resolved(step, folder.name, LOCAL, folder, combined_sha256(hashes), weights), hashes
+            raise unreadable(folder, error) from None
+        trusted = self.trust_remote_code
+        settings = config_id(folder, weights, folder_code(folder) if trusted else "")
+        return (
+            Resolved(
+                step,
+                folder.name,
+                LOCAL,
+                folder,
+                combined_sha256(hashes),
+                weights,
+                config_id=settings,
+                trusted=trusted,
+            ),
+            hashes,
+        )

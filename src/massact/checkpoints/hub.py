@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -11,14 +10,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from massact.checkpoints.files import (
+    CONFIG,
     SMALL_FILES,
     choose_weights,
     combined_sha256,
+    companions,
     config_id,
     file_sha256,
     folder_weights,
+    index_of,
+    settings_id,
+    unreadable,
 )
-from massact.checkpoints.hub_cache import FetchMarks, blob_of, cache_root, cached_folder, evict
+from massact.checkpoints.foreign import code_sha256, folder_code, is_code
+from massact.checkpoints.hub_cache import FetchMarks, cache_root, cached_folder, evict, intact
 from massact.checkpoints.hub_fetch import corrupt, fetch_verified
 from massact.checkpoints.ledger import Ledger, Listed
 from massact.checkpoints.reach import endpoint_named, hub_is_offline, reachable
@@ -32,7 +37,6 @@ if TYPE_CHECKING:
 log = logging.getLogger("massact")
 FINAL_REVISION = "main"
 Answer = TypeVar("Answer")
-_SHA256 = re.compile(r"[0-9a-f]{64}")
 _REQUESTS_AT_ONCE = 8
 
 
@@ -55,6 +59,8 @@ class HubSource:
         The cache folder; None is huggingface_hub's own (HF_HOME).
     ledger
         A file that remembers what commits hold, so that each is asked for once; None remembers nothing.
+    trust_remote_code
+        Whether code that a checkpoint brings with it may be run, where its config.json asks for it.
 
     A server that does not answer does not matter where the cache holds what is asked for.
     """
@@ -69,11 +75,13 @@ class HubSource:
         endpoint: str | None = None,
         cache: Path | None = None,
         ledger: Path | None = None,
+        trust_remote_code: bool = False,
     ) -> None:
         self.repo_id = repo_id
         self.endpoint = endpoint_named(endpoint)
         self.offline = hub_is_offline() if offline is None else offline
         self.cache = cache
+        self.trust_remote_code = trust_remote_code
         self._repository = Repository(repo_id, self.endpoint, cache)
         self._steps = sorted(steps)
         self._names = dict(revisions or {})
@@ -116,7 +124,8 @@ class HubSource:
             resolved.weights_sha256,
             hashes,
             size,
-            config_id(resolved.folder),
+            resolved.config_id,
+            folder_code(resolved.folder) if resolved.trusted else "",
         )
 
     def identify_many(self, steps: Sequence[int]) -> dict[int, Identity | SourceError]:
@@ -127,6 +136,9 @@ class HubSource:
                 return self.identify(step)
             except SourceError as error:
                 return error
+            except Exception as error:  # one revision, whatever it holds, does not keep the others back
+                said = f"{self.repo_id} {self.revision(step)} is not to be read ({type(error).__name__}: {error})"
+                return SourceError(CheckpointStatus.LOAD_FAILED, " ".join(said.split()))
 
         self._commits = {} if self.offline else self._branches()
         with ThreadPoolExecutor(_REQUESTS_AT_ONCE) as pool:
@@ -174,7 +186,7 @@ class HubSource:
     def cached(self, step: int) -> bool:
         """Whether the cache has a whole set of weights for a step."""
         folder = cached_folder(self.repo_id, self.revision(step), self.cache)
-        return folder is not None and bool(choose_weights(path.name for path in folder.iterdir() if path.is_file()))
+        return folder is not None and _holds_weights(folder)
 
     def folder(self) -> Path:
         """The cache."""
@@ -201,17 +213,23 @@ class HubSource:
         """The model as a bridge."""
         from massact.checkpoints.bridge import load_bridge
 
-        return load_bridge(resolved.folder, dtype, device)
+        return load_bridge(resolved.folder, dtype, device, trusted=resolved.trusted)
 
     def small_files(self, step: int) -> Path:
-        """Configuration and tokenizer of a step in the cache; its weights are not fetched."""
+        """Configuration and tokenizer of a step in the cache, held to their hashes; its weights are not fetched."""
         revision = self.revision(step)
         folder = cached_folder(self.repo_id, revision, self.cache)
-        if not self.offline and (folder is None or not (folder / "tokenizer.json").is_file()):
-            self._info(revision)  # a server that is gone is told within seconds
-            folder = self._repository.fetch(revision, SMALL_FILES)
+        wrong = self._wrong(folder, SMALL_FILES) if folder is not None else None
+        if not self.offline and (folder is None or wrong or not (folder / "tokenizer.json").is_file()):
+            commit, files = self._info(revision)  # a server that is gone is told within seconds
+            wanted = {name: files[name] for name in SMALL_FILES if name in files}
+            if CONFIG not in wanted:
+                raise SourceError(CheckpointStatus.WEIGHTS_MISSING, f"{self.repo_id} {revision} has no {CONFIG}")
+            return fetch_verified(self._repository, revision, commit, wanted)
         if folder is None:
             raise self._not_cached(revision)
+        if wrong:
+            raise self._corrupt_in_cache(folder, wrong, revision)
         return folder
 
     def tokenizer(self, step: int) -> PreTrainedTokenizerFast:
@@ -242,34 +260,75 @@ class HubSource:
         if len(hashes) < len(weights):
             return None
         size = sum(file.bytes for file in weights.values())
-        settings = files["config.json"].blob
-        return Identity(step, revision, commit, combined_sha256(hashes), hashes, size, settings) if settings else None
+        index, code = index_of(weights), ""
+        blobs = [files[name].blob for name in (CONFIG, *([index] if index else ()))]
+        if not all(blobs) or (index and files[index].sha256):
+            return None
+        if self.trust_remote_code:
+            code = code_sha256({name: file.blob for name, file in files.items() if is_code(name)})
+        return Identity(
+            step, revision, commit, combined_sha256(hashes), hashes, size, settings_id(*blobs, code=code), code
+        )
 
     def _downloaded(self, step: int, revision: str) -> Resolved:
         commit, files = self._info(revision)
         weights = self._weights(files, revision)
+        small = [name for name in files if name in companions(weights) or (self.trust_remote_code and is_code(name))]
         with self._fetched.fetching(commit, lambda: self.cached(step)):
-            folder, found = fetch_verified(self._repository, revision, commit, weights)
-        return Resolved(step, revision, folder.name, folder, combined_sha256(found), tuple(weights))
+            wanted = {**weights, **{name: files[name] for name in small}}
+            folder = fetch_verified(self._repository, revision, commit, wanted)
+        return self._resolved(step, revision, folder)
 
     def _from_cache(self, step: int, revision: str) -> Resolved:
         folder = cached_folder(self.repo_id, revision, self.cache)
         if folder is None:
             raise self._not_cached(revision)
         weights = folder_weights(folder)
-        hashes = {name: file_sha256(folder / name) for name in weights}
-        for name, sha in hashes.items():
-            stored_as = blob_of(folder / name).name  # the cache names an LFS file after its hash
-            if _SHA256.fullmatch(stored_as) and stored_as != sha:
-                raise corrupt(self.repo_id, folder / name, revision, "than its name in the cache says")
-        return Resolved(step, revision, folder.name, folder, combined_sha256(hashes), weights)
+        code = [path.name for path in folder.iterdir() if is_code(path.name)] if self.trust_remote_code else []
+        wrong = self._wrong(folder, (*weights, *companions(weights), *code))
+        if wrong:
+            raise self._corrupt_in_cache(folder, wrong, revision)
+        return self._resolved(step, revision, folder)
+
+    def _resolved(self, step: int, revision: str, folder: Path) -> Resolved:
+        """What a snapshot holds, hashed as it is."""
+        weights = folder_weights(folder)
+        try:
+            found = {name: file_sha256(folder / name) for name in weights}
+        except OSError as error:
+            raise unreadable(folder, error) from None
+        settings = config_id(folder, weights, folder_code(folder) if self.trust_remote_code else "")
+        return Resolved(
+            step,
+            revision,
+            folder.name,
+            folder,
+            combined_sha256(found),
+            weights,
+            config_id=settings,
+            trusted=self.trust_remote_code,
+        )
+
+    def _wrong(self, folder: Path, names: Iterable[str]) -> str | None:
+        """The first of the files of a snapshot that has another content than the Hub states or stated."""
+        listed = self._ledger.get(folder.name) or {}
+        try:
+            return next(
+                (n for n in names if (folder / n).is_file() and intact(folder / n, listed.get(n)) is False), None
+            )
+        except OSError as error:
+            raise unreadable(folder, error) from None
+
+    def _corrupt_in_cache(self, folder: Path, name: str, revision: str) -> SourceError:
+        ours = bool(self._fetched.of(folder.name))
+        return corrupt(self.repo_id, folder / name, revision, "than the Hub states", ours=ours)
 
     def _raise_unless_cached(self, error: SourceError, revision: str) -> None:
         """Pass over an error that does not matter, since the cache has what was asked for."""
         folder = None
         if error.status is CheckpointStatus.UNREACHABLE:
             folder = cached_folder(self.repo_id, revision, self.cache)
-        if folder is None or not choose_weights(path.name for path in folder.iterdir() if path.is_file()):
+        if folder is None or not _holds_weights(folder):
             raise error
         log.warning("%s %s is read from the cache: %s", self.repo_id, revision, error.what)
 
@@ -292,8 +351,8 @@ class HubSource:
 
     def _weights(self, files: Mapping[str, Listed], revision: str) -> dict[str, Listed]:
         """Weight files of a revision."""
-        weights = choose_weights(files)
-        if not weights or "config.json" not in files:
+        weights = choose_weights(files, f"{self.repo_id} {revision}")
+        if not weights or CONFIG not in files:
             raise SourceError(
                 CheckpointStatus.WEIGHTS_MISSING,
                 f"{self.repo_id} {revision} has no config.json or no whole set of weights",
@@ -306,3 +365,11 @@ class HubSource:
             f"{self.repo_id} {revision} is not in the local cache, and HF_HUB_OFFLINE forbids fetching it",
             "unset HF_HUB_OFFLINE, or set HF_HOME to a filled cache",
         )
+
+
+def _holds_weights(folder: Path) -> bool:
+    """Whether a snapshot has a whole set of weights."""
+    try:
+        return bool(choose_weights(path.name for path in folder.iterdir() if path.is_file()))
+    except SourceError:  # two sets
+        return True

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from massact import claims
+from massact.checkpoints.files import file_sha256, git_blob_sha1
+from massact.checkpoints.ledger import Listed
 
 _LOCK_WAIT_S = 0.05
+_SHA256, _GIT_SHA1 = re.compile(r"[0-9a-f]{64}"), re.compile(r"[0-9a-f]{40}")
 
 
 def cache_root(cache: Path | None) -> Path:
@@ -46,6 +50,27 @@ def blob_of(path: Path) -> Path:
     One link is followed and no more: the content may itself be a link, into a store that repositories share.
     """
     return Path(os.path.normpath(path.parent / path.readlink())) if path.is_symlink() else path
+
+
+def intact(path: Path, listed: Listed | None) -> bool | None:
+    """Whether a cached file has the content that the Hub states; None where its hash is not known.
+
+    It is held to LFS's sha256 or git's hash, as `listed` says or else as the name under which the cache keeps it.
+    Where the cache holds copies and no links, only the listing knows the hash, or at least the size.
+    """
+    stored_as = blob_of(path).name
+    sha256 = listed.sha256 if listed is not None else None
+    if sha256 is None and (listed is None or not listed.blob) and _SHA256.fullmatch(stored_as):
+        sha256 = stored_as
+    if sha256 is not None:
+        return file_sha256(path) == sha256
+    blob = listed.blob if listed is not None else ""
+    if not blob and _GIT_SHA1.fullmatch(stored_as):
+        blob = stored_as
+    content = path.read_bytes()
+    if blob:
+        return git_blob_sha1(content) == blob
+    return None if listed is None or len(content) == listed.bytes else False
 
 
 def evict(repository: Path, commit: str, files: Mapping[str, str]) -> bool:

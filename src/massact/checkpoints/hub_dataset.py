@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from massact.checkpoints import hub_fetch
-from massact.checkpoints.files import file_sha256, git_blob_sha1
-from massact.checkpoints.hub_cache import blob_of, cache_root
+from massact.checkpoints.hub_cache import cache_root, intact
 from massact.checkpoints.ledger import Ledger, Listed
 from massact.checkpoints.reach import PUBLIC_ENDPOINT, endpoint_named, hub_is_offline
 from massact.checkpoints.repository import Repository
@@ -19,7 +18,7 @@ from massact.checkpoints.source import CheckpointStatus, SourceError
 from massact.disk import free_bytes
 
 log = logging.getLogger("massact")
-_SHA256, _GIT_SHA1 = re.compile(r"[0-9a-f]{64}"), re.compile(r"[0-9a-f]{40}")
+_GIT_SHA1 = re.compile(r"[0-9a-f]{40}")
 
 
 @dataclass(frozen=True)
@@ -98,7 +97,7 @@ def fetch_files(dataset: HubDataset, wanted: Callable[[str], bool]) -> Fetched:
     waits, came = iter(hub_fetch.REFETCH_WAITS_S), set[str]()
     while True:
         absent = [name for name in files if not (snapshot / name).is_file()]
-        wrong = [name for name in files if name not in absent and not _intact(snapshot / name, files[name])]
+        wrong = [name for name in files if name not in absent and intact(snapshot / name, files[name]) is False]
         if not absent and not wrong:
             return Fetched(commit, snapshot, tuple(files), len(came))
         if dataset.offline:
@@ -179,17 +178,6 @@ def _download(
         if error.status is not CheckpointStatus.CORRUPT:
             raise
         log.warning("%s", error.what)
-
-
-def _intact(path: Path, listed: Listed) -> bool:
-    """Whether a cached file has the content the Hub states: by LFS's sha256 or git's blob hash, which names it."""
-    stored_as = blob_of(path).name
-    if listed.sha256 or _SHA256.fullmatch(stored_as):
-        return file_sha256(path) == (listed.sha256 or stored_as)
-    content = path.read_bytes()
-    if _GIT_SHA1.fullmatch(stored_as):
-        return git_blob_sha1(content) == stored_as
-    return len(content) == listed.bytes  # a file system without links
 
 
 def _unusable(dataset: HubDataset, snapshot: Path, absent: list[str], wrong: list[str]) -> SourceError:

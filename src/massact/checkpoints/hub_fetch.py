@@ -1,4 +1,4 @@
-"""Bring the weights of one revision into huggingface_hub's cache, and hold them to the hashes the Hub states."""
+"""Bring files of one revision into huggingface_hub's cache, and hold them to the hashes the Hub states."""
 
 from __future__ import annotations
 
@@ -7,21 +7,20 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from massact.checkpoints.files import companions, file_sha256, read_config
-from massact.checkpoints.hub_cache import cached_folder
+from massact.checkpoints.files import unreadable
+from massact.checkpoints.hub_cache import cached_folder, intact
 from massact.checkpoints.ledger import Listed
 from massact.checkpoints.repository import Repository
 from massact.checkpoints.source import CheckpointStatus, SourceError
 
 log = logging.getLogger("massact")
+_LARGE = (".safetensors", ".bin")
 # Waits before a file whose content is wrong is fetched a second, third and fourth time.
 REFETCH_WAITS_S = (1.0, 5.0, 20.0)
 
 
-def fetch_verified(
-    where: Repository, revision: str, commit: str, files: Mapping[str, Listed]
-) -> tuple[Path, dict[str, str]]:
-    """Snapshot of a revision and the sha256 of its weight files, which are those stated.
+def fetch_verified(where: Repository, revision: str, commit: str, files: Mapping[str, Listed]) -> Path:
+    """Snapshot of a revision with these files, each of which has the content that the Hub states.
 
     A file that comes short or with other content is fetched again, after ever longer waits; likewise one that another
     thread or process, done with the same content, takes out of the cache meanwhile.
@@ -29,7 +28,7 @@ def fetch_verified(
     Parameters
     ----------
     files
-        The weight files as the Hub lists them.
+        The wanted files as the Hub lists them, the largest first.
 
     Raises
     ------
@@ -40,24 +39,27 @@ def fetch_verified(
     absent = [name for name in files if cached is None or not (cached / name).is_file()]
     if absent:
         where.ask_for_file(commit or revision, absent[0], revision)
-    needed = sum(files[name].bytes for name in absent)
-    wanted, again = (*files, *companions(files)), False
+    needed = sum(files[name].bytes for name in absent if name.endswith(_LARGE))
+    wanted, again = tuple(files), False
     waits = iter(REFETCH_WAITS_S)
     while True:
         try:
             folder = where.fetch(revision, wanted, again=again, needed=needed)
             where.check_commit(folder, revision, commit)
-            found = {name: file_sha256(folder / name) for name in files}
-            wrong = [name for name, file in files.items() if file.sha256 not in (None, found[name])]
+            wrong = [name for name, file in files.items() if intact(folder / name, file) is False]
             if not wrong:
-                read_config(folder)
-                return folder, found
+                return folder
             error = corrupt(where.repo_id, folder / wrong[0], revision, "than the Hub states")
+            for name in wrong:
+                if not (folder / name).is_symlink():  # a copy would stand in the way of what comes
+                    (folder / name).unlink(missing_ok=True)
             wanted, again = tuple(wrong), True
         except FileNotFoundError as gone:
             name = Path(gone.filename).name
             error = SourceError(CheckpointStatus.UNREACHABLE, f"{where.repo_id} {revision} came without {name}")
-            wanted, again = (*files, *companions(files)), False
+            wanted, again = tuple(files), False
+        except PermissionError as refused:
+            raise unreadable(Path(refused.filename), refused) from None
         except SourceError as caught:
             if caught.status is not CheckpointStatus.CORRUPT:
                 raise
@@ -69,10 +71,19 @@ def fetch_verified(
         time.sleep(wait)
 
 
-def corrupt(repo_id: str, path: Path, revision: str, than: str) -> SourceError:
-    """The error for a file whose content is not what it should be."""
+def corrupt(repo_id: str, path: Path, revision: str, than: str, *, ours: bool = True) -> SourceError:
+    """The error for a file whose content is not what it should be.
+
+    Parameters
+    ----------
+    ours
+        Whether massact has fetched it; nobody is told to delete anything else.
+    """
+    kind = "sha256" if path.name.endswith(_LARGE) else "content"
     return SourceError(
         CheckpointStatus.CORRUPT,
-        f"{repo_id} {revision}: {path.name} has another sha256 {than}",
-        f"delete {path.resolve()} and run it again",
+        f"{repo_id} {revision}: {path.name} has another {kind} {than}",
+        f"delete {path.resolve()} and run it again"
+        if ours
+        else "run it again without HF_HUB_OFFLINE, which fetches it anew",
     )

@@ -26,6 +26,7 @@ class CheckpointStatus(StrEnum):
     REVISION_MISSING = "revision_missing"
     WEIGHTS_MISSING = "weights_missing"
     CORRUPT = "corrupt"
+    UNREADABLE = "unreadable"
     LOAD_FAILED = "load_failed"
     DISK_FULL = "disk_full"
     SUSPECT = "suspect"
@@ -43,7 +44,8 @@ _REMEDIES = {
     CheckpointStatus.UNREACHABLE: "connect to the Hub, or set HF_HOME to a filled cache, and run it again",
     CheckpointStatus.REVISION_MISSING: "leave this step out: checkpoints=list checkpoints.steps=[...]",
     CheckpointStatus.WEIGHTS_MISSING: "leave this step out: checkpoints=list checkpoints.steps=[...]",
-    CheckpointStatus.CORRUPT: "delete the file and run it again",
+    CheckpointStatus.CORRUPT: "restore it from a copy that is whole, or leave this step out",
+    CheckpointStatus.UNREADABLE: "let this user read it, and run it again",
     CheckpointStatus.LOAD_FAILED: "see whether its config.json is that of the weights",
     CheckpointStatus.DISK_FULL: "free space, or set HF_HOME to a disk with room, and run it again",
     CheckpointStatus.SUSPECT: "measure it all the same with checkpoints.suspects=true",
@@ -76,8 +78,10 @@ class Identity:
     bytes
         Size of the weight files together.
     config_id
-        Hash of the settings that the weights are run with: git's of config.json. Same weights, other settings: other
-        hidden states.
+        Hash of the settings that the weights are run with: git's of config.json, and with shards also the index. Same
+        weights, other settings: other hidden states.
+    code
+        Hash of the checkpoint's own code, where `trust_remote_code` lets it run; it is part of `config_id` too.
     """
 
     step: int
@@ -87,13 +91,15 @@ class Identity:
     files: Mapping[str, str]
     bytes: int = 0
     config_id: str = ""
+    code: str = ""
 
 
 @dataclass(frozen=True)
 class Resolved:
     """A checkpoint at hand: its files in `folder`, or the `model` itself; the other fields are those of `Identity`.
 
-    `weights_sha256` is computed from what is read, never copied from what a server states.
+    `weights_sha256` and `config_id` are computed from what is read, never copied from what a server states. `trusted`:
+    the checkpoint's own code may be run.
     """
 
     step: int
@@ -103,6 +109,8 @@ class Resolved:
     weights_sha256: str
     files: tuple[str, ...] = ()
     model: nn.Module | None = None
+    config_id: str = ""
+    trusted: bool = False
 
 
 @runtime_checkable

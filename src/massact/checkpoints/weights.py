@@ -2,32 +2,28 @@
 
 from __future__ import annotations
 
-import re
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from massact.checkpoints.bridge import too_large
-from massact.checkpoints.files import read_config
+from massact.checkpoints.files import combined_sha256, config_id, file_sha256, read_config
+from massact.checkpoints.foreign import folder_code
 from massact.checkpoints.parity import BridgeOrPlain, OutputsOf
 from massact.checkpoints.source import CheckpointStatus, Resolved, SourceError
-from massact.host import out_of_memory
+from massact.checkpoints.tensors import FLOATS, is_computed, is_unembedding, read_tensors
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-# What old files hold besides parameters; every class computes these from its configuration.
-_COMPUTED = re.compile(
-    r".*\.(attention\.bias|attention\.masked_bias|attn\.bias|attn\.masked_bias|rotary_emb\.inv_freq)"
-)
+log = logging.getLogger("massact")
 # What config.json says of the software that wrote it, not of the model.
 _SOFTWARE = ("transformers_version", "torch_dtype", "dtype", "_name_or_path")
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """A checkpoint read from disk: its tensors by name, or None where they must be loaded by the model's class."""
+    """A checkpoint read from disk: its tensors by name, or None where the model itself is at hand."""
 
     resolved: Resolved
     config: Mapping[str, Any]
@@ -37,8 +33,8 @@ class Prepared:
 class CheckpointLoader:
     """Models of checkpoints that share an architecture.
 
-    Building a model takes longer than measuring a small one. So the first checkpoint is loaded by its own class and
-    checked; later ones of the same config.json are read as tensors (`prepare`, which may run in another thread) and
+    Every checkpoint is read as tensors (`prepare`, which may run in another thread). Building a model takes longer than
+    measuring a small one. So the first is made by its own class and checked; later ones of the same config.json are
     copied into its parameters (`load`). The unembedding, which no hidden state depends on, keeps its first weights.
 
     Parameters
@@ -62,8 +58,9 @@ class CheckpointLoader:
         self.reason = ""
         self._bridging = BridgeOrPlain(outputs_of) if outputs_of is not None else None
         self._model: nn.Module | None = None
-        self._config: Mapping[str, Any] | None = None
+        self._made_of: tuple[Mapping[str, Any], bool] | None = None
         self._parameters: dict[str, Any] = {}
+        self._heads: dict[str, Any] = {}
 
     def prepare(self, resolved: Resolved) -> Prepared:
         """Read a checkpoint's files into memory, unless it is there already.
@@ -71,13 +68,12 @@ class CheckpointLoader:
         Raises
         ------
         SourceError
-            `corrupt` when a file cannot be read.
+            As `read_tensors`.
         """
         if resolved.model is not None:
             return Prepared(resolved, {}, None)
         config = {k: v for k, v in read_config(resolved.folder).items() if k not in _SOFTWARE}
-        fits = self._config == config and bool(self._parameters)
-        return Prepared(resolved, config, read_tensors(resolved.folder, resolved.files) if fits else None)
+        return Prepared(resolved, config, read_tensors(resolved.folder, resolved.files))
 
     def load(self, prepared: Prepared) -> Any:
         """The checkpoint's model: the one given before, refilled, wherever that gives the same.
@@ -91,13 +87,22 @@ class CheckpointLoader:
         """
         if prepared.resolved.model is not None:
             return self._as_asked(prepared.resolved.model)
-        if prepared.tensors is not None and self._model is not None and self._pour(prepared.tensors):
+        model = self._filled(prepared)
+        check_unchanged(prepared.resolved)
+        return model
+
+    def _filled(self, prepared: Prepared) -> Any:
+        resolved, tensors = prepared.resolved, prepared.tensors or {}
+        if self._model is not None and self._made_of == (prepared.config, resolved.trusted) and self._pour(tensors):
+            if self._heads and not any(name in self._heads for name in tensors):
+                log.warning("%s has no unembedding: hidden states do not need it", resolved.folder)
             return self._model
-        from massact.checkpoints.bridge import load_model, placed, wrap_loaded
+        from massact.checkpoints.bridge import placed, wrap_loaded
+        from massact.checkpoints.build import build_model
 
         self._model, self._parameters = None, {}  # room for the next one
-        folder = prepared.resolved.folder
-        model = load_model(folder, self.dtype)
+        folder = resolved.folder
+        model = build_model(folder, self.dtype, tensors, trusted=resolved.trusted)
         parameters = _decoder_parameters(model)
         if self._bridging is None:
             self._model = placed(model, folder, self.device)
@@ -106,12 +111,15 @@ class CheckpointLoader:
                 placed(model, folder, self.device),
                 prepared.config,
                 wrap=lambda plain: wrap_loaded(plain, folder, self.dtype, self.device),
-                again=lambda: placed(load_model(folder, self.dtype), folder, self.device),
+                again=lambda: placed(
+                    build_model(folder, self.dtype, tensors, trusted=resolved.trusted), folder, self.device
+                ),
             )
-            if self.reason:  # it may have been loaded again
+            if self.reason:  # it may have been built again
                 parameters = _decoder_parameters(self._model)
-        self._config = prepared.config
+        self._made_of = (prepared.config, resolved.trusted)
         self._parameters = parameters if _still_used(parameters, self._model) else {}
+        self._heads = {name: tensor.shape for name, tensor in tensors.items() if is_unembedding(name)}
         return self._model
 
     def _as_asked(self, model: nn.Module) -> nn.Module:
@@ -129,51 +137,41 @@ class CheckpointLoader:
         """Copy tensors into the model's parameters; False, and nothing changed, when they are not the same set."""
         import torch
 
-        mine = {name: tensor for name, tensor in tensors.items() if name in self._parameters}
-        unknown = [name for name in tensors if name not in mine and not _COMPUTED.fullmatch(name) and not _head(name)]
-        if unknown or any(
-            name not in mine or mine[name].shape != parameter.shape for name, parameter in self._parameters.items()
-        ):
+        if not self._parameters:
+            return False
+        formats = {getattr(torch, name) for name in FLOATS}
+        for name, tensor in tensors.items():
+            parameter = self._parameters.get(name)
+            expected = self._heads.get(name) if parameter is None else parameter.shape
+            if (expected != tensor.shape or tensor.dtype not in formats) and not is_computed(name):
+                return False
+        if not tensors.keys() >= self._parameters.keys():
             return False
         with torch.no_grad():
             for name, parameter in self._parameters.items():
-                parameter.copy_(mine[name])
+                parameter.copy_(tensors[name])
         return True
 
 
-def read_tensors(folder: Path, files: tuple[str, ...]) -> dict[str, Tensor]:
-    """All tensors of weight files, on the host, in the files' own format.
+def check_unchanged(resolved: Resolved) -> None:
+    """Hold the files of a checkpoint to the hashes they had when it was resolved, now that they have been read.
+
+    Files whose state on disk is the same are not hashed again. Files that are gone by now were whole when they were
+    read.
 
     Raises
     ------
     SourceError
-        `corrupt` when a file is neither safetensors nor a PyTorch archive of tensors alone.
+        `corrupt` when one of them has changed meanwhile.
     """
-    import pickle
-
-    import torch
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    tensors: dict[str, Tensor] = {}
-    for name in files:
-        path = folder / name
-        try:
-            if name.endswith(".safetensors"):
-                tensors |= load_file(path)
-            else:
-                tensors |= torch.load(path, map_location="cpu", mmap=True, weights_only=True)
-        except (SafetensorError, pickle.UnpicklingError, EOFError, OSError, RuntimeError, MemoryError) as error:
-            if out_of_memory(error):
-                raise too_large(folder) from None
-            first = (str(error).strip() or type(error).__name__).splitlines()[0]
-            raise SourceError(CheckpointStatus.CORRUPT, f"{path} cannot be read ({first})") from None
-    return tensors
-
-
-def _head(name: str) -> bool:
-    """Whether a tensor belongs to the unembedding, under its old or its new name."""
-    return name in ("embed_out.weight", "lm_head.weight", "lm_head.bias")
+    folder = resolved.folder
+    try:
+        weights = combined_sha256({name: file_sha256(folder / name) for name in resolved.files})
+        settings = config_id(folder, resolved.files, folder_code(folder) if resolved.trusted else "")
+    except (FileNotFoundError, SourceError):
+        return
+    if weights != resolved.weights_sha256 or resolved.config_id not in ("", settings):
+        raise SourceError(CheckpointStatus.CORRUPT, f"{folder} changed while it was read", "run it again")
 
 
 def _decoder_parameters(model: Any) -> dict[str, Any]:

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from massact.errors import MassactError, NotFiniteError, OutOfMemoryError
 from massact.extract.protocol import Measurement
+from massact.host import out_of_memory
 
 if TYPE_CHECKING:
     from massact.checkpoints.source import Identity
 
 NOT_TRIED = "not_tried"
+_SAID_AT_MOST = 300  # characters of what a library says
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,16 @@ class Failure:
             status = str(getattr(error, "status", "failed"))
         return cls(status, error.what, error.remedy)
 
+    @classmethod
+    def unforeseen(cls, step: int, error: Exception) -> Failure:
+        """The failure of a checkpoint on which a library raised an error of its own."""
+        said = " ".join(str(error).split())[:_SAID_AT_MOST]
+        return cls(
+            "out_of_memory" if out_of_memory(error) else "failed",
+            f"step {step} cannot be measured ({type(error).__name__}{f': {said}' if said else ''})",
+            "see whether its config.json and its weights are whole, or leave it out",
+        )
+
 
 @dataclass
 class SweepResult:
@@ -49,7 +61,8 @@ class SweepResult:
     failed
         Step -> why it could not be measured.
     suspects
-        Step -> why its weights are not its own, of the steps asked for; measured only where that was asked for.
+        Step -> why its weights are not its own, or its settings not those of most steps; of the steps asked for.
+        Measured only where that was asked for.
     seconds
         Step -> time spent loading and measuring in this run; steps taken from the store are absent.
     """

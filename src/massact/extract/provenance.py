@@ -78,6 +78,7 @@ def provenance(result: SweepResult, probe: Probe, *, dtype: str, fixed: Mapping[
                 "revision_asked": r.revision_asked,
                 "revision_loaded": r.revision_loaded,
                 "weights_sha256": r.weights_sha256,
+                **({"code_sha256": r.code} if r.code else {}),  # its own code was allowed to run
             }
             for step, r in sorted(result.identified.items())
         },

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from tqdm import tqdm
 
 from massact.checkpoints.source import CheckpointStatus, Identity, RemoteSource, SourceError
 from massact.errors import MassactError, MeasureError, MissingInputError, NotFiniteError, StorageError
+from massact.extract.agreement import agreement
 from massact.extract.ahead import ahead
 from massact.extract.context import require_context
 from massact.extract.options import SweepOptions
@@ -46,9 +48,9 @@ def measure_checkpoints(
 ) -> tuple[SweepResult, Probe | None]:
     """Measure the steps of one model, one after the other; a failed checkpoint does not stop the rest.
 
-    The checkpoints are audited first, from metadata where a server states it; those whose weights are not their own
-    are left out unless `options.suspects`. While one is measured the next is fetched and read. Those that the network
-    kept back are tried again at the end, as long as that brings some.
+    The checkpoints are audited first, from metadata where a server states it; those whose weights are not their own,
+    or whose settings are not those of most, are left out unless `options.suspects`. While one is measured the next is
+    fetched and read. Those that the network kept back are tried again at the end, as long as that brings some.
 
     Parameters
     ----------
@@ -116,16 +118,25 @@ class _Sweep:
         asked = set(steps)
         found.identities = {step: found.identities[step] for step in steps if step in found.identities}
         self.result.failed |= {step: Failure.of(e) for step, e in found.errors.items() if step in asked}
-        self.result.suspects |= {step: why for step, why in found.suspects.items() if step in asked}
+        said = agreement(self.source, {**self.result.identified, **found.identities})
+        for step, error in said.failures.items():
+            if found.identities.pop(step, None) is not None:
+                self.result.failed[step] = Failure.of(error)
+        suspects = {**said.suspects, **found.suspects}
+        self.result.suspects |= {step: why for step, why in suspects.items() if step in asked}
         if not self.options.suspects:
             for step in self.result.suspects:
                 found.identities.pop(step, None)
         return found
 
     def probe(self, found: Audit, probe_of: Callable[[Path], Probe]) -> Probe | None:
-        """The probe, by the tokenizer of the first step that has one; without any, every step has failed."""
+        """The probe, by the tokenizer of the first step that has one; without any, every step has failed.
+
+        Steps with the configuration of most come first: the probe is held to it.
+        """
         failure: Failure | None = None
-        for step in found.identities:
+        frequent = Counter(identity.config_id for identity in found.identities.values())
+        for step in sorted(found.identities, key=lambda step: -frequent[found.identities[step].config_id]):
             try:
                 folder = self.source.small_files(step)
                 probe = probe_of(folder)
@@ -135,6 +146,10 @@ class _Sweep:
                 failure = Failure.of(error)
                 if getattr(error, "fatal", False):
                     break
+            except MassactError:
+                raise
+            except Exception as error:
+                failure = Failure.unforeseen(step, error)
         if failure is not None:
             self.result.failed |= dict.fromkeys(found.identities, failure)
         return None
@@ -229,6 +244,8 @@ class _Sweep:
             except MassactError as error:
                 self.result.failed[step] = Failure.of(error)
                 fatal = getattr(error, "fatal", False)
+            except Exception as error:  # whatever a library raises: the other checkpoints may be well
+                self.result.failed[step] = Failure.unforeseen(step, error)
             bar.update()
             if fatal:
                 break
@@ -259,7 +276,8 @@ class _Sweep:
 
         from massact.extract.hooks import measure
 
-        if prepared.resolved.weights_sha256 != identity.weights_sha256:
+        found, settings = prepared.resolved, prepared.resolved.config_id
+        if found.weights_sha256 != identity.weights_sha256 or settings not in ("", identity.config_id):
             raise MeasureError(f"the weights of step {identity.step} changed while they were read", "run it again")
         loader = self._loader_here()
         model = loader.load(prepared)

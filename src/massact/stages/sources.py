@@ -37,12 +37,13 @@ def source_of(config: Config) -> CheckpointSource:
                 f"bring it with: dvc pull -R data; or make it: python run.py stage=train model={model.name} "
                 f"model.seed={model.seed}",
             )
-        return FolderSource(folder)
+        return FolderSource(folder, trust_remote_code=model.trust_remote_code)
     ledger = Path(config.paths.records) / "hub" / f"{repository.replace('/', '--')}.json"
+    trusted = model.trust_remote_code
     if model.source == "hub":
-        return HubSource(repository, steps=available_steps(model), ledger=ledger)
+        return HubSource(repository, steps=available_steps(model), ledger=ledger, trust_remote_code=trusted)
     revisions = _suite_revisions(repository, config)
-    return HubSource(repository, steps=list(revisions), revisions=revisions, ledger=ledger)
+    return HubSource(repository, steps=list(revisions), revisions=revisions, ledger=ledger, trust_remote_code=trusted)
 
 
 def wanted_steps(config: Config, source: CheckpointSource) -> list[int]:

@@ -1,0 +1,177 @@
+"""The model that a config.json describes, by its own class of transformers, with tensors that were read before."""
+
+from __future__ import annotations
+
+import copy
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from massact.checkpoints.files import folder_weights, read_config
+from massact.checkpoints.foreign import check_native, forbid_kernels, runs_own_code
+from massact.checkpoints.source import CheckpointStatus, SourceError
+from massact.checkpoints.tensors import check_formats, first_line, is_computed, is_unembedding, read_tensors, too_large
+from massact.errors import ConfigError, MassactError
+from massact.host import out_of_memory
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+log = logging.getLogger("massact")
+DTYPES = ("float32", "float16", "bfloat16", "float64")
+# Weights of one bit a value, packed into bytes, are the smallest there are; masks and rotary tables come on top.
+_PACKED, _TABLES = 16, 1 << 28
+_LAYER_KEYS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers")
+
+
+def load_model(folder: Path, dtype: str, *, trusted: bool = False) -> nn.Module:
+    """The model in a folder; errors as in `build_model` and `read_tensors`."""
+    _check_dtype(dtype)
+    weights = folder_weights(folder)
+    check_native(folder, read_config(folder), trusted=trusted)
+    return build_model(folder, dtype, read_tensors(folder, weights), trusted=trusted)
+
+
+def build_model(folder: Path, dtype: str, tensors: Mapping[str, Tensor], *, trusted: bool = False) -> nn.Module:
+    """The model that the folder's config.json describes, holding all of `tensors` and nothing else.
+
+    Only the unembedding may be lacking, since no hidden state depends on it: it is then filled with NaN, and the log
+    says so. Nothing but config.json is read from the folder, and nothing is fetched.
+
+    Parameters
+    ----------
+    tensors
+        As the folder's weight files hold them, under old or new names; transformers converts them.
+    trusted
+        Whether the checkpoint's own code may be run.
+
+    Raises
+    ------
+    SourceError
+        `load_failed` when the configuration asks for foreign code, when tensors are missing, left over, of another
+        shape or of a format without a meaning, or when transformers cannot make the model.
+    OutOfMemoryError
+        When it does not fit into memory.
+    ConfigError
+        An unknown dtype.
+    """
+    _check_dtype(dtype)
+    config = read_config(folder)
+    check_native(folder, config, trusted=trusted)
+    _check_layers(folder, config, len(tensors))
+    with _failures(folder):
+        model, found = _made(folder, dtype, tensors, trusted=trusted and runs_own_code(config))
+    _check_complete(folder, model, found)
+    if getattr(model, "hf_quantizer", None) is None:
+        whole = (name for name, held in model.state_dict().items() if not held.is_floating_point())
+        check_formats(folder, tensors, whole)
+    return model
+
+
+def decoder_names(model: Any) -> set[str]:
+    """Names of the model's parameters and buffers without those of its unembedding."""
+    inside = {id(held) for held in (*model.base_model.parameters(), *model.base_model.buffers())}
+    return {name for name, held in (*model.named_parameters(), *model.named_buffers()) if id(held) in inside}
+
+
+def _made(folder: Path, dtype: str, tensors: Mapping[str, Tensor], *, trusted: bool) -> tuple[Any, Mapping[str, Any]]:
+    """The model, and what transformers says of the tensors."""
+    forbid_kernels()
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+    from transformers.dynamic_module_utils import get_class_from_dynamic_module
+    from transformers.utils import logging as hf_logging
+
+    hf_logging.disable_progress_bar()
+    logging.getLogger("transformers.modeling_utils").addFilter(_without_report)
+    config: Any = AutoConfig.from_pretrained(folder, trust_remote_code=trusted, local_files_only=True)
+    own = (getattr(config, "auto_map", None) or {}).get("AutoModelForCausalLM") if trusted else None
+    if own is not None:
+        kind: Any = get_class_from_dynamic_module(own, str(folder), local_files_only=True)
+    else:
+        with torch.device("meta"):
+            skeleton: Any = AutoModelForCausalLM.from_config(copy.deepcopy(config), trust_remote_code=False)
+        _check_size(folder, skeleton, tensors)
+        kind = type(skeleton)
+        if not isinstance(config, getattr(kind, "config_class", None) or type(config)):
+            config = skeleton.config  # the text model of a composite one
+    return kind.from_pretrained(
+        None,
+        config=config,
+        state_dict=dict(tensors),
+        dtype=getattr(torch, dtype),
+        local_files_only=True,
+        output_loading_info=True,
+    )
+
+
+@contextmanager
+def _failures(folder: Path) -> Iterator[None]:
+    """Whatever transformers, or a library that it calls, raises is this checkpoint's failure."""
+    try:
+        yield
+    except MassactError:
+        raise
+    except Exception as error:
+        if out_of_memory(error):
+            raise too_large(folder) from None
+        said = f"{type(error).__name__}: {first_line(error)}"
+        raise SourceError(CheckpointStatus.LOAD_FAILED, f"{folder} does not load ({said})") from None
+
+
+def _check_complete(folder: Path, model: Any, found: Mapping[str, Any]) -> None:
+    missing = sorted({*map(str, found["missing_keys"])})
+    decoder = decoder_names(model)
+    absent = [name for name in missing if name in decoder] + sorted(map(str, found["mismatched_keys"]))
+    if absent:
+        raise SourceError(
+            CheckpointStatus.LOAD_FAILED,
+            f"{folder} lacks {len(absent)} tensors of the model its config.json describes, e.g. {absent[0]}",
+        )
+    left = sorted(n for n in map(str, found["unexpected_keys"]) if not (is_computed(n) or is_unembedding(n)))
+    if left:
+        raise SourceError(
+            CheckpointStatus.LOAD_FAILED,
+            f"{folder} holds {len(left)} tensors that are not in the model of its config.json, e.g. {left[0]}",
+        )
+    if found.get("error_msgs"):
+        raise SourceError(CheckpointStatus.LOAD_FAILED, f"{folder} does not load ({found['error_msgs'][0]})")
+    if missing:
+        log.warning("%s has no unembedding (%s): hidden states do not need it", folder, missing[0])
+        for name in missing:
+            model.get_parameter(name).data.fill_(float("nan"))
+
+
+def _check_layers(folder: Path, config: Mapping[str, Any], tensors: int) -> None:
+    """Refuse a number of layers that could not be built: each holds a tensor at least."""
+    for part in (config, *(value for value in config.values() if isinstance(value, dict))):
+        for key in _LAYER_KEYS:
+            said = part.get(key)
+            if isinstance(said, int) and said > tensors:
+                raise SourceError(
+                    CheckpointStatus.LOAD_FAILED,
+                    f"{folder}/config.json: {key} = {said}, the weights are {tensors} tensors",
+                )
+
+
+def _check_size(folder: Path, skeleton: Any, tensors: Mapping[str, Tensor]) -> None:
+    """Refuse a model that is many times as large as the weights, before memory is asked for."""
+    described = sum(held.numel() for held in (*skeleton.parameters(), *skeleton.buffers()))
+    held = sum(tensor.numel() for tensor in tensors.values())
+    if described > _PACKED * held + _TABLES:
+        raise SourceError(
+            CheckpointStatus.LOAD_FAILED,
+            f"{folder}/config.json describes a model of {described} numbers, the weights hold {held}",
+        )
+
+
+def _without_report(record: logging.LogRecord) -> bool:
+    """Drop transformers' table of tensors that do not fit: what it says is checked, and said in one line."""
+    return "LOAD REPORT" not in record.getMessage()
+
+
+def _check_dtype(dtype: str) -> None:
+    if dtype not in DTYPES:
+        raise ConfigError(f"dtype {dtype} is not known", f"choose one of {', '.join(DTYPES)}")
