@@ -51,7 +51,7 @@ def foreign(step, tmp_path) -> Path:
 
 
 def loaded(source: FolderSource):
-    loader = CheckpointLoader(bridged=False)
+    loader = CheckpointLoader()
     return loader.load(loader.prepare(source.resolve(0)))
 
 

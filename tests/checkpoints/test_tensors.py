@@ -50,7 +50,7 @@ def remap(folder: Path, change) -> None:
 
 def outcomes(family: Path, order) -> dict[int, object]:
     """Medians, or the status, of steps loaded one after the other."""
-    source, loader, found = FolderSource(family), CheckpointLoader(bridged=False), {}
+    source, loader, found = FolderSource(family), CheckpointLoader(), {}
     for step in order:
         try:
             model = loader.load(loader.prepare(source.resolve(step)))
@@ -122,7 +122,7 @@ def test_a_torch_file_without_named_tensors_is_corrupt_and_nobody_is_told_to_del
     (family / "step0" / "model.safetensors").unlink()
     torch.save(content, family / "step0" / "pytorch_model.bin")
     with pytest.raises(SourceError) as caught:
-        outcome = CheckpointLoader(bridged=False)
+        outcome = CheckpointLoader()
         outcome.load(outcome.prepare(FolderSource(family).resolve(0)))
     assert caught.value.status is CheckpointStatus.CORRUPT
     assert "delete" not in caught.value.remedy
@@ -203,7 +203,7 @@ def test_a_library_that_quantised_weights_need_and_that_is_not_there_is_a_status
 
 
 def test_files_that_change_while_they_are_read_are_not_measured(family):
-    source, loader = FolderSource(family), CheckpointLoader(bridged=False)
+    source, loader = FolderSource(family), CheckpointLoader()
     prepared = loader.prepare(source.resolve(0))
     path = family / "step0" / "config.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "layer_norm_eps": 0.5}))
