@@ -82,8 +82,10 @@ class MemorySource:
         sha, foreign = whole.hexdigest(), foreign_part(decoder)
         size = sum(p.numel() * p.element_size() for p in model.parameters())
         settings = f"foreign {uuid.uuid4().hex}" if foreign else _settings(decoder, buffers.hexdigest())
-        more = {"decoder_sha256": core.hexdigest(), "foreign": foreign}
-        return MemoryIdentity(step, f"step{step}", MEMORY, sha, {MEMORY: sha}, size, settings, **more)
+        return MemoryIdentity(
+            step, f"step{step}", MEMORY, sha, {MEMORY: sha}, size, settings,
+            decoder_sha256=core.hexdigest(), foreign=foreign,
+        )  # fmt: skip
 
     def resolve(self, step: int) -> Resolved:
         """The model itself, with the hash of its parameters as they are now."""
