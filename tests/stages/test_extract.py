@@ -14,10 +14,8 @@ from massact.trajectories import RECORDS
 from tests.hub import REPOSITORY, commit_of, serving
 
 ROOT = Path(__file__).parents[2]
-TINY = [
-    f"model.architecture.{name}={value}"
-    for name, value in {"n_layers": 2, "d_model": 16, "n_heads": 2, "d_mlp": 64, "vocab_size": 300}.items()
-]
+NUMBERS = {"n_layers": 2, "d_model": 16, "n_heads": 2, "d_mlp": 64, "vocab_size": 300, "context": 32}
+TINY = [f"model.architecture.{name}={value}" for name, value in NUMBERS.items()]
 
 
 def extract(folder: Path, endpoint: str, *arguments: str, offline: str = "0") -> subprocess.CompletedProcess[str]:

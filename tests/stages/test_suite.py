@@ -18,10 +18,8 @@ from tests.hub import serving, small_tokenizer
 
 ROOT = Path(__file__).parents[2]
 REPOSITORY = "allenai/OLMo-1B-hf"
-SHAPE = [
-    f"model.architecture.{name}={value}"
-    for name, value in {"n_layers": 2, "d_model": 32, "n_heads": 4, "d_mlp": 48, "vocab_size": 512}.items()
-]
+NUMBERS = {"n_layers": 2, "d_model": 32, "n_heads": 4, "d_mlp": 48, "vocab_size": 512, "context": 64}
+SHAPE = [f"model.architecture.{name}={value}" for name, value in NUMBERS.items()]
 
 
 @pytest.fixture(scope="module")
