@@ -29,7 +29,7 @@ def command(folder: Path, *words: str) -> list[str]:
 @pytest.mark.parametrize("launcher", ["basic", "joblib"])
 def test_what_nobody_foresaw_is_one_line_and_stops_no_other_job(tmp_path, launcher):
     (tmp_path / "broken").mkdir()
-    (tmp_path / "broken/numba.py").write_text("raise ImportError('no kernel for this processor')\n")
+    (tmp_path / "broken/pyarrow.py").write_text("raise ImportError('no kernel for this processor')\n")
     path = os.pathsep.join([str(tmp_path / "broken"), os.environ.get("PYTHONPATH", "")])
     words = command(tmp_path, "-m", "stage=fit_suite", "fit=log,eq9", f"hydra/launcher={launcher}")
     done = subprocess.run(
@@ -41,7 +41,7 @@ def test_what_nobody_foresaw_is_one_line_and_stops_no_other_job(tmp_path, launch
     assert "0 of 2 jobs done" in said
     assert "ImportError: no kernel for this processor; nobody foresaw this" in said
     for number in (0, 1):
-        assert "numba.py" in (tmp_path / f"sweep/{number}/traceback.txt").read_text(encoding="utf-8")
+        assert "pyarrow.py" in (tmp_path / f"sweep/{number}/traceback.txt").read_text(encoding="utf-8")
 
 
 def test_statuses_of_earlier_runs_do_not_count_and_silent_jobs_do(tmp_path, caplog, monkeypatch):
