@@ -26,8 +26,8 @@ class FolderSource:
         Whether code that a checkpoint brings with it may be run, where its config.json asks for it.
     """
 
-    def __init__(self, root: Path, *, trust_remote_code: bool = False) -> None:
-        self.root = root
+    def __init__(self, root: str | Path, *, trust_remote_code: bool = False) -> None:
+        self.root = Path(root)
         self.trust_remote_code = trust_remote_code
 
     def steps(self) -> list[int]:

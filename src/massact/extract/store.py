@@ -66,8 +66,8 @@ class RecordStore:
         Made when the first record is written. Ignored by git and DVC: it is the memory of killed runs.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
         self._unsettled: list[tuple[Path, int]] = []
         self._settled_at = time.monotonic()
         self._told: set[Path] = set()

@@ -132,7 +132,7 @@ class LiveMeasurement:
         steps: Iterable[Any],
         *,
         store: RecordStore,
-        journal: Path,
+        journal: str | Path,
         loggers: Iterable[Logger] = (),
         strict: bool = False,
     ) -> None:
