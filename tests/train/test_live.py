@@ -54,6 +54,18 @@ def test_the_numbers_are_those_of_a_measurement_of_the_same_weights(tmp_path):
     assert set(rows["tokens"]) == {4 * SMALL.tokens_per_step}
 
 
+def test_a_step_whose_median_is_zero_is_a_failure_and_the_table_is_written(tmp_path):
+    watch, zero = live(tmp_path), tiny_model(seed=1)
+    with torch.no_grad():
+        for parameter in zero.parameters():
+            parameter.zero_()
+    watch(0, zero)
+    watch(4, tiny_model(seed=4))
+    assert watch.result().statuses() == {0: "zero_median", 4: "stored"}
+    watch.end(tmp_path / "table.parquet")
+    assert set(read_table(tmp_path / "table.parquet", RECORDS)["step"]) == {4}
+
+
 def test_a_sweep_over_the_same_weights_finds_the_records(tmp_path):
     model = tiny_model(seed=5)
     live(tmp_path)(4, model)

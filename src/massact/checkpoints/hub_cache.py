@@ -91,19 +91,19 @@ def evict(repository: Path, commit: str, files: Mapping[str, str]) -> bool:
             if not ours:
                 done = False
                 continue
-            (blob.parent / f"{blob.name}.incomplete").unlink(missing_ok=True)
+            _clear_partial(blob)
             if not _linked(repository, name, blob):
                 blob.unlink(missing_ok=True)
-    _clear_partial(repository)
     return done
 
 
-def _clear_partial(repository: Path) -> None:
-    """Delete what killed processes left half-fetched under names that no process takes up again."""
-    for path in (repository / "blobs").glob("*.*.incomplete"):
-        with _content_lock(repository, path.name.partition(".")[0]) as ours:
-            if ours:
-                path.unlink(missing_ok=True)
+def _clear_partial(blob: Path) -> None:
+    """Delete what killed processes left of a content half-fetched, also under names that no process takes up again.
+
+    Its lock is held. Parts of other contents stay: they are of other tools' downloads.
+    """
+    for path in (*blob.parent.glob(f"{blob.name}.*.incomplete"), blob.parent / f"{blob.name}.incomplete"):
+        path.unlink(missing_ok=True)
 
 
 def _linked(repository: Path, name: str, blob: Path) -> bool:

@@ -7,11 +7,8 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from massact.extract.outcome import Failure
 from massact.extract.probe import Probe
 from massact.extract.protocol import Measurement
-
-ZERO_MEDIAN = "zero_median"
 
 
 def records_frame(
@@ -39,17 +36,6 @@ def records_frame(
         probe_length=probe.length,
         first_token=probe.first_token,
     )
-
-
-def without_ratio(measured: Mapping[int, Measurement]) -> dict[int, Failure]:
-    """Steps whose median is 0 somewhere: the ratio of the largest value to it does not exist there."""
-    found = {}
-    for step, m in measured.items():
-        if not (m.median > 0).all():
-            sequence, layer = (int(i) for i in np.argwhere(~(m.median > 0))[0])
-            where = f"step {step}: the median of |h| is 0 at layer {layer}, sequence {sequence}"
-            found[step] = Failure(ZERO_MEDIAN, where, "leave this step out; are its weights all zero?")
-    return found
 
 
 def _step_frame(step: int, m: Measurement) -> pd.DataFrame:

@@ -20,7 +20,7 @@ from massact.extract.outcome import SweepResult, counted
 from massact.extract.plan import FORWARD_SHARE, forward_flops, matmul_flops_per_second
 from massact.extract.probe import Probe
 from massact.extract.provenance import device_named, library_versions, provenance
-from massact.extract.records import records_frame, without_ratio
+from massact.extract.records import records_frame
 from massact.extract.store import RecordStore
 from massact.extract.sweep import measure_checkpoints
 from massact.settings import (
@@ -91,9 +91,7 @@ def extract(config: Config) -> Extraction:
         left_out = "" if step in result.measured else "; left out: measure it with checkpoints.suspects=true"
         log.warning("%s step %d is suspect: it %s%s", model_name(config.model), step, why, left_out)
     stated = hold_to_model(config, source, result)
-    for step, reason in without_ratio(result.measured).items():
-        del result.measured[step], result.identified[step]
-        result.failed[step] = reason
+    result.set_zero_medians_aside()
     if probe is None or not result.measured:
         raise CheckpointError(*failure(result))
     for step, reason in result.failed.items():

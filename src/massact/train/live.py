@@ -384,6 +384,7 @@ class LiveMeasurement:
             result.measured[step] = outcome
             weights = entry.weights_sha256
             result.identified[step] = Identity(step, f"step{step}", "memory", weights, {}, 0, entry.settings)
+        result.set_zero_medians_aside()
         return result
 
     def _recorded(self, step: int, entry: Entry) -> Measurement | NotFiniteError:

@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
 DONE, DIVERGED, FAILED = "done", "diverged", "failed"
 _STATUS_FILE, _TABLE_FILE = "member.json", "trajectory.parquet"
-_REFRESH_S = 600.0
 
 
 @dataclass(frozen=True)
@@ -194,17 +193,13 @@ class Suite:
         folder = self._folder(member)
         live = self._live(member, folder)
         reached = 0
-        refreshed = time.monotonic()
 
         def watch(step: int, model: Any) -> None:
-            nonlocal reached, refreshed
+            nonlocal reached
             reached = step
             live(step, model)
             if each is not None:
                 each(member, step)
-            if time.monotonic() - refreshed > _REFRESH_S:
-                (folder / ".claim").touch()
-                refreshed = time.monotonic()
 
         began = time.perf_counter()
         status, what, loss, validation, seconds = DONE, "", float("nan"), float("nan"), None
