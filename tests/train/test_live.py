@@ -228,6 +228,7 @@ def test_a_subject_takes_its_numbers_from_the_model():
     subject = Subject.of_model(model, name="mine", tokens_per_step=64, seed=2)
     assert subject.architecture == {
         "n_layers": 2, "d_model": 16, "n_heads": 2, "d_mlp": 64, "vocab_size": 300, "context": 32,
+        "rotary_fraction": 0.0, "parallel_residual": False,
     }  # fmt: skip
     assert (subject.family, subject.recipe, subject.model, subject.seed) == ("own", "own", "mine", 2)
     with pytest.raises(MeasureError, match="no Hugging Face configuration"):
