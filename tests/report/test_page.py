@@ -211,7 +211,7 @@ def test_failed_fits_and_scores_without_a_number_are_shown_as_such(tmp_path):
     broken = inputs.fits["eq9"].copy()
     numbers = [name for name in broken if broken[name].dtype == np.float64]
     broken[numbers] = np.nan
-    broken["regime"] = "failed"
+    broken["regime"], broken["peak_determined"] = "failed", False
     broken["rotary_fraction"], broken["rotary_base"] = 0.25, 1e4
     scores = inputs.scores.assign(r2=np.nan)
     page = built(dataclasses.replace(inputs, fits={**inputs.fits, "eq9": broken}, scores=scores), tmp_path)

@@ -56,6 +56,7 @@ def test_a_training_is_one_run_that_says_what_it_is(uri, tmp_path):
     assert run.data.params == {
         "family": "own", "recipe": "own", "model": "tiny", "seed": "0", "tokens_per_step": "32",
         "n_layers": "2", "d_model": "16", "n_heads": "2", "d_mlp": "64", "vocab_size": "256", "context": "8",
+        "rotary_fraction": "0.0", "parallel_residual": "False",
         "probe_text": "own", "probe_length": "8", "first_token": "0",
     }  # fmt: skip
     alone = measure(tiny_gpt2(2), TOKENS)
