@@ -84,7 +84,10 @@ def test_the_shipped_family_keeps_its_recipe_and_a_step_of_another_model_is_name
     assert sorted(set(made.records["step"])) == [0, 2]
     assert made.metadata["tokens_per_step"] == 1024
     assert set(made.records["recipe"]) == {"nano"}
-    assert "step 1 is of another model: its config.json says parallel_residual False" in made.metadata["failed"]["1"]
+    assert "use_parallel_residual false, not true" in made.metadata["suspects"]["1"]
+    asked = extract(config(tmp_path, f"model.folder={copy}", "checkpoints.suspects=true", model="pocket-d"))
+    assert sorted(set(asked.records["step"])) == [0, 2]
+    assert "step 1 is of another model: its config.json says parallel_residual False" in asked.metadata["failed"]["1"]
 
 
 def test_every_number_of_the_first_step_is_held(tmp_path):
