@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import subprocess
 import sys
 import time
@@ -117,6 +118,13 @@ def test_no_key_is_in_both_params_and_conf():
         assert not params & set(content), path
 
 
+def processor_seconds(*arguments: str) -> float:
+    """Of one process: steadier than the clock while other tests run."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
+    subprocess.run([sys.executable, *arguments], cwd=ROOT, capture_output=True, check=True)
+    return resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before
+
+
 def run(*arguments: str) -> tuple[subprocess.CompletedProcess[str], float]:
     began = time.perf_counter()
     done = subprocess.run([sys.executable, "run.py", *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
@@ -140,8 +148,13 @@ def test_help_imports_neither_torch_nor_mlflow_and_is_quick():
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
     assert "pythia-70m" in done.stdout
-    seconds = min(run("--help")[1] for _ in range(3))
-    assert seconds < 2
+    # Beside Hydra's own help on the same configuration: machines differ.
+    bare = (
+        "import hydra\nfrom massact.config import register\nregister()\n"
+        f"hydra.main(version_base='1.3', config_path={str(ROOT / 'conf')!r}, config_name='config')(lambda _: None)()"
+    )
+    ours = min(processor_seconds("run.py", "--help") for _ in range(3))
+    assert ours < 2 * min(processor_seconds("-c", bare, "--help") for _ in range(3))
 
 
 def test_wrong_values_are_refused_before_torch_is_imported():

@@ -59,6 +59,7 @@ def tables(tmp_path_factory) -> Path:
             "seed": 0,
             "architecture": member["architecture"],
             "source": "nowhere",
+            "tokens_per_step": 1024,
             "checkpoints": {},
         }
         write_table(rows, folder / f"data/extracted/{name}-seed0.parquet", RECORDS, known)
