@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -34,12 +35,19 @@ def revisions(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def expected(revisions, tmp_path_factory) -> bytes:
-    """The table of an uninterrupted sweep."""
+def whole(revisions, tmp_path_factory) -> tuple[bytes, float]:
+    """The table of an uninterrupted sweep, and how long it takes on this machine."""
     folder = tmp_path_factory.mktemp("whole")
-    with serving(revisions_of(revisions)) as hub:
-        finished(begun(hub.url, folder, STEPS, folder / "table.parquet"))
-    return (folder / "table.parquet").read_bytes()
+    with serving(revisions_of(revisions), large_file_s=DOWNLOAD_S) as hub:
+        child = begun(hub.url, folder, STEPS, folder / "table.parquet")
+        began = time.monotonic()
+        finished(child)
+    return (folder / "table.parquet").read_bytes(), time.monotonic() - began
+
+
+@pytest.fixture(scope="module")
+def expected(whole) -> bytes:
+    return whole[0]
 
 
 def begun(url: str, folder: Path, steps: list[int], table: Path | None = None):
@@ -75,7 +83,8 @@ def test_weights_that_two_steps_share_are_fetched_once(revisions, tmp_path):
     assert sorted(sweeping.lines(tmp_path / "diary", "fetch")) == [str(step) for step in STEPS if step != 1]
 
 
-def killed(revisions, expected: bytes, root: Path, kills: int) -> None:
+def killed(revisions, whole: tuple[bytes, float], root: Path, kills: int) -> None:
+    expected, longest = whole
     rng, left, rounds, fell_into = random.Random(1), kills, 0, Counter()
     while left:
         folder, here = root / str(rounds), 0
@@ -84,7 +93,7 @@ def killed(revisions, expected: bytes, root: Path, kills: int) -> None:
         with serving(revisions_of(revisions), large_file_s=DOWNLOAD_S) as hub:
             while left:
                 child = begun(hub.url, folder, STEPS)
-                child.join(rng.uniform(0.0, 1.6))
+                child.join(rng.uniform(0.0, 0.9 * longest))
                 child.kill()
                 child.join()
                 if child.exitcode == 0:
@@ -105,13 +114,13 @@ def killed(revisions, expected: bytes, root: Path, kills: int) -> None:
     log.info("of %d kills: %s", kills, dict(fell_into))
 
 
-def test_killed_at_random_moments_it_loses_at_most_what_was_in_flight_and_leaves_nothing(revisions, expected, tmp_path):
-    killed(revisions, expected, tmp_path, 12)
+def test_killed_at_random_moments_it_loses_at_most_what_was_in_flight_and_leaves_nothing(revisions, whole, tmp_path):
+    killed(revisions, whole, tmp_path, 12)
 
 
 @pytest.mark.slow
-def test_killed_fifty_times(revisions, expected, tmp_path):
-    killed(revisions, expected, tmp_path, 50)
+def test_killed_fifty_times(revisions, whole, tmp_path):
+    killed(revisions, whole, tmp_path, 50)
 
 
 @pytest.mark.parametrize("begin", [STEPS, STEPS[::-1], STEPS[5:] + STEPS[:5]])
