@@ -58,7 +58,7 @@ def architectures(n, seed=0, part="grid"):
     for i in range(n):
         heads, width = 2 ** int(rng.integers(0, 4)), 32 * int(rng.integers(1, 7))
         rows.append({
-            **dict.fromkeys(ARCHITECTURES.columns, 0), "family": "f", "recipe": "r", "model": f"m{i}", "seed": 0,
+            **dict.fromkeys(ARCHITECTURES.columns, 1), "family": "f", "recipe": "r", "model": f"m{i}", "seed": 0,
             "part": part, "status": "done", "n_layers": int(rng.integers(2, 9)), "d_model": width, "n_heads": heads,
             "d_mlp": int(width * rng.uniform(2, 8)), "rotary_fraction": float(rng.choice([0.25, 1.0])),
             "parallel_residual": bool(rng.integers(2)), "machine": "", "weights_sha256": "",
