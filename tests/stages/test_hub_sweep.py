@@ -19,8 +19,10 @@ ROOT = Path(__file__).parents[2]
 SHAPES = {"14m": (6, 128, 4), "70m": (6, 512, 8), "1b": (16, 2048, 8)}
 
 
-def sweep(folder: Path, endpoint: str, sizes: list[str], *more: str) -> tuple[subprocess.CompletedProcess[str], float]:
-    env = {**os.environ, "HF_ENDPOINT": endpoint, "HF_HOME": str(folder / "hf"), "HF_HUB_OFFLINE": "0"}
+def sweep(
+    folder: Path, endpoint: str, sizes: list[str], *more: str, offline: str = "0"
+) -> tuple[subprocess.CompletedProcess[str], float]:
+    env = {**os.environ, "HF_ENDPOINT": endpoint, "HF_HOME": str(folder / "hf"), "HF_HUB_OFFLINE": offline}
     began = time.monotonic()
     done = subprocess.run(
         [
@@ -68,4 +70,5 @@ def test_without_a_hub_it_ends_in_seconds_with_one_line_a_model(tmp_path):
     assert len(said) == 2
     assert all(f"pythia-{size}" in line and "HF_HOME" in line for size, line in zip(["70m", "1b"], said, strict=True))
     assert "Traceback" not in done.stderr
-    assert seconds < 10
+    # Hydra's compositions take most of it, and machines differ: some seconds more than a sweep that asks nobody.
+    assert seconds < sweep(tmp_path / "offline", "http://127.0.0.1:9", ["70m", "1b"], offline="1")[1] + 8
