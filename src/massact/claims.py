@@ -217,7 +217,7 @@ def _me() -> str:
 @cache
 def _named(own_pid: int) -> str:
     """What this process's claims say; a forked child has a number, and so a name, of its own."""
-    command = "\t".join(" ".join(sys.orig_argv).split())[:500]
+    command = "\t".join(" ".join(sys.orig_argv).split())[:200]
     return f"{socket.gethostname()} {own_pid} {_born(own_pid)}\n{command}"
 
 
