@@ -51,7 +51,10 @@ def checkpointing(model):
 
 def accelerated(model):
     from accelerate import Accelerator
+    from accelerate.state import AcceleratorState, GradientState
 
+    AcceleratorState._reset_state(reset_partial_state=True)  # a Trainer of this process may have set another one
+    GradientState._reset_state()
     return Accelerator(cpu=True, mixed_precision="bf16").prepare(model)
 
 

@@ -220,7 +220,8 @@ def git_blob_sha1(content: bytes) -> str:
 def file_sha256(path: Path) -> str:
     """Hash of a file's content; a file unchanged since this process last hashed it is not read again."""
     stat = path.stat()
-    return _content_sha256(path.resolve(), stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
+    state = (stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
+    return _content_sha256(path.absolute(), *state)
 
 
 @lru_cache(maxsize=4096)
