@@ -140,7 +140,7 @@ def through_settings(whole: DictConfig, key: str, name: str) -> list[str]:
     changed = whole.copy()
     if key == "suite.ladders":
         with open_dict(changed):
-            changed.suite.ladders = {name: OmegaConf.to_container(whole.suite.ladders.heads)}
+            changed.suite.ladders = {name: changed.suite.ladders.heads}
     else:
         OmegaConf.update(changed, key, name, merge=False)
     config = settings(changed)

@@ -27,6 +27,7 @@ def test_the_shipped_file_is_read():
         (GOOD + "epochs: [1]\n", "epochs"),
         (GOOD.replace("suites: [nano]", "suites: [../nano]"), "cannot name a file"),
         (GOOD.replace("models: [pocket-a,", "models: [/pocket-a,"), "cannot name a file"),
+        (GOOD.replace("suites: [nano]", "suites: ['${HOME}']"), r"suites = '\$\{HOME\}' cannot name a file"),
         (GOOD.replace("seeds: [0]", "seeds: [-1]"), "whole numbers"),
         ("- a\n- b\n", "mapping"),
         ("models: [a", "params.yaml"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf import OmegaConf
 from yaml import YAMLError
 
 from massact.errors import ConfigError, MissingInputError
@@ -37,10 +37,10 @@ def load_params(path: Path) -> Params:
     if not path.is_file():
         raise MissingInputError(f"{path} is not there", "run from the project's folder")
     try:
-        content = OmegaConf.load(path)
+        content = OmegaConf.to_container(OmegaConf.load(path))  # as DVC reads it: ${...} is text
     except YAMLError as error:
         raise ConfigError(f"{path} is not YAML ({' '.join(str(error).split())})", "mend that line") from None
-    if not isinstance(content, DictConfig):
+    if not isinstance(content, dict):
         raise ConfigError(f"{path} is not a mapping", "write models: [...] and so on")
     names = {field.name for field in fields(Params)}
     if set(content) != names:
@@ -48,7 +48,7 @@ def load_params(path: Path) -> Params:
     lists = {}
     for name in names:
         values = content[name]
-        if not isinstance(values, ListConfig) or not values:
+        if not isinstance(values, list) or not values:
             raise ConfigError(f"{path}: {name} is not a list with members", f"write {name}: [...]")
         lists[name] = tuple(values)
     parameters = {name for form in FORM_PARAMETERS.values() for name in form}

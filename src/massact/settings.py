@@ -187,10 +187,11 @@ def _names(config: Config) -> None:
         "suite.name": suite.name,
         "suite.recipe.name": suite.recipe.name,
         "tracking.experiment": config.tracking.experiment,
-        **{f"suite.ladders.{name}": name for name in suite.ladders or {}},
     }
     for key, name in plain.items():
         names.component(name, key)
+    for name in suite.ladders or {}:
+        names.component(name, "a name in suite.ladders")
     if model.variant is not None:
         names.component(model.variant, "model.variant")
     names.component(table_stem(model), "name of the model's tables")
