@@ -61,6 +61,10 @@ def differences_from_committed(root: Path) -> list[Difference]:
     from massact.seal import verified
 
     found: list[Difference] = []
+    if not (root / ".git").exists():
+        raise MissingInputError(
+            "no committed tables to compare with (this copy has no Git repository)", "to compare, run it in a git clone"
+        )
     try:
         with Repo(str(root)) as repo:
             paths = sorted(p for o in repo.index.outs if _TABLE.match(p := str(Path(o.fs_path).relative_to(root))))

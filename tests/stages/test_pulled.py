@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from massact.stages.pulled import diagnosis
+from massact.stages.pulled import diagnosis, main
 
 
 @pytest.fixture
 def project(tmp_path) -> tuple[Path, dict[str, Path]]:
     """A project whose lock names a folder of two files and one file, and a whole store."""
     store, objects = tmp_path / "data/store/files/md5", {}
+    (tmp_path / ".git").mkdir()
 
     def keep(name: str, content: bytes, ending: str = "") -> str:
         found = md5(content).hexdigest() + ending
@@ -61,6 +62,28 @@ def test_what_is_wrong_is_named_with_the_command(project, name, content, words):
     assert words in said[0]
     assert str(objects[name].relative_to(root)) in said[0]
     assert said[-1] == "bring them back with: git checkout -- data/store && dvc pull -R data"
+
+
+def test_what_is_missing_from_an_archive_is_named_with_a_command_that_needs_no_git(project):
+    root, objects = project
+    (root / ".git").rmdir()
+    objects["a"].unlink()
+    said = diagnosis(root)
+    assert "data/f/folder/a: it is missing" in said[0]
+    assert said[-1].endswith("take data/store from the archive again, or from a git clone; then: sh tools/pull.sh")
+    assert "git checkout" not in said[-1]
+
+
+def test_a_lock_that_cannot_be_read_is_one_line(project, monkeypatch, capsys):
+    root, _ = project
+    lock = root / "data/f/dvc.lock"
+    lock.write_text("<<<<<<< HEAD\nstages: [\n")
+    monkeypatch.chdir(root)
+    assert main(["--diagnose"]) == 1
+    said = capsys.readouterr().err
+    assert "data/f/dvc.lock cannot be read" in said
+    assert "git checkout -- data/f/dvc.lock" in said
+    assert said.count("\n") == 1
 
 
 def test_no_store_is_said(tmp_path):

@@ -14,6 +14,7 @@ from massact.disk import file_target
 from massact.errors import MissingInputError
 from massact.stages.places import place
 from massact.stages.tables import all_records, params_of, suite_records
+from massact.stages.tracked import warn_unless_recorded
 from massact.tables import read_metadata, write_table
 from massact.trajectories import ARCHITECTURES, RECORDS
 
@@ -90,6 +91,7 @@ def _training_log(folder: Path) -> list[dict[str, Any]]:
     path = folder / "training.json"
     if not path.is_file():
         raise MissingInputError(f"{path} is not there", "bring it with: dvc pull -R data")
+    warn_unless_recorded(path, folder)
     return json.loads(path.read_text(encoding="utf-8"))["log"]
 
 

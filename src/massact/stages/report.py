@@ -17,6 +17,7 @@ from massact.stages.tables import (
     results,
     scores_and_predictions,
 )
+from massact.stages.tracked import warn_unless_recorded
 from massact.trajectories import aggregate
 
 
@@ -59,5 +60,6 @@ def _training(config: Config, provenance: list[dict[str, Any]]) -> dict[str, dic
     for entry in provenance:
         path = Path(str(entry["source"])) / "training.json"
         if path.is_file():
+            warn_unless_recorded(path, path.parent)
             found[str(entry["model"])] = json.loads(path.read_text(encoding="utf-8"))
     return found

@@ -7,15 +7,41 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from massact.checkpoints import CheckpointSource, FolderSource, HubSource
+from massact.checkpoints.source import CheckpointStatus, Identity, SourceError
 from massact.checkpoints.suites import Branch
 from massact.config import Config
 from massact.errors import CheckpointError, ConfigError
 from massact.settings import available_steps, model_folder, repository_of, steps_among, steps_of, tokens_per_step
+from massact.stages.tracked import Recorded, recorded
 
 log = logging.getLogger("massact")
 _NAMED = 5  # branches named in a message
 # Branches name billions, rounded up (OLMo 2) or down (OLMo).
 ROUNDING_TOKENS, ROUNDING_SHARE = 1e9, 0.03
+
+
+class TrackedFolder(FolderSource):
+    """Checkpoints of a folder that DVC tracks: each is held to the hashes recorded for its files."""
+
+    def __init__(self, recorded: Recorded, *, trust_remote_code: bool = False) -> None:
+        super().__init__(recorded.path, trust_remote_code=trust_remote_code)
+        self.recorded = recorded
+
+    def identify(self, step: int) -> Identity:
+        """As of any folder, once the files are those that were recorded.
+
+        Raises
+        ------
+        SourceError
+            `corrupt`: a file of this step has another content.
+        """
+        try:
+            differing = self.recorded.differing(f"step{step}")
+        except OSError:  # the folder's own reading says why
+            differing = []
+        if differing:
+            raise SourceError(CheckpointStatus.CORRUPT, *self.recorded.refusal(differing[0]))
+        return super().identify(step)
 
 
 def source_of(config: Config) -> CheckpointSource:
@@ -37,6 +63,9 @@ def source_of(config: Config) -> CheckpointSource:
                 f"bring it with: dvc pull -R data; or make it: python run.py stage=train model={model.name} "
                 f"model.seed={model.seed}",
             )
+        stated = recorded(folder)
+        if stated is not None:
+            return TrackedFolder(stated, trust_remote_code=model.trust_remote_code)
         return FolderSource(folder, trust_remote_code=model.trust_remote_code)
     ledger = Path(config.paths.records) / "hub" / f"{repository.replace('/', '--')}.json"
     trusted = model.trust_remote_code

@@ -12,6 +12,7 @@ from massact.fit.table import FORM_PARAMETERS, fits_schema
 from massact.params import Params, load_params
 from massact.predict.table import PREDICTIONS, SCORES
 from massact.stages.places import chosen_model
+from massact.stages.tracked import warn_unless_recorded
 from massact.tables import Schema, read_metadata, read_table
 from massact.train.members import GRID
 from massact.trajectories import RECORDS
@@ -108,6 +109,7 @@ def read_csv(path: Path, schema: Schema) -> pd.DataFrame:
 
     if not path.is_file():
         raise MissingInputError(f"{path} is not there", "make it with: dvc repro")
+    warn_unless_recorded(path)  # a CSV has no seal
     return schema.validate(pd.read_csv(path, keep_default_na=True), str(path))
 
 
