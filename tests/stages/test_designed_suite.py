@@ -106,7 +106,7 @@ def test_the_dataset_and_what_it_shows(trained):
     said = (ROOT / "params.yaml").read_text().replace("suites: [nano]", "suites: [tiny]")
     params.write_text(re.sub(r"(?m)^models: .*", "models: [pocket-a]", said))
     for words in (
-        ["stage=extract", "model=pocket-a", f"paths.runs={ROOT / 'data/runs'}"],
+        ["stage=extract", "model=pocket-a", f'paths.runs="{ROOT}/data/runs"'],
         ["stage=gather"],
         ["stage=fit_suite"],
         ["stage=findings"],
