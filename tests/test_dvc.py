@@ -114,6 +114,7 @@ def test_repro_twice_runs_nothing_the_second_time(small):
     assert ran(output) == set()
     assert "up to date" in output
     assert (small / "dvc.lock").read_bytes() == lock
+    assert "git checkout -- dvc.lock" in shell(small, "massact", "summary")  # its tables are not the committed ones
 
 
 def test_pull_of_everything_leaves_only_report_and_track(tmp_path):

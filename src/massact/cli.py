@@ -16,6 +16,7 @@ from massact.errors import ConfigError, MassactError
 
 COMMANDS = ("forecast", "summary")
 ALL = "all"
+_COMMITTED = "git checkout -- dvc.lock src/massact/artefacts/forecast.json && dvc pull"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -65,6 +66,8 @@ def summary_text(arguments: argparse.Namespace) -> str:
         worst = max(differences_from_committed(Path.cwd()), key=lambda difference: difference.relative)
         at = f" ({worst.path}, {worst.where})" if worst.where else ""
         lines.append(f"largest relative difference from the committed tables: {worst.relative:.2g}{at}")
+        if worst.relative:
+            lines.append(f"dvc.lock states the tables made here; to have the committed ones back: {_COMMITTED}")
     except MassactError as error:
         lines.append(str(error))
     text = "\n".join([*lines, f"report: {(results / 'report.html').resolve()}"])
