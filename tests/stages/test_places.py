@@ -127,7 +127,7 @@ def test_predictions_of_one_s_own_leave_the_shipped_artefact(project):
     own.write_text((project / "params.yaml").read_text(encoding="utf-8").replace("pocket-d", "mine"), encoding="utf-8")
     before, job = hashes(project), project / "outputs/job"
     dropped = [f"~predictor.regressors.{name}" for name in ("lasso", "random_forest", "gradient_boosting", "xgboost")]
-    config = composed("stage=predict", f"paths.params={own}", f"paths.artefact={SHIPPED}", *dropped)
+    config = composed("stage=predict", f"paths.params={own}", f'paths.artefact="{SHIPPED}"', *dropped)
     lines = predict.run(config, job)
     assert hashes(project) == before
     assert "massact forecast --artefact" in lines[-1]
