@@ -96,3 +96,17 @@ def test_too_little_is_refused():
     ):
         with pytest.raises(FitError, match=message):
             fit_joint(T, values)
+
+
+def test_what_it_cannot_use_is_refused_by_name():
+    t = np.r_[0, 2.0 ** np.arange(12)]
+    y = np.log1p(t + np.arange(5.0)[:, None])
+    for options, message in (
+        ({"covariates": [1.0, 2.0]}, r"covariates have shape \(2,\)"),
+        ({"weights": np.r_[0, np.ones(12)]}, "weights are 0"),
+        ({"sequences": [1.0]}, "sequences have shape"),
+    ):
+        with pytest.raises(FitError, match=message):
+            fit_joint(t, y, **options)
+    with pytest.raises(FitError, match="1 of 65 values are missing"):
+        fit_joint(t, np.ma.masked_array(y, mask=y == y[2, 3]))

@@ -144,3 +144,19 @@ def test_a_bad_table():
         fit_table(frame, {key: value for key, value in architecture.items() if key != "d_model"})
     with pytest.raises(FitError, match="step 1 twice"):
         fit_table(frame.assign(step=frame["step"].replace(2, 1)), architecture)
+
+
+def test_options_that_are_not_known_are_refused_by_name():
+    y = np.ones((2, SHORT.size))
+    for options, message in (
+        ({"loss": "hubert"}, "loss = 'hubert'"),
+        ({"path": "gpu"}, "path = 'gpu'"),
+        ({"intervals": "residual"}, "did you mean 'residuals'"),
+        ({"intervals": "blocks", "resamples": 0}, "resamples = 0"),
+        ({"sequences": [y, y], "resamples": -1}, "resamples = -1"),
+        ({"seed": -1}, "seed = -1"),
+    ):
+        with pytest.raises(FitError, match=message):
+            fit_many(SHORT, y, **options)
+    with pytest.raises(FitError, match="no column family"):
+        fit_table(pd.DataFrame({"value": [1.0]}), {})

@@ -53,3 +53,29 @@ def test_what_cannot_be_compared_is_refused():
 def test_few_points_have_no_error_on_the_tail():
     out = compare_forms(T[:6], np.arange(6.0)[None], forms=["log", "eq9"])
     assert np.isnan(out.set_index("form")["tail_error"]["eq9"])
+
+
+def test_a_series_without_values_has_no_best_form_and_stops_nothing():
+    y = np.stack([3 + 2 * np.log1p(T / 300), np.full(T.size, np.nan)])
+    for weights in (None, "relative"):
+        out = compare_forms(T, y, forms=["log", "step1"], weights=weights)
+        assert best_form(out)["curve"].tolist() == [0]
+        assert out.loc[out["curve"] == 1, "bic"].isna().all()
+
+
+@pytest.mark.parametrize("criterion", ["bic", "aicc", "r2", "tail_error"])
+def test_the_best_form_of_a_constant_draws_it(criterion):
+    out = compare_forms(T, np.full((1, T.size), 3.7))
+    chosen = best_form(out, criterion).iloc[0]
+    assert chosen["form"] == "log" and chosen["tail_error"] < 1e-12  # the fewest parameters of those that draw it
+    assert (
+        out["akaike_weight"].sum() == pytest.approx(1)
+        and out["akaike_weight"].idxmax() == out["k"].where(np.isneginf(out["bic"])).idxmin()
+    )
+
+
+def test_an_unknown_criterion_and_another_table_are_refused():
+    with pytest.raises(FitError, match="criterion = 'sic' is not known; did you mean 'bic'"):
+        best_form(compare_forms(T, np.ones((1, T.size)), forms=["log"]), "sic")
+    with pytest.raises(FitError, match="no curve, k, bic"):
+        best_form(pd.DataFrame({"form": ["log"]}))

@@ -233,3 +233,63 @@ def test_hubers_loss_and_relative_weights_reach_one_curve():
     assert np.argmax(relative.weights) == np.argmin(truth) and np.isfinite(relative.sse)
     with pytest.raises(FitError, match="'absolute'"):
         fit_series(SHORT, wild, weights="absolute")
+
+
+def test_tensors_masked_and_nullable_series_are_fitted_as_what_they_mean():
+    import pandas as pd
+    import torch
+
+    y = early_peak()
+    wild = np.where(np.arange(24) == 12, 1e6, y)
+    missing = np.where(np.arange(24) == 12, np.nan, y)
+    wanted = fit_series(SHORT, missing, form="eq14")
+    for steps, values in (
+        (torch.tensor(SHORT), torch.tensor(missing, requires_grad=True)),
+        (SHORT, np.ma.masked_array(wild, mask=np.arange(24) == 12)),
+        (pd.Series(SHORT.astype(int), dtype="Int64"), pd.Series(missing).convert_dtypes(infer_objects=False)),
+    ):
+        assert fit_series(steps, values, form="eq14").best == wanted.best
+    half = torch.tensor(y, dtype=torch.bfloat16, requires_grad=True)
+    assert fit_series(SHORT, half).best == fit_series(SHORT, half.detach().double().numpy()).best
+    for values in (y + 0j, np.arange(24).astype("M8[s]")):
+        with pytest.raises(FitError, match="values: not an array of numbers"):
+            fit_series(SHORT, values)
+
+
+def test_options_that_are_not_known_are_refused_by_name():
+    y = early_peak()
+    for options, message in (
+        ({"loss": "hubert"}, "loss = 'hubert'"),
+        ({"sequences": [y, y], "resamples": 0}, "resamples = 0"),
+        ({"seed": -1}, "seed = -1"),
+        ({"params": [1.0]}, "params are a list"),
+    ):
+        with pytest.raises(FitError, match=message):
+            fit_series(SHORT, y, **options)
+
+
+def test_a_dict_of_starting_values_is_taken():
+    start = {"A1": 50.0, "A2": -80.0, "beta": 2e-3, "tau0": 25.0, "K": 30.0}
+    fit = fit_series(SHORT, early_peak(), form="eq14", params=start)
+    assert fit.status is FitStatus.OK
+    assert fit.sse == pytest.approx(fit_series(SHORT, early_peak(), form="eq14").sse, rel=1e-6)
+
+
+def test_a_fit_without_parameters_has_no_band_and_its_json_is_json():
+    import json
+
+    few = fit_series(SHORT[:3], [1.0, 2.0, 3.0])
+    with pytest.raises(FitError, match="no band: few_points"):
+        few.band(SHORT)
+    with pytest.raises(FitError, match="level = 95"):
+        fit_series(SHORT, early_peak()).band(SHORT, level=95.0)
+    text = few.to_json()
+    assert json.loads(text, parse_constant=lambda word: pytest.fail(word))["sse"] is None
+    again = CurveFit.from_json(text)
+    assert np.isnan([again.sse, again.r2, *again.stderr.values(), *again.derived.values()]).all()
+    assert again.report() == few.report()
+    from dataclasses import replace
+
+    open_ended = replace(few, intervals={"peak_step": (3.0, np.inf), "f_end": (np.nan, np.nan)})
+    read = CurveFit.from_json(open_ended.to_json()).intervals
+    assert read["peak_step"] == (3.0, np.inf) and np.isnan(read["f_end"]).all()

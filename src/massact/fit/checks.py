@@ -1,8 +1,10 @@
-"""Checks of what a caller passes."""
+"""Checks of what a caller passes, and the one place that turns it into arrays of floats."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from difflib import get_close_matches
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -11,6 +13,17 @@ from numpy.typing import ArrayLike
 from massact.errors import FitError
 
 Numbers = ArrayLike | Sequence[Any] | float | int  # ArrayLike as beartype reads it leaves out lists and floats
+WIDEST = 1e20  # last step over the first one or the first interval: the search has nodes in every decade of it
+REAL = "biuf"  # kinds of dtypes
+PLAIN = (float, int, np.floating, np.bool_)
+KINDS = {
+    "c": "they are complex: take the real part or the magnitude",
+    "M": "they are dates: give steps or seconds as numbers",
+    "m": "they are durations: divide them by their unit",
+    "U": "they are text",
+    "S": "they are bytes",
+    "O": "they are objects",
+}
 
 
 def check_steps(steps: Numbers) -> np.ndarray:
@@ -19,18 +32,38 @@ def check_steps(steps: Numbers) -> np.ndarray:
     Raises
     ------
     FitError
-        Not one axis, or NaN, negative, unsorted or repeated steps.
+        Not one axis, or NaN, negative, unsorted or repeated steps, or steps over more than twenty decades.
     """
-    t = _floats(steps, "steps")
+    t = as_floats(steps, "steps")
     if t.ndim != 1:
         raise FitError(f"steps have shape {t.shape}", "give one axis of steps")
     if not np.isfinite(t).all() or (t < 0).any():
         raise FitError(f"step {t[~(np.isfinite(t) & (t >= 0))][0]} is not a count of steps", "give steps >= 0")
     late = np.flatnonzero(np.diff(t) <= 0)
+    if t.size > 1 and not late.size:
+        finest = min(t[1] - t[0], t[1] if t[0] == 0 else t[0])
+        if finest < t[-1] / WIDEST:
+            raise FitError(
+                f"steps reach from {finest:g} to {t[-1]:g}, over more than 20 decades", "leave the earliest steps out"
+            )
     if late.size:
         pair = f"{t[late[0]]:g}, {t[late[0] + 1]:g}"
         raise FitError(f"steps are not ascending at position {late[0] + 1} ({pair})", "sort them and drop repeats")
     return t
+
+
+def check_series(values: Numbers, t: np.ndarray) -> np.ndarray:
+    """One series as floats (step,), the missing values NaN.
+
+    Raises
+    ------
+    FitError
+        Another shape.
+    """
+    y = as_floats(values, "values")
+    if y.shape != t.shape:
+        raise FitError(f"values have shape {y.shape} and steps {t.shape}", "give one value a step")
+    return np.where(np.isfinite(y), y, np.nan)
 
 
 def check_values(values: Numbers, t: np.ndarray, axis: str) -> np.ndarray:
@@ -41,7 +74,7 @@ def check_values(values: Numbers, t: np.ndarray, axis: str) -> np.ndarray:
     FitError
         Another shape.
     """
-    y = _floats(values, "values")
+    y = as_floats(values, "values")
     if y.ndim != 2 or y.shape[1] != t.size:
         raise FitError(f"values have shape {y.shape} and steps {t.shape}", f"give values of shape ({axis}s, {t.size})")
     return np.where(np.isfinite(y), y, np.nan)
@@ -57,13 +90,26 @@ def check_weights(weights: Numbers | None, shape: tuple[int, int]) -> np.ndarray
     """
     if weights is None:
         return np.ones(shape)
-    w = _floats(weights, "weights")
+    w = as_floats(weights, "weights")
     w = np.where(np.isnan(w), 0.0, w)
     if w.shape not in (shape, shape[1:]):
         raise FitError(f"weights have shape {w.shape}", f"give shape {shape[1:]} or {shape}")
     if (w < 0).any() or np.isinf(w).any():
         raise FitError("weights are negative or infinite", "give 1/sigma of each point, 0 to leave one out")
     return np.broadcast_to(w, shape)
+
+
+def check_word_or_weights(weights: Any) -> bool:
+    """Whether weights are the word "relative".
+
+    Raises
+    ------
+    FitError
+        Another word.
+    """
+    if isinstance(weights, str) and weights != "relative":
+        raise FitError(f"weights are '{weights}'", "give numbers, 'relative' or None")
+    return isinstance(weights, str)
 
 
 def check_sequences(sequences: Numbers, shape: tuple[int, ...]) -> np.ndarray:
@@ -74,7 +120,7 @@ def check_sequences(sequences: Numbers, shape: tuple[int, ...]) -> np.ndarray:
     FitError
         Another shape, or fewer than two sequences.
     """
-    each = _floats(sequences, "sequences")
+    each = as_floats(sequences, "sequences")
     if each.shape[1:] != shape:
         wanted = ", ".join(map(str, shape))
         raise FitError(f"sequences have shape {each.shape}", f"give values of shape (sequences, {wanted})")
@@ -83,15 +129,127 @@ def check_sequences(sequences: Numbers, shape: tuple[int, ...]) -> np.ndarray:
     return np.where(np.isfinite(each), each, np.nan)
 
 
+def check_choice(value: Any, what: str, known: Sequence[str]) -> str:
+    """One of the words that an option knows.
+
+    Raises
+    ------
+    FitError
+        Another value; the nearest known word is named.
+    """
+    if isinstance(value, str) and value in known:
+        return value
+    near = get_close_matches(str(value).lower(), known, n=1, cutoff=0.0)[0]
+    raise FitError(f"{what} = {value!r} is not known", f"did you mean '{near}'? known: {', '.join(known)}")
+
+
+def check_count(value: Any, what: str, least: int) -> int:
+    """A whole number of at least `least`.
+
+    Raises
+    ------
+    FitError
+        Another value.
+    """
+    if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
+        raise FitError(f"{what} = {value!r}", f"give a whole number >= {least}")
+    return int(value)
+
+
+def check_share(value: Any, what: str) -> float:
+    """A number between 0 and 1, both excluded.
+
+    Raises
+    ------
+    FitError
+        Another value.
+    """
+    if not isinstance(value, Real) or not 0 < value < 1:
+        raise FitError(f"{what} = {value!r} is not a share", "give a number between 0 and 1")
+    return float(value)
+
+
 def floats(*values: Numbers) -> tuple[np.ndarray, ...]:
-    """Each value as an array of floats."""
-    return tuple(np.asarray(value, dtype=float) for value in values)
+    """Each value as an array of floats (`as_floats`)."""
+    return tuple(as_floats(value, "arguments of a form") for value in values)
 
 
-def _floats(values: Numbers, what: str) -> np.ndarray:
+def as_floats(values: Any, what: str) -> np.ndarray:
+    """Anything that has one meaning as real numbers, as a float64 array of its shape.
+
+    Tensors of any device and dtype, also with a gradient; masked arrays and nullable or Arrow columns, whose missing
+    entries become NaN; sequences of all these.
+
+    Raises
+    ------
+    FitError
+        Complex numbers, dates, durations, text, rows of unequal length, or what holds no numbers; named `what`.
+    """
+    if type(values) is np.ndarray and values.dtype == np.float64:
+        return values
+    if isinstance(values, float):  # parameters, in every evaluation of a form
+        return np.array(values)
     try:
-        return np.asarray(values, dtype=float)
-    except (TypeError, ValueError) as error:
+        plain = _plain(values)
+        kind = plain.dtype.kind
+        foreign = kind == "V" and plain.dtype.names is None  # numbers of another package, e.g. JAX's bfloat16
+        if kind not in REAL and not foreign:
+            raise TypeError(KINDS.get(kind, f"they have dtype {plain.dtype}"))
+        return plain.astype(np.float64)
+    except (TypeError, ValueError, OverflowError, RuntimeError, NotImplementedError) as error:
+        said = " ".join(str(error).split())
         raise FitError(
-            f"{what} are not an array of numbers ({error})", "give numbers in rows of equal length"
+            f"{what}: not an array of numbers ({said})", "give real numbers in rows of equal length"
         ) from None
+
+
+def _plain(values: Any) -> np.ndarray:
+    """The array behind what is passed, its missing entries NaN."""
+    if isinstance(values, np.ma.MaskedArray):
+        array = np.asarray(values.data)
+        return np.where(np.ma.getmaskarray(values), np.nan, array) if array.dtype.kind in REAL else array
+    if hasattr(values, "detach") and hasattr(values, "cpu"):  # a tensor, without importing torch
+        return _of_tensor(values)
+    if isinstance(values, list | tuple) and not all(isinstance(entry, PLAIN) for entry in values):
+        return _of_entries([_plain(entry) for entry in values])
+    if hasattr(values, "to_numpy") and hasattr(values, "isna"):  # a column or a table of pandas
+        values = values.to_numpy(dtype=object) if _is_nullable(values) else values
+    array = np.asarray(values)
+    if array.dtype.kind == "O":
+        array = _of_entries([_scalar(entry) for entry in array.ravel()]).reshape(array.shape)
+    return array
+
+
+def _of_tensor(tensor: Any) -> np.ndarray:
+    array = tensor.detach().cpu()
+    if array.is_complex():
+        raise TypeError(KINDS["c"])
+    return array.double().numpy()
+
+
+def _of_entries(entries: list[np.ndarray]) -> np.ndarray:
+    if not entries:
+        return np.zeros(0)
+    strange = [entry.dtype.kind for entry in entries if entry.dtype.kind not in REAL]
+    if strange:  # stacking would turn numbers beside text into text, and dates into numbers
+        raise TypeError(KINDS.get(strange[0], "they hold what is no number"))
+    shapes = {entry.shape for entry in entries}
+    if len(shapes) > 1:
+        raise ValueError(f"rows of shapes {', '.join(map(str, sorted(shapes, key=str)))}")
+    return np.stack([entry.astype(np.float64) for entry in entries])
+
+
+def _is_nullable(column: Any) -> bool:
+    dtypes = column.dtypes if hasattr(column, "columns") else [column.dtype]
+    return any(not isinstance(dtype, np.dtype) for dtype in dtypes)
+
+
+def _scalar(entry: Any) -> np.ndarray:
+    """An entry of an object array: None and pandas.NA are missing."""
+    if entry is None or type(entry).__name__ == "NAType":
+        return np.array(np.nan)
+    if isinstance(entry, np.generic | np.ndarray) or hasattr(entry, "detach"):
+        return _plain(entry)
+    if isinstance(entry, str | bytes | complex):
+        raise TypeError(KINDS["c" if isinstance(entry, complex) else "U"])
+    return np.array(float(entry))  # decimals, fractions; refuses dates

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from scipy.special import stdtrit
 
 from massact.errors import FitError
-from massact.fit.checks import Numbers
+from massact.fit.checks import Numbers, as_floats, check_share
 from massact.fit.forms import FORMS
 from massact.fit.regimes import Doubt, FitStatus, Regime
 from massact.fit.statistics import information
+from massact.fit.units import Units, beyond_doubles, parameters_in, squares_back, units_of
 
 LABELS = {
     "f_start": "value at the first step",
@@ -27,6 +28,22 @@ LABELS = {
 }
 FLATTEST = 1e-10  # singular values of the scaled Jacobian, over the largest, below which a direction is left out
 NONE_IN_RANGE = {"peak_step", "half_rise_step"}
+
+
+def _plain(value: Any) -> Any:
+    """The value with what JSON has no numbers for in its place."""
+    if isinstance(value, dict):
+        return {key: _plain(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(entry) for entry in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    return value
+
+
+def _number(value: Any) -> float:
+    """What `_plain` wrote for a number."""
+    return math.nan if value is None else float(value)
 
 
 @dataclass(frozen=True)
@@ -51,9 +68,12 @@ class CurveFit:
     doubts
         Why a plateau or a peak of the curve is not quoted; each has a `.text`.
     sse, r2
-        Weighted sum of squared residuals; share of the weighted variance explained.
+        Weighted sum of squared residuals, NaN where no double holds it; share of the weighted variance explained.
     n_points
         Points fitted.
+    bins
+        How many means of neighbouring points the search and the resampling took (`massact.fit.bins`): `n_points` up to
+        256 points. Parameters, errors and criteria are of all points all the same.
     result
         lmfit's ModelResult, None when the curve is the engine's and after reading a fit from JSON or a pickle.
     """
@@ -75,6 +95,7 @@ class CurveFit:
     result: Any = field(repr=False)
     peak_determined: bool = False
     doubts: tuple[Doubt, ...] = ()
+    bins: int = 0
 
     @property
     def best(self) -> dict[str, float]:
@@ -107,16 +128,28 @@ class CurveFit:
 
     def predict(self, t: Numbers) -> np.ndarray:
         """The curve at steps t. Beyond the trained range it is an extrapolation that the regime does not cover."""
-        return FORMS[self.form].function(t, *self.best.values())
+        return FORMS[self.form].function(as_floats(t, "t"), *self.best.values())
 
     def band(self, t: Numbers, *, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
         """Lower and upper confidence limits of the curve at steps t, by the delta method.
 
         Points are taken as independent: where input sequences are known, their `intervals` are the ones to trust. Like
         the curve itself it is determined where the parameters are not: flat directions of theirs are left out.
+
+        Raises
+        ------
+        FitError
+            A fit without parameters (`regime` is failed), or a level that is not between 0 and 1.
         """
+        check_share(level, "level")
+        if self.regime is Regime.FAILED:
+            raise FitError(f"no band: {self.status.sentence}", "see `status`")
+        fit, units = self._in_units()
+        if fit is not self:
+            lower, upper = fit.band(as_floats(t, "t") / units.step, level=level)
+            return lower * units.value[0], upper * units.value[0]
         form, best = FORMS[self.form], np.array(list(self.best.values()))
-        at, seen = np.asarray(t, dtype=float), self.weights > 0
+        at, seen = as_floats(t, "t"), self.weights > 0
         units = np.where(form.scales, np.abs(best), 1.0)
         by_seen, by_at = (
             np.stack([np.broadcast_to(part, x.shape) for part in form.gradient(x, *best)], axis=-1) * units
@@ -138,8 +171,10 @@ class CurveFit:
         Raises
         ------
         FitError
-            No such parameter, a curve that is the engine's (see `status`), or a profile that lmfit cannot follow.
+            No such parameter, a curve that is the engine's (see `status`), a level that is not between 0 and 1, or a
+            profile that lmfit cannot follow.
         """
+        check_share(level, "level")
         arguments = dict(zip(FORMS[self.form].parameters, FORMS[self.form].arguments, strict=True))
         unknown = [name for name in names if name not in arguments]
         if unknown:
@@ -159,9 +194,9 @@ class CurveFit:
         return {name: (found[arguments[name]][0][1], found[arguments[name]][-1][1]) for name in wanted}
 
     def to_json(self) -> str:
-        """The fit as JSON: all but `result`."""
+        """The fit as JSON: all but `result`. NaN becomes null, infinite bounds become "Infinity" and "-Infinity"."""
         content = {
-            **{name: getattr(self, name) for name in ("form", "sse", "r2", "n_points")},
+            **{name: getattr(self, name) for name in ("form", "sse", "r2", "n_points", "bins")},
             **{name: getattr(self, name).tolist() for name in ("steps", "values", "weights")},
             **{name: getattr(self, name) for name in ("stderr", "determined", "derived", "intervals")},
             "regime": str(self.regime),
@@ -170,7 +205,7 @@ class CurveFit:
             "doubts": [str(doubt) for doubt in self.doubts],
             "params": self.params.dumps(),
         }
-        return json.dumps(content)
+        return json.dumps(_plain(content), allow_nan=False)
 
     @classmethod
     def from_json(cls, text: str) -> CurveFit:
@@ -188,7 +223,13 @@ class CurveFit:
             arrays: dict[str, Any] = {
                 name: np.array(content.pop(name), dtype=float) for name in ("steps", "values", "weights")
             }
-            intervals = {name: (lower, upper) for name, (lower, upper) in content.pop("intervals").items()}
+            for name in ("sse", "r2"):
+                content[name] = _number(content[name])
+            for name in ("stderr", "derived"):
+                content[name] = {key: _number(value) for key, value in content[name].items()}
+            intervals = {
+                name: (_number(lower), _number(upper)) for name, (lower, upper) in content.pop("intervals").items()
+            }
             params = Parameters().loads(content.pop("params"))
             doubts = tuple(Doubt(name) for name in content.pop("doubts"))
             regime, status = Regime[content.pop("regime").upper()], FitStatus[content.pop("status").upper()]
@@ -212,9 +253,10 @@ class CurveFit:
 
     def report(self) -> str:
         """What was found and what may be quoted, as text."""
+        searched = f" (searched in {self.bins} bins)" if 0 < self.bins < self.n_points else ""
         lines = [
             f"{self.form}: {FORMS[self.form].formula}",
-            f"points {self.n_points}   sse {self.sse:.6g}   R2 {self.r2:.5f}   AICc {self.aicc:.2f}",
+            f"points {self.n_points}{searched}   sse {self.sse:.6g}   R2 {self.r2:.5f}   AICc {self.aicc:.2f}",
             f"regime {self.regime}: {self.regime.text}",
             f"status {self.status}: {self.status.text}",
         ]
@@ -247,5 +289,65 @@ class CurveFit:
             names |= {"f_end", "end_slope"} if self.peak_determined else {"f_end", "end_slope", "peak_value"}
         return names
 
+    def back(self, units: Units, steps: np.ndarray, values: np.ndarray) -> CurveFit:
+        """A fit in `units` as the fit of the caller's steps and values."""
+        names = FORMS[self.form].parameters
+        found = np.array([list(self.best.values())])
+        own = parameters_in(self.form, found, units, back=True)
+        lost = bool(beyond_doubles(found, own)[0])
+        factor = {name: math.nan if lost else float(units.of(name)[0]) for name in (*names, *LABELS)}
+        stderr = {name: value * factor[name] for name, value in self.stderr.items()}
+        determined = {name: value and not lost for name, value in self.determined.items()}
+        if self.form == "eq14" and units.step != 1:
+            stderr["A2"], determined["A2"] = math.nan, False
+        out = replace(
+            self,
+            steps=steps,
+            values=values,
+            weights=self.weights * units.weight,
+            params=self._with(own[0] * (math.nan if lost else 1), stderr),
+            stderr=stderr,
+            determined=determined,
+            derived={name: value * factor[name] for name, value in self.derived.items()},
+            intervals={name: (low * factor[name], high * factor[name]) for name, (low, high) in self.intervals.items()},
+            sse=float(squares_back(np.array([self.sse]), units)[0]),
+            result=None,
+        )
+        if not lost:
+            return out
+        return replace(
+            out,
+            regime=Regime.FAILED,
+            status=FitStatus.BEYOND_DOUBLES,
+            sse=math.nan,
+            intervals={},
+            doubts=(),
+            peak_determined=False,
+        )
+
+    def _in_units(self) -> tuple[CurveFit, Units]:
+        """The fit in units of ordinary size: itself, but near the ends of floating point."""
+        units = units_of(self.form, self.steps, self.values[None], self.weights[None])
+        if units.ordinary or self.regime is Regime.FAILED:
+            return self, units
+        own = parameters_in(self.form, np.array([list(self.best.values())]), units)[0]
+        y, w, t = self.values / units.value[0], self.weights / units.weight, self.steps / units.step
+        params = self._with(own, dict.fromkeys(self.stderr, math.nan))
+        fit = replace(self, steps=t, values=y, weights=w, params=params, result=None)
+        seen = w > 0
+        return replace(fit, sse=float(np.sum((fit.residuals[seen] * w[seen]) ** 2))), units
+
+    def _with(self, values: np.ndarray, stderr: dict[str, float]) -> Any:
+        """The params with other values and standard errors, and without bounds."""
+        from lmfit import Parameters
+
+        out = Parameters()
+        for argument, value, error in zip(FORMS[self.form].arguments, values.tolist(), stderr.values(), strict=True):
+            out.add(argument, value=value, vary=self.params[argument].vary)
+            out[argument].stderr = error if math.isfinite(error) else None
+        return out
+
     def _information(self, name: str) -> float:
-        return float(information(np.array([self.sse]), self.n_points, len(FORMS[self.form].parameters))[name][0])
+        fit, units = self._in_units()
+        own = information(np.array([fit.sse]), self.n_points, len(FORMS[self.form].parameters))[name][0]
+        return float(own + 2 * self.n_points * (math.log(units.value[0]) + math.log(units.weight)))

@@ -7,19 +7,22 @@ answers.
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 from jaxtyping import Float
 
+from massact.fit import bins
 from massact.fit.bases import CAPPED, LOG_DECAY, Basis, LogDecay, Step1, Step2
 from massact.fit.other_bases import HILL, Bump, HillDecay, Log, LogDecayFromStart, Power, TwoExp
 from massact.fit.refine import FINE, ROUGH, Minima, evaluate, polish, project, refine
 from massact.fit.scan import Scan, make_scan, starts
 
 Path = Literal["auto", "numba", "numpy"]
+PATHS = get_args(Path)
 CHUNK = 64  # curves scanned together: their arrays stay in the cache
 REFINED = 512  # curves refined together by numpy, whose calls cost more than their work on fewer
+HELD = 2_000_000  # points of all curves refined together at most: more would fill the memory
 WORTH_COMPILED = 128  # curves from which "auto" takes the compiled path: loading numba takes as long as so many fits
 HOPS = (0.5, 0.8, 1.25, 2.0)
 FAR_ABOVE, MATTERS_OF_SCAN = 4.0, 0.02  # a start is tried whose SSE is below this times the best, or near in total
@@ -69,7 +72,8 @@ def search(
 
     Steps ascending and not negative, no NaN, weights w > 0 that multiply residuals. `path` is the code that runs: both
     give the same optimum to about 1e-9 of its SSE. Weights that differ between curves cannot share a scan: theirs is of
-    the mean weights, and only the refinement uses their own, in numpy.
+    the mean weights, and only the refinement uses their own, in numpy. Of more points than `massact.fit.bins.EVERY`
+    the scan takes bins, and the refinement on all points begins at the optimum of the bins.
     """
     return _search(BASES[form], t, y, w, path)
 
@@ -137,6 +141,29 @@ def in_units(basis: Basis, target: Target, rates: np.ndarray, a: np.ndarray, sse
 
 
 def _search(basis: Basis, t: np.ndarray, y: np.ndarray, w: np.ndarray, path: Path) -> Optimum:
+    edges = bins.bins_of(t)
+    if edges is None:
+        return _search_every(basis, t, y, w, path)
+    means = bins.mean_values(y, w, edges), bins.weights_of_bins(w, edges)
+    found = _search_every(basis, bins.mean_steps(t, edges), *means, path)
+    return _refined(basis, t, y, w, found.rates)
+
+
+def _refined(basis: Basis, t: np.ndarray, y: np.ndarray, w: np.ndarray, rates: np.ndarray) -> Optimum:
+    """The optimum on all points next to that of bins, and on the other side of an edge that it is near."""
+    parts, nodes = [], basis.grid(t)
+    together = max(1, min(REFINED, HELD // t.size))
+    for start in range(0, len(y), together):
+        rows = slice(start, start + together)
+        weights = w[rows] if w.ndim == 2 else w
+        target = normalised(basis, y[rows], weights)
+        best = refine(basis, t, weights, target.y, rates[:, rows], tolerance=FINE)
+        best = _bettered(basis, t, weights, target.y, best, *_across_edges(nodes, best))
+        parts.append(optimum_of(basis, t, weights, target, polish(basis, t, weights, target.y, best)))
+    return _joined(parts)
+
+
+def _search_every(basis: Basis, t: np.ndarray, y: np.ndarray, w: np.ndarray, path: Path) -> Optimum:
     compiled = w.ndim == 1 and takes_compiled(basis, len(y), path)
     common = np.sqrt(np.mean(w**2, axis=0)) if w.ndim == 2 else w
     scan, parts = make_scan(basis, t, common), []
@@ -153,6 +180,10 @@ def _search(basis: Basis, t: np.ndarray, y: np.ndarray, w: np.ndarray, path: Pat
             scanned = target.y if w.ndim == 1 else normalised(basis, y[rows], common).y
             found = _searched(basis, t, weights, target.y, scanned, scan)
             parts.append(optimum_of(basis, t, weights, target, polish(basis, t, weights, target.y, found)))
+    return _joined(parts)
+
+
+def _joined(parts: list[Optimum]) -> Optimum:
     rates, a, sse = zip(*parts, strict=True)
     return Optimum(np.concatenate(rates, axis=1), np.concatenate(a), np.concatenate(sse))
 
@@ -176,7 +207,7 @@ def _searched(
     if basis is LOG_DECAY:
         best = _bettered(basis, t, w, target, best, *_nearby(basis, t, w, target, best))
     best = refine(basis, t, w, target, best.rates, tolerance=FINE)
-    return _bettered(basis, t, w, target, best, *_across_edges(scan, best))
+    return _bettered(basis, t, w, target, best, *_across_edges(scan.nodes, best))
 
 
 def _worth(
@@ -223,10 +254,10 @@ def _nearby(basis: Basis, t: np.ndarray, w: np.ndarray, y: np.ndarray, best: Min
     return np.tile(falling, len(HOPS)), np.stack([np.tile(p, len(HOPS)), np.concatenate([q * hop for hop in HOPS])])
 
 
-def _across_edges(scan: Scan, best: Minima) -> tuple[np.ndarray, np.ndarray]:
+def _across_edges(grid: list[np.ndarray], best: Minima) -> tuple[np.ndarray, np.ndarray]:
     """Starts inside for curves that ended on an edge, and on the edge for those that ended near it."""
     curves, moved = [np.zeros(0, dtype=int)], [np.zeros((len(best.rates), 0))]
-    for axis, nodes in enumerate(scan.nodes):
+    for axis, nodes in enumerate(grid):
         if nodes[0] != 0:
             continue
         rate = best.rates[axis]

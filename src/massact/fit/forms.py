@@ -16,7 +16,7 @@ import pandas as pd
 from massact.errors import FitError
 from massact.fit import other_forms as other
 from massact.fit import paper_forms as paper
-from massact.fit.checks import Numbers, floats
+from massact.fit.checks import Numbers, as_floats, floats
 from massact.fit.table import FORM_PARAMETERS
 
 LARGEST_EXPONENT = 700.0  # exp() of more overflows a double
@@ -146,10 +146,11 @@ def curve_values(form: str, parameters: Mapping[str, Any] | pd.Series, t: Number
     Raises
     ------
     FitError
-        Unknown form, or a parameter missing.
+        Unknown form, a parameter missing, or what is no number.
     """
     chosen = get_form(form)
     missing = [name for name in chosen.parameters if name not in parameters]
     if missing:
         raise FitError(f"no value for {', '.join(missing)} of form '{form}'", "pass a row of a table of this form")
-    return chosen.function(t, *(np.asarray(parameters[name], dtype=float) for name in chosen.parameters))
+    given = (as_floats(parameters[name], f"parameter {name}") for name in chosen.parameters)
+    return chosen.function(as_floats(t, "t"), *given)

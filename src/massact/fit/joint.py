@@ -17,13 +17,14 @@ from scipy.special import ndtri
 
 from massact.errors import FitError
 from massact.fit.bases import LOG_DECAY, LogDecay
-from massact.fit.checks import Numbers, check_sequences, check_steps, check_weights
+from massact.fit.checks import Numbers, as_floats, check_sequences, check_steps, check_values, check_weights
 from massact.fit.engine import Optimum, normalised, search
 from massact.fit.group import describe
 from massact.fit.parameters import drawable
 from massact.fit.refine import evaluate, project
 from massact.fit.scan import make_scan, scan_sse
 from massact.fit.table import FORM_PARAMETERS
+from massact.fit.units import Units, parameters_in, squares_back, units_of
 from massact.fit.verdict import judged
 
 PARAMETERS = FORM_PARAMETERS["eq14"]
@@ -76,11 +77,11 @@ class _Posterior(NamedTuple):
 
 def fit_joint(
     steps: Numbers,
-    values: Float[np.ndarray, "curve step"],
+    values: Float[np.ndarray, "curve step"] | Numbers,
     *,
-    covariates: Float[np.ndarray, "curve feature"] | None = None,
+    covariates: Float[np.ndarray, "curve feature"] | Numbers | None = None,
     weights: Numbers | None = None,
-    sequences: Float[np.ndarray, "sequence curve step"] | None = None,
+    sequences: Float[np.ndarray, "sequence curve step"] | Numbers | None = None,
 ) -> pd.DataFrame:
     """Fit Eq. 14 to the curves of one model together.
 
@@ -109,19 +110,34 @@ def fit_joint(
     Raises
     ------
     FitError
-        Fewer than four curves, as many parameters as points, missing values, or as `massact.fit.fit_many`.
+        Fewer than four curves, as many parameters as points, missing values, weights of 0 or that differ between
+        curves, covariates of another length, or as `massact.fit.fit_many`.
     """
     t = check_steps(steps)
-    y = np.asarray(values, dtype=float)
-    if y.ndim != 2 or y.shape[1] != t.size or not np.isfinite(y).all():
-        raise FitError(f"values of shape {y.shape} for {t.size} steps, or missing ones", "give complete curves")
+    y = check_values(values, t, "curve")
+    if np.isnan(y).any():
+        raise FitError(f"{np.isnan(y).sum()} of {y.size} values are missing or infinite", "give complete curves")
     if len(y) < FEWEST or t.size <= 6:
         raise FitError(f"{len(y)} curves of {t.size} points", f"a joint fit needs {FEWEST} curves and 7 points")
-    w = check_weights(weights, y.shape)[0]
+    w = check_weights(weights, y.shape)
+    if not (w > 0).all() or (w != w[0]).any():
+        raise FitError(
+            "weights are 0, or differ between curves", "give one weight > 0 a step, and leave steps out of all"
+        )
+    w = w[0]
     each = None if sequences is None else check_sequences(sequences, y.shape)
-    design = np.ones((len(y), 1))
-    if covariates is not None:
-        design = np.column_stack([design, np.asarray(covariates, dtype=float).reshape(len(y), -1)])
+    design = _design(covariates, len(y))
+    units = units_of("eq14", t, y, w)
+    if not units.ordinary:
+        by_curve = units.value[:, None]
+        scaled = fit_joint(
+            t / units.step,
+            y / by_curve,
+            covariates=covariates,
+            weights=w / units.weight,
+            sequences=None if each is None else each / by_curve,
+        )
+        return _back(scaled, units)
     alone = search("eq14", t, y, w)
     surfaces = _surfaces(t, y, w, alone)
     posterior = _posterior(surfaces, *_estimated(surfaces, design))
@@ -155,6 +171,31 @@ def fit_joint(
             "sse_alone": alone.sse,
         }
     )
+
+
+def _design(covariates: Numbers | None, count: int) -> np.ndarray:
+    """A constant and the covariates (curve, feature)."""
+    constant = np.ones((count, 1))
+    if covariates is None:
+        return constant
+    given = as_floats(covariates, "covariates")
+    if given.ndim not in (1, 2) or len(given) != count or not np.isfinite(given).all():
+        raise FitError(
+            f"covariates have shape {given.shape}, or missing values",
+            f"give finite numbers of shape ({count}, features)",
+        )
+    return np.column_stack([constant, given.reshape(count, -1)])
+
+
+def _back(fits: pd.DataFrame, units: Units) -> pd.DataFrame:
+    """Joint fits in units, in the caller's."""
+    out = fits.copy()
+    for column in fits.filter(like="log_"):
+        out[column] = fits[column] + (np.log(units.step) if "tau" in column else -np.log(units.step))
+    out[list(PARAMETERS)] = parameters_in("eq14", fits[list(PARAMETERS)].to_numpy(), units, back=True)
+    for column in ("sse", "sse_alone"):
+        out[column] = squares_back(fits[column].to_numpy(), units)
+    return out
 
 
 def _log_tau(log_q: np.ndarray, t: np.ndarray) -> np.ndarray:

@@ -10,15 +10,34 @@ import pandas as pd
 from jaxtyping import Float
 
 from massact.errors import FitError
+from massact.fit.bins import count_of, thinned
 from massact.fit.bootstrap import BLOCK as RESAMPLED_TOGETHER
-from massact.fit.bootstrap import Resampling, intervals_of, resampled_residuals, resampled_sequences, student, widening
-from massact.fit.checks import Numbers, check_sequences, check_steps, check_values, check_weights
-from massact.fit.engine import Path
+from massact.fit.bootstrap import (
+    RESAMPLINGS,
+    Resampling,
+    intervals_of,
+    resampled_residuals,
+    resampled_sequences,
+    student,
+    widening,
+)
+from massact.fit.checks import (
+    Numbers,
+    check_choice,
+    check_count,
+    check_sequences,
+    check_steps,
+    check_values,
+    check_weights,
+    check_word_or_weights,
+)
+from massact.fit.engine import HELD, PATHS, Path
 from massact.fit.forms import FORMS, get_form
 from massact.fit.group import Group, fit_group
-from massact.fit.robust import Loss, relative_weights
+from massact.fit.robust import LOSSES, Loss, relative_weights
 from massact.fit.sequences import sequence_array
 from massact.fit.table import ARCHITECTURE, DERIVED, fits_schema
+from massact.fit.units import table_back, units_of
 from massact.fit.verdict import judged
 
 BATCH, RESAMPLED = 512, 16  # curves between two movements of the progress bar, without and with intervals
@@ -27,16 +46,16 @@ SERIES = ["family", "recipe", "model", "seed", "layer", "quantity"]
 
 def fit_many(
     steps: Numbers,
-    values: Float[np.ndarray, "curve step"],
+    values: Float[np.ndarray, "curve step"] | Numbers,
     *,
     form: str = "eq9",
     weights: Numbers | Literal["relative"] | None = None,
-    loss: Loss = "squares",
-    sequences: Float[np.ndarray, "sequence curve step"] | None = None,
-    intervals: Resampling | None = None,
+    loss: Loss | str = "squares",
+    sequences: Float[np.ndarray, "sequence curve step"] | Numbers | None = None,
+    intervals: Resampling | str | None = None,
     resamples: int = 1000,
     seed: int = 0,
-    path: Path = "auto",
+    path: Path | str = "auto",
     rivals: bool = True,
     progress: bool = False,
 ) -> pd.DataFrame:
@@ -76,12 +95,17 @@ def fit_many(
         Parameters are finite and draw the curve whose sse is stated (`curve_values`), also where they are not
         determined: read `<name>_determined`, `regime` and `status` before quoting one. Series with no more points than
         parameters get a status and NaN. Standard errors assume independent residuals.
+        Series of more than 256 points are searched, and resampled, in bins (`massact.fit.bins`): `attrs["bins"]` then
+        has their number by the number of points. Parameters, errors and criteria are of all points all the same.
+        Values, weights or steps near the ends of floating point are fitted in other units (`massact.fit.units`); `sse`
+        is NaN where no double holds it, and the status says where none holds the parameters.
 
     Raises
     ------
     FitError
-        Shapes that differ, steps that are negative, unsorted or repeated, negative weights, unknown form, fewer than
-        two sequences, a sequence without a value where the series has one.
+        Shapes that differ, what is no real number, steps that are negative, unsorted or repeated, negative weights,
+        unknown form, loss, intervals or path, fewer than two sequences, a sequence without a value where the series
+        has one, no resamples, a negative seed.
 
     >>> t = np.r_[0, 2.0 ** np.arange(12)]
     >>> row = fit_many(t, 3 + 2 * np.log1p(t / 20)[None] * np.exp(-t / 500), form="eq14").iloc[0]
@@ -89,19 +113,43 @@ def fit_many(
     (0.002, 20.0, 'peak_without_plateau')
     """
     get_form(form)
+    check_choice(loss, "loss", LOSSES)
+    check_choice(path, "path", PATHS)
+    if intervals is not None:
+        check_choice(intervals, "intervals", RESAMPLINGS)
+    check_count(seed, "seed", 0)
     t = check_steps(steps)
     y = check_values(values, t, "curve")
-    relative = isinstance(weights, str)
-    if relative and weights != "relative":
-        raise FitError(f"weights are '{weights}'", "give numbers, 'relative' or None")
+    relative = check_word_or_weights(weights)
     w = check_weights(None if relative else weights, y.shape)
     each = None if sequences is None else check_sequences(sequences, y.shape)
     how = intervals or (None if each is None else "sequences")
     if how == "sequences" and each is None:
         raise FitError("intervals over sequences need sequences", "give them, or choose residuals or blocks")
+    if how is not None:
+        check_count(resamples, "resamples", 1)
+    units = units_of(form, t, y, w)
+    if not units.ordinary:
+        by_curve = units.value[:, None]
+        fits = fit_many(
+            t / units.step,
+            y / by_curve,
+            form=form,
+            weights="relative" if relative else w / units.weight,
+            loss=loss,
+            sequences=None if each is None else each / by_curve,
+            intervals=how,
+            resamples=resamples,
+            seed=seed,
+            path=path,
+            rivals=rivals,
+            progress=progress,
+        )
+        return table_back(form, fits, units)
     present = np.isfinite(y) & (w > 0)
     parts = [fit_group(form, t, y[:0], np.ones(t.size)).frame().assign(curve=np.zeros(0, dtype=np.int64))]
-    batches = _batches(present, BATCH if how is None else RESAMPLED)
+    together = max(1, min(BATCH if how is None else RESAMPLED, HELD // max(t.size, 1)))
+    batches, searched = _batches(present, together), {}
     for rows in _progress(list(batches), len(y), progress):
         kept = present[rows[0]]
         at, series, weight = t[kept], y[np.ix_(rows, kept)], _common(w[np.ix_(rows, kept)])
@@ -114,9 +162,14 @@ def fit_many(
         upper = None if bounds is None else bounds["peak_step"][1]
         group = judged(group, at, series, sequences=inside, peak_upper=upper, rivals=rivals)
         parts.append(group.frame(bounds).assign(curve=rows))
+        if count_of(at) < at.size:
+            searched[str(at.size)] = count_of(at)
     out = pd.concat(parts[1:] or parts, ignore_index=True)
     names = list(fits_schema(form).columns)
-    return out.sort_values("curve", ignore_index=True).loc[:, ["curve", *names[names.index("n_points") :]]]
+    out = out.sort_values("curve", ignore_index=True).loc[:, ["curve", *names[names.index("n_points") :]]]
+    if searched:
+        out.attrs["bins"] = searched
+    return out
 
 
 def _intervals(
@@ -133,20 +186,21 @@ def _intervals(
     k = len(FORMS[group.form].parameters)
     for row in np.flatnonzero(np.isfinite(group.rates).all(axis=0)):
         weight = group.weights[row] if group.weights.ndim == 2 else group.weights
-        if how == "sequences" and sequences is not None:
-            each = sequences[:, row]
+        few = thinned(t, y[row], weight, None if sequences is None else sequences[:, row])
+        if how == "sequences" and few.sequences is not None:
+            each = few.sequences
             if np.isnan(each).any():
                 raise FitError(
                     f"a sequence of curve {row} has no value where the series has one", "leave that step out of both"
                 )
-            series = resampled_sequences(y[row], each, resamples=resamples, seed=seed)
+            series = resampled_sequences(few.y, each, resamples=resamples, seed=seed)
             factor = widening(len(each))
         else:
             block = RESAMPLED_TOGETHER if how == "blocks" else 1
-            drawn = group.curve(int(row), t)
-            series = resampled_residuals(y[row], drawn, weight, k, block=block, resamples=resamples, seed=seed)
-            factor = student(t.size - k)
-        for name, (lower, upper) in intervals_of(group, int(row), t, weight, y[row], series, factor).items():
+            drawn = thinned(t, group.curve(int(row), t), weight).y
+            series = resampled_residuals(few.y, drawn, few.w, k, block=block, resamples=resamples, seed=seed)
+            factor = student(few.t.size - k)
+        for name, (lower, upper) in intervals_of(group, int(row), few.t, few.w, few.y, series, factor).items():
             bounds[name][0][row], bounds[name][1][row] = lower, upper
     return bounds
 
@@ -177,9 +231,13 @@ def fit_table(
     Raises
     ------
     FitError
-        A key of the architecture missing, a quantity not in the table, a series with a step twice, unknown form.
+        A column or a key of the architecture missing, a quantity not in the table, a series with a step twice,
+        unknown form.
     """
     get_form(form)
+    absent = [name for name in (*SERIES, "step", "value") if name not in getattr(trajectories, "columns", ())]
+    if absent:
+        raise FitError(f"the trajectories have no column {', '.join(absent)}", "pass a table of trajectories")
     missing = [name for name in ARCHITECTURE if name not in architecture]
     if missing:
         raise FitError(f"the architecture has no {', '.join(missing)}", "pass Architecture(...).as_dict()")

@@ -76,7 +76,7 @@ def parse_params(text: str) -> list[PublishedFit]:
 
 
 def compare_with_published(
-    steps: Numbers, values: Float[np.ndarray, "layer step"], published: Sequence[PublishedFit]
+    steps: Numbers, values: Float[np.ndarray, "layer step"] | Numbers, published: Sequence[PublishedFit]
 ) -> pd.DataFrame:
     """Our fits beside the published ones, one row a layer.
 

@@ -131,6 +131,10 @@ class FitStatus(StrEnum):
     FEW_POINTS = ("few_points", "No more points than parameters: measure more checkpoints, or fit step1.")
     CONSTANT = ("constant", "All points are equal: the curve is that constant, and nothing but K has a meaning.")
     NO_FINITE_POINTS = ("no_finite_points", "Every value is missing: measure the series again.")
+    BEYOND_DOUBLES = (
+        "beyond_doubles",
+        "No double holds the parameters in these units: divide the values or the steps by a constant, or fit eq14.",
+    )
     ENGINE_KEPT = (
         "engine_kept",
         "lmfit's polish did not end at the engine's optimum or better: curve and errors are the engine's.",

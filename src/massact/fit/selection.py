@@ -10,11 +10,21 @@ import pandas as pd
 from jaxtyping import Float
 
 from massact.errors import FitError
-from massact.fit.checks import Numbers, check_steps, check_values, check_weights
+from massact.fit.checks import (
+    Numbers,
+    check_choice,
+    check_share,
+    check_steps,
+    check_values,
+    check_weights,
+    check_word_or_weights,
+)
 from massact.fit.forms import FORMS, curve_values, get_form
 from massact.fit.many import fit_many
 from massact.fit.robust import relative_weights
+from massact.fit.units import units_of
 
+CRITERIA = ("bic", "aicc", "tail_error", "r2")
 CANDIDATES = tuple(form for form in FORMS if form != "eq14")  # Eq. 14 is Eq. 9's curve
 # Forms that are limits or special cases of another belong to its family.
 FAMILY = {"eq14": "eq9", "log": "eq9", "log_decay": "eq9", "hill_decay": "hill"}
@@ -22,9 +32,9 @@ FAMILY = {"eq14": "eq9", "log": "eq9", "log_decay": "eq9", "hill_decay": "hill"}
 
 def compare_forms(
     steps: Numbers,
-    values: Float[np.ndarray, "curve step"],
+    values: Float[np.ndarray, "curve step"] | Numbers,
     *,
-    forms: Sequence[str] = CANDIDATES,
+    forms: Sequence[str] | str = CANDIDATES,
     weights: Numbers | Literal["relative"] | None = None,
     tail: float = 0.5,
 ) -> pd.DataFrame:
@@ -46,7 +56,8 @@ def compare_forms(
         One row a curve and form: `curve`, `form`, `family` (of limit forms their parent's name), `k` parameters,
         `r2`, `aicc`, `bic`, `akaike_weight` (exp(-AICc / 2), normalised over the forms of a curve), `tail_error`: the
         root mean square error after `tail` of a fit to what is before, over the root mean square of the values there.
-        NaN where there are too few points. Choose by `bic`, or by `tail_error` where the form is to extrapolate, never
+        NaN where there are too few points. Of a form that draws the values exactly, as many do a constant, `bic` and
+        `aicc` are -inf and `r2` is 1. Choose by `bic`, or by `tail_error` where the form is to extrapolate, never
         by `r2`: it grows with every parameter.
 
     Raises
@@ -54,25 +65,33 @@ def compare_forms(
     FitError
         As `fit_many`; no forms, or a tail that is not between 0 and 1.
     """
+    forms = [forms] if isinstance(forms, str) else list(forms)
     if not forms:
         raise FitError("no forms to compare", f"choose from {', '.join(FORMS)}")
-    if not 0 < tail < 1:
-        raise FitError(f"tail = {tail} is not a share of the steps", "give a number between 0 and 1")
+    check_share(tail, "tail")
     t = check_steps(steps)
     y = check_values(values, t, "curve")
-    if isinstance(weights, str):
-        filled = np.where(np.isnan(y), np.nanmean(y, axis=1, keepdims=True), y)
-        w = relative_weights("eq14", t, filled, "auto")
-    else:
-        w = check_weights(weights, y.shape)
+    own = {form: units_of(form, t, y, np.ones(y.shape)) for form in forms if get_form(form)}
+    units = next(iter(own.values()))
+    if not units.ordinary:
+        scaled = compare_forms(t / units.step, y / units.value[:, None], forms=forms, weights=weights, tail=tail)
+        shift = 2 * np.isfinite(y).sum(axis=1) * np.log(units.value)
+        for name in ("aicc", "bic"):
+            scaled[name] += shift[scaled["curve"]]
+        return scaled
+    w = _relative(t, y) if check_word_or_weights(weights) else check_weights(weights, y.shape)
     early = t <= tail * t[-1]
     parts = []
     for form in forms:
         get_form(form)
         fits = fit_many(t, y, form=form, weights=w, rivals=False)
         before = fit_many(t[early], y[:, early], form=form, weights=w[:, early], rivals=False)
+        exact = (fits["sse"] == 0).to_numpy()
         parts.append(
-            fits[["curve", "r2", "aicc", "bic"]].assign(
+            fits[["curve"]].assign(
+                r2=fits["r2"].mask(exact, 1.0),
+                aicc=fits["aicc"].mask(exact, -np.inf),
+                bic=fits["bic"].mask(exact, -np.inf),
                 form=form,
                 family=FAMILY.get(form, form),
                 k=len(FORMS[form].parameters),
@@ -81,7 +100,9 @@ def compare_forms(
         )
     out = pd.concat(parts, ignore_index=True)
     lowest = out.groupby("curve")["aicc"].transform("min")
-    likelihood: Any = np.exp(-(out["aicc"] - lowest) / 2)
+    # Of forms that all draw a curve exactly nothing but their parameters is left of the criterion.
+    difference = (out["aicc"] - lowest).mask(np.isneginf(out["aicc"]), 2.0 * out["k"])
+    likelihood: Any = np.exp(-difference / 2)
     likelihood = likelihood.fillna(0.0)
     out["akaike_weight"] = likelihood / likelihood.groupby(out["curve"]).transform("sum")
     columns = ["curve", "form", "family", "k", "r2", "aicc", "bic", "akaike_weight", "tail_error"]
@@ -89,10 +110,35 @@ def compare_forms(
 
 
 def best_form(comparison: pd.DataFrame, criterion: str = "bic") -> pd.DataFrame:
-    """Of each curve in a comparison the row that `criterion` (bic, aicc, tail_error or r2) prefers."""
+    """Of each curve in a comparison the row that `criterion` (bic, aicc, tail_error or r2) prefers.
+
+    Of equals, as all forms that draw a constant exactly are, the one with the fewest parameters. A curve on which no
+    form has the criterion has no row.
+
+    Raises
+    ------
+    FitError
+        Unknown criterion, or a table that is not a comparison.
+    """
+    check_choice(criterion, "criterion", CRITERIA)
+    absent = [name for name in ("curve", "k", criterion) if name not in getattr(comparison, "columns", ())]
+    if absent:
+        raise FitError(f"the comparison has no {', '.join(absent)}", "pass what compare_forms returned")
     values = -comparison[criterion] if criterion == "r2" else comparison[criterion]
-    rows = values.fillna(np.inf).groupby(comparison["curve"]).idxmin()
-    return comparison.loc[rows].reset_index(drop=True)
+    ordered = comparison.assign(_order=values).dropna(subset="_order")
+    ordered = ordered.sort_values(["curve", "_order", "k"], kind="stable")
+    return ordered.groupby("curve").head(1).drop(columns="_order").reset_index(drop=True)
+
+
+def _relative(t: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Weights (curve, step) of 1 / |f|, f being Eq. 14's fit of the values present; 1 where there are too few."""
+    out = np.ones(y.shape)
+    rows = np.flatnonzero(np.isfinite(y).any(axis=1))
+    if rows.size and t.size > len(FORMS["eq14"].parameters):
+        some = y[rows]
+        filled = np.where(np.isnan(some), np.nanmean(some, axis=1, keepdims=True), some)
+        out[rows] = relative_weights("eq14", t, filled, "auto")
+    return out
 
 
 def _tail_errors(form: str, fits: pd.DataFrame, t: np.ndarray, y: np.ndarray) -> np.ndarray:

@@ -8,13 +8,25 @@ from typing import Any, Literal
 import numpy as np
 
 from massact.errors import FitError
+from massact.fit.bins import count_of, thinned
 from massact.fit.bootstrap import intervals_of, resampled_sequences, widening
-from massact.fit.checks import Numbers, check_sequences, check_steps, check_values, check_weights
+from massact.fit.checks import (
+    Numbers,
+    check_choice,
+    check_count,
+    check_sequences,
+    check_series,
+    check_steps,
+    check_weights,
+    check_word_or_weights,
+)
 from massact.fit.curve import CurveFit
 from massact.fit.forms import Form, get_form
 from massact.fit.group import Group, describe, fit_group
 from massact.fit.regimes import Doubt, FitStatus, Regime, meaningless
-from massact.fit.robust import Loss, relative_weights
+from massact.fit.robust import LOSSES, Loss, relative_weights
+from massact.fit.start import start_of
+from massact.fit.units import units_of
 from massact.fit.verdict import judged
 
 NO_WORSE = 1e-8  # lmfit's SSE may exceed the engine's by this share and still be taken
@@ -28,7 +40,7 @@ def fit_series(
     form: str = "eq9",
     sequences: Numbers | None = None,
     weights: Numbers | Literal["relative"] | None = None,
-    loss: Loss = "squares",
+    loss: Loss | str = "squares",
     params: Any | None = None,
     resamples: int = 200,
     seed: int = 0,
@@ -51,15 +63,16 @@ def fit_series(
         "huber" counts residuals beyond 1.345 deviations linearly: a few wild points do not pull the curve along.
     params
         lmfit Parameters named as the arguments of the form's function (`lam` for lambda): starting values, bounds, what
-        is held, expressions between them. Without them the global search starts lmfit, which is almost always better.
+        is held, expressions between them. A dict of names and numbers gives starting values only. Without them the
+        global search starts lmfit, which is almost always better.
     resamples, seed
         Of the resampling of sequences.
 
     Raises
     ------
     FitError
-        Shapes that differ, bad steps or weights, unknown form, parameters missing, no finite value at all, fewer than
-        two sequences.
+        Shapes that differ, bad steps or weights, what is no real number, unknown form or loss, parameters missing,
+        unknown or no numbers, no finite value at all, fewer than two sequences, no resamples, a negative seed.
 
     >>> t = np.r_[0, 2.0 ** np.arange(12)]
     >>> fit = fit_series(t, 3 + 2 * np.log1p(t / 20) * np.exp(-t / 500), form="eq14")
@@ -67,10 +80,31 @@ def fit_series(
     (20.0, 191.9)
     """
     chosen = get_form(form)
-    relative = isinstance(weights, str)
-    if relative and weights != "relative":
-        raise FitError(f"weights are '{weights}'", "give numbers, 'relative' or None")
-    t, y, w = _checked(steps, values, None if relative else weights)
+    check_choice(loss, "loss", LOSSES)
+    check_count(seed, "seed", 0)
+    if sequences is not None:
+        check_count(resamples, "resamples", 1)
+    start = None if params is None else start_of(chosen, params)
+    relative = check_word_or_weights(weights)
+    t = check_steps(steps)
+    y = check_series(values, t)
+    w = check_weights(None if relative else weights, (1, t.size))[0]
+    units = units_of(form, t, y[None], w[None])
+    if not units.ordinary:
+        if params is not None:
+            raise FitError("params go with values, weights and steps of ordinary size", "divide these by a constant")
+        each = None if sequences is None else check_sequences(sequences, t.shape) / units.value[0]
+        scaled = fit_series(
+            t / units.step,
+            y / units.value[0],
+            form=form,
+            sequences=each,
+            weights="relative" if relative else w / units.weight,
+            loss=loss,
+            resamples=resamples,
+            seed=seed,
+        )
+        return scaled.back(units, t, y)
     kept = np.isfinite(y) & (w > 0)
     if not kept.any():
         raise FitError(f"none of {t.size} values is finite with a weight above 0", "measure the series again")
@@ -81,8 +115,8 @@ def fit_series(
     weight = np.broadcast_to(engine.weights, (1, at.size))[0] if at.size else weight
     inside = (at, series, weight)
     status, result = FitStatus[group.status[0].upper()], None
-    if params is not None or status is FitStatus.OK:
-        group, status, result = _polish(chosen, group, *inside, params)
+    if start is not None or status is FitStatus.OK:
+        group, status, result = _polish(chosen, group, *inside, start)
     fitted = group.status[0] not in (FitStatus.FEW_POINTS, FitStatus.NO_FINITE_POINTS)
     estimate = {name: float(value[0]) for name, value in group.derived.items()}
     intervals: dict[str, tuple[float, float]] = {}
@@ -92,9 +126,10 @@ def fit_series(
         if np.isnan(each).any():
             raise FitError("a sequence has no value where the series has one", "leave that step out of both")
         if fitted and np.isfinite(engine.rates).all():
-            drawn = resampled_sequences(inside[1], each, resamples=resamples, seed=seed)
+            few = thinned(*inside, each)
+            drawn = resampled_sequences(few.y, few.sequences, resamples=resamples, seed=seed)
             about = replace(engine, derived=group.derived)
-            intervals = intervals_of(about, 0, inside[0], inside[2], inside[1], drawn, widening(len(each)))
+            intervals = intervals_of(about, 0, few.t, few.w, few.y, drawn, widening(len(each)))
     by_sequence = None if each is None else each[:, None]
     upper = np.array([intervals["peak_step"][1]]) if intervals else None
     group = judged(group, at, series[None], sequences=by_sequence, peak_upper=upper)
@@ -122,22 +157,19 @@ def fit_series(
         sse=float(group.sse[0]),
         r2=float(group.r2[0]),
         n_points=int(kept.sum()),
+        bins=count_of(at),
         result=result,
     )
 
 
 def _polish(
-    form: Form, engine: Group, t: np.ndarray, y: np.ndarray, w: np.ndarray, params: Any | None
+    form: Form, engine: Group, t: np.ndarray, y: np.ndarray, w: np.ndarray, given: Any | None
 ) -> tuple[Group, FitStatus, Any | None]:
     """lmfit's fit from the engine's parameters or the given ones; the engine's when lmfit's own start led nowhere."""
     from lmfit import Model, Parameters
 
-    if params is not None:
-        missing = [name for name in form.arguments if name not in params]
-        if missing:
-            raise FitError(f"params have no {', '.join(missing)}", f"form '{form.name}' has {form.arguments}")
-        start = params.copy()
-    else:
+    start = given
+    if start is None:
         start = Parameters()
         for name, value, scale in zip(form.arguments, engine.values[0], form.scales, strict=True):
             start.add(name, value=float(value), min=0.0 if scale else -np.inf)
@@ -149,7 +181,7 @@ def _polish(
     found = np.array([[result.params[name].value for name in form.arguments]], dtype=float)
     lmfit = describe(form.name, t, y[None], w, found, np.array([str(FitStatus.OK)]), engine.rates)
     sse, best, total = float(lmfit.sse[0]), float(engine.sse[0]), float(np.sum((w * (y - y.mean())) ** 2))
-    if params is not None and np.isfinite(sse):
+    if given is not None and np.isfinite(sse):
         worse = np.isfinite(best) and sse > best * (1 + NOT_GLOBAL) + 1e-20 * total
         return lmfit, FitStatus.NOT_GLOBAL if worse else FitStatus.OK, result
     if np.isfinite(found).all() and sse <= best * (1 + NO_WORSE) + 1e-20 * total:
@@ -175,11 +207,3 @@ def _spread(weight: np.ndarray, kept: np.ndarray) -> np.ndarray:
     out = np.zeros(kept.size)
     out[kept] = weight
     return out
-
-
-def _checked(steps: Numbers, values: Numbers, weights: Numbers | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    t = check_steps(steps)
-    if np.shape(values) != t.shape:
-        raise FitError(f"values have shape {np.shape(values)} and steps {t.shape}", "give one value a step")
-    y = check_values(np.asarray(values)[None], t, "curve")
-    return t, y[0], check_weights(weights, y.shape)[0]

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 from jaxtyping import Float
 
+from massact.fit import bins
 from massact.fit.engine import search
 from massact.fit.forms import FORMS
 from massact.fit.group import Group
@@ -115,16 +116,24 @@ def _disagreeing(group: Group, t: np.ndarray, y: np.ndarray, rows: np.ndarray) -
     w = group.weights[rows] if group.weights.ndim == 2 else group.weights
     own = _later(group.form, group.values[rows], t)
     criterion = _criterion(group.sse[rows], t.size, group.values.shape[1])
-    span = np.ptp(np.array([group.curve(int(row), t) for row in rows]), axis=1)
+    drawn = np.array([group.curve(int(row), t) for row in rows])
+    span, count, within = np.ptp(drawn, axis=1), t.size, 0.0
+    edges = bins.bins_of(t)
+    if edges is None:
+        series = y[rows]
+    else:  # rivals are searched in bins; what points do inside them is the same for all forms
+        series, own_means = (bins.mean_values(values, w, edges) for values in (y[rows], drawn))
+        w, t = bins.weights_of_bins(w, edges), bins.mean_steps(t, edges)
+        within = group.sse[rows] - np.sum(((series - own_means) * w) ** 2, axis=1)
     apart = np.zeros(rows.size, dtype=bool)
     for form, margin in RIVALS.items():
         k = len(FORMS[form].parameters)
-        if form == SAME.get(group.form, group.form) or t.size <= k + 1:
+        if form == SAME.get(group.form, group.form) or count <= k + 1:
             continue
-        found = search(form, t, y[rows], w)
-        values, _ = drawable(form, found, t, y[rows], w)
+        found = search(form, t, series, w)
+        values, _ = drawable(form, found, t, series, w)
         with np.errstate(invalid="ignore"):
-            as_good = _criterion(found.sse, t.size, k) - criterion <= margin
+            as_good = _criterion(found.sse + within, count, k) - criterion <= margin
             apart |= as_good & ~(np.abs(_later(form, values, t) - own) <= APART * span)
     return rows[apart]
 
