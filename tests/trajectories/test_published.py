@@ -210,6 +210,24 @@ def test_long_input_takes_linear_time(unchecked, unit):
     assert time.perf_counter() - began < 20
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (" " * 20_000_000, "line 1: the text is empty"),
+        ("[[[1" + "\n" * 20_000_000, "line 20000001: the text ends where a comma or the end of sequence 0, top1"),
+        ("[[[1]," + " \t\r\n" * 5_000_000 + "?", "line 5000001: sequence 0, top2 expected, '?' found"),
+        ("[[[3],[2],[1],[0]]]" + "\n" * 20_000_000 + "]", "line 20000001: ']' found after the end"),
+    ],
+    ids=["nothing else", "up to the end", "between tokens", "after the list"],
+)
+def test_white_space_is_passed_over_at_once(unchecked, text, said):
+    began = time.perf_counter()
+    with pytest.raises(ParseError) as caught:
+        unchecked(text)
+    assert time.perf_counter() - began < 1.5
+    assert caught.value.what.startswith(said)
+
+
 def test_many_sequences_take_linear_time(unchecked):
     one = "[[3,3],[2,2],[1,1],\n[0.5,0.25]]"
     began = time.perf_counter()

@@ -21,11 +21,12 @@ from massact.errors import ParseError
 STATISTICS = ("top1", "top2", "top3", "median")
 _LONGEST_NUMBER = 64  # numpy prints at most 24 characters; reading a float of n digits takes n^2
 _REMEDY = "take the file anew from the dataset, or leave this checkpoint out"
-# One token; a word (nan, inf, ...) and any other visible character are tokens so that a message can name them. White
-# space is what no token begins with: a pattern for it would be tried again from each of its characters.
+# White space, then one token; a word (nan, inf, ...), any other visible character and the end are tokens, so that a
+# message can name them. White space is taken whole and never given back (*+), and a token always follows it: a long run
+# is read once, not tried again from each of its characters.
 _TOKEN = re.compile(
-    r"(?P<mark>[\[\],])|(?P<number>[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)"
-    r"|(?P<word>[+-]?[A-Za-z_]+)|(?P<other>[^ \t\r\n])"
+    r"[ \t\r\n]*+(?:(?P<mark>[\[\],])|(?P<number>[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)"
+    r"|(?P<word>[+-]?[A-Za-z_]+)|(?P<other>[^ \t\r\n])|(?P<end>\Z))"
 )
 
 
@@ -132,21 +133,22 @@ class _Reader:
 
     def end(self) -> None:
         """Nothing but white space may follow."""
-        match = next(self._tokens, None)
-        if match is not None:
-            kind = match.lastgroup or ""
-            self.at = match.start(kind)
-            self.fail(f"{_shown(match[kind])} found after the end of the list")
+        kind, token = self._token()
+        if kind != "end":
+            self.fail(f"{_shown(token)} found after the end of the list")
 
     def fail(self, what: str) -> NoReturn:
         """Raise with the line of `at`, counted from 1."""
         raise ParseError(f"line {self.text.count(chr(10), 0, self.at) + 1}: {what}", _REMEDY)
 
     def _next(self, what: str) -> tuple[str, str]:
-        match = next(self._tokens, None)
-        if match is None:
-            self.at = len(self.text)
+        kind, token = self._token()
+        if kind == "end":
             self.fail(f"the text ends where {what} is expected" if self.text.strip() else "the text is empty")
+        return kind, token
+
+    def _token(self) -> tuple[str, str]:
+        match = next(self._tokens)
         kind = match.lastgroup or ""
         self.at = match.start(kind)
         return kind, match[kind]
