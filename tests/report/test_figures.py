@@ -7,14 +7,17 @@ import re
 
 import matplotlib as mpl
 import numpy as np
+import pandas as pd
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 
+from massact.report import embed
 from massact.report.axes import STYLE, half_widths, layer_colour, new_figure, short_count, spread_layers, step_axis
 from massact.report.embed import Embedder, inline_svg, png_bytes
 from massact.report.frames import where
-from massact.report.plot_fits import evaluate
-from massact.report.plot_predictions import best_regressors, predictions_figure
-from massact.report.plot_trajectories import chunks, heatmap_figure, step_edges
+from massact.report.plot_fits import evaluate, r2_figure, r2_place
+from massact.report.plot_predictions import MOST_NAMED, best_regressors, predictions_figure
+from massact.report.plot_trajectories import chunks, heatmap_figure, step_edges, trajectories_figure
 from massact.report.sections_fitted import wins
 from tests.report.synthetic import SHAPES, STEPS, Shape, curve_of, eq9, make_inputs
 
@@ -73,10 +76,43 @@ def test_curves_are_evaluated_from_the_tables_own_parameters(inputs, form):
     assert evaluate(form, {**row, "K": np.nan}, steps) is None
 
 
-def test_runs_share_a_figure_only_within_a_recipe(inputs):
+def test_runs_share_a_figure_only_within_a_recipe_and_none_is_left_alone(inputs):
     run = inputs.runs[0]
     long = run._replace(recipe="long")
-    assert chunks([run] * 5 + [long], 4) == [[run] * 4, [run], [long]]
+    assert chunks([run] * 5 + [long], 4) == [[run] * 3, [run] * 2, [long]]
+    assert [len(group) for group in chunks([run] * 9, 4)] == [3, 3, 3]
+    assert chunks([], 4) == []
+
+
+def test_all_figures_of_a_recipe_have_the_same_scales(inputs):
+    runs, named = inputs.runs, inputs.named
+    shown = [trajectories_figure(inputs.trajectories, group, named) for group in (runs[:2], runs[2:])]
+    for first, second in zip(shown[0].axes[:3], shown[1].axes[:3], strict=True):
+        assert first.get_ylim() == second.get_ylim()
+        assert first.get_xlim() == second.get_xlim()
+
+
+def test_r2_near_one_is_spread_over_the_axis(inputs):
+    assert [r2_place(r2) for r2 in (0.0, 0.9, 0.99, 0.9999, 1.0)] == pytest.approx([0, 1, 2, 4, 4])
+    fits = {"eq9": inputs.fits["eq9"].assign(r2=0.99), "step1": inputs.fits["step1"].assign(r2=-3.0)}
+    axes = r2_figure(fits, inputs.runs[:1], inputs.named, "ratio").axes[0]
+    place = axes.transAxes.inverted().transform(axes.transData.transform([(0, y) for y in axes.lines[0].get_ydata()]))
+    assert place[:, 1] == pytest.approx(0.5)
+    assert [text.get_text() for text in axes.get_yticklabels()] == ["0", "0.5", "0.9", "0.99", "0.999", "0.9999"]
+    assert axes.lines[1].get_marker() == "v"
+    assert list(axes.lines[1].get_ydata()) == [0, 0]
+
+
+def test_more_models_than_symbols_are_drawn_alike_under_one_entry(inputs):
+    scores = where(inputs.scores, form="eq9", quantity="ratio", target="f_end")
+    few = where(inputs.predictions, form="eq9", quantity="ratio", target="f_end")
+    assert len(predictions_figure(few, scores).legends[0].get_texts()) == len(inputs.runs)
+    many = pd.concat([few.assign(model=f"m{at}") for at in range(MOST_NAMED + 1)], ignore_index=True)
+    figure = predictions_figure(many, scores)
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["a layer of one of 10 models"]
+    drawn = [line for line in figure.axes[0].lines if line.get_marker() not in ("None", "x")]
+    assert len({(line.get_color(), line.get_marker()) for line in drawn}) == 1
+    assert sum(len(line.get_xdata()) for line in drawn) > 3 * len(inputs.runs)
 
 
 def test_best_regressors_are_chosen_for_each_split_without_baselines(inputs):
@@ -125,12 +161,23 @@ def test_svg_is_escaped_prefixed_and_follows_the_pages_colours():
     assert "http" not in text
 
 
+def test_a_figure_as_heavy_as_one_that_was_too_heavy_is_drawn_once(monkeypatch):
+    drawn = []
+    canvas = FigureCanvasAgg.draw
+    monkeypatch.setattr(FigureCanvasAgg, "draw", lambda self: (drawn.append(self.figure.dpi), canvas(self)))
+    monkeypatch.setattr(embed, "inline_svg", lambda *given: drawn.append("svg") or inline_svg(*given))
+    small = Embedder(3_000)
+    assert "data:image/png" in small.figure(some_figure(), "alt", "caption")
+    assert "data:image/png" in small.figure(some_figure(), "alt", "caption")
+    assert [one for one in drawn if one in ("svg", 170)] == ["svg", 170, 170]
+
+
 def test_a_heavy_figure_becomes_a_png():
     assert "<svg" in Embedder(10**6).figure(some_figure(), "alt", "caption")
-    embed = Embedder(20_000)
+    embedder = Embedder(20_000)
     figure = some_figure()
     figure.axes[0].plot(np.arange(5000), np.random.default_rng(0).random(5000))
-    text = embed.figure(figure, 'a "quoted" alt', "caption")
+    text = embedder.figure(figure, 'a "quoted" alt', "caption")
     assert '<img style="width:33.33%" src="data:image/png;base64,' in text
     assert 'alt="a &quot;quoted&quot; alt"' in text
     assert png_bytes(figure, 60) == png_bytes(figure, 60)

@@ -15,6 +15,7 @@ import pandas as pd
 import pytest
 
 from massact.errors import TableError
+from massact.fit.regimes import Regime
 from massact.report import Headline, ReportInputs, build_report, save_figures
 from tests.report.synthetic import Shape, make_inputs
 
@@ -179,6 +180,30 @@ def test_names_are_data_not_markup(tmp_path):
     page = built(dataclasses.replace(inputs, suspects=[f"{name} step 4 has the weights of step 2"]), tmp_path)
     assert page.attributes("script") == []
     assert page.words.count(name) > 6
+
+
+def test_places_that_all_differ_are_not_called_a_spike(tmp_path):
+    inputs = make_inputs((Shape("plain", 1, 64, 2),), slices=1, targets=FEW)
+    apart = inputs.records.assign(token1=inputs.records["sequence"] + 5)
+    page = built(dataclasses.replace(inputs, records=apart), tmp_path)
+    assert "10 different tokens in 10 sequences" in page.words
+    assert "(1/10)" not in page.words
+    assert "dimension 17 (8/10)" in page.words
+
+
+def test_targets_without_a_score_are_named_with_the_reason_and_have_no_rows(tmp_path):
+    inputs = make_inputs((Shape("tiny-a", 2, 64, 2), Shape("tiny-b", 2, 128, 2)), slices=1, targets=FEW)
+    scores = inputs.scores.assign(r2=inputs.scores["r2"].where(inputs.scores["target"] != "A"))
+    page = built(dataclasses.replace(inputs, scores=scores), tmp_path)
+    assert "No score for A: too few curves determine them" in page.words
+    assert " A random split " not in page.words
+    assert " f(0) random split " in page.words
+
+
+def test_every_regime_is_explained(tmp_path):
+    inputs = make_inputs((Shape("plain", 1, 64, 2),), slices=1, targets=FEW)
+    words = built(inputs, tmp_path).words.lower()
+    assert all(f"{regime.replace('_', ' ')}: " in words for regime in Regime)
 
 
 def test_the_page_says_which_suspects_are_in_the_curves(tmp_path):

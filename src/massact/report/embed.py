@@ -8,6 +8,9 @@ import re
 from pathlib import Path
 
 import matplotlib as mpl
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -26,6 +29,7 @@ class Embedder:
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self.count = 0
+        self._too_many: float = float("inf")  # parts of the smallest figure whose SVG was too heavy
 
     def figure(self, figure: Figure, alt: str, *caption: str | Html) -> Html:
         """The figure with its number, caption, and `alt` for readers who do not see it."""
@@ -36,14 +40,13 @@ class Embedder:
 
     def _picture(self, figure: Figure, alt: str) -> Html:
         width = f"{min(100.0, 100 * figure.get_figwidth() / FULL_WIDTH):.4g}%"
-        vector = inline_svg(figure, f"f{self.count}", alt, width)
-        if len(vector.encode()) <= self.limit:
-            return vector
-        encoded = ""
-        for dpi in _RESOLUTIONS:
-            encoded = base64.b64encode(png_bytes(figure, dpi)).decode()
-            if len(encoded) <= self.limit:
-                break
+        parts = len(figure.findobj())
+        if parts < self._too_many:
+            vector = inline_svg(figure, f"f{self.count}", alt, width)
+            if len(vector.encode()) <= self.limit:
+                return vector
+            self._too_many = parts
+        encoded = base64.b64encode(_png_below(figure, self.limit * 3 // 4)).decode()
         return Html(f'<img style="width:{width}" src="data:image/png;base64,{encoded}" alt="{safe(alt)}">')
 
 
@@ -52,7 +55,7 @@ def inline_svg(figure: Figure, prefix: str, alt: str, width: str) -> Html:
     buffer = io.StringIO()
     with mpl.rc_context(STYLE):
         _settle(figure)
-        figure.savefig(buffer, format="svg", metadata=_NO_METADATA)
+        FigureCanvasSVG(figure).print_svg(buffer, metadata=_NO_METADATA)  # savefig would draw twice
     text = buffer.getvalue()
     body = text[text.index(">", text.index("<svg")) + 1 : text.rindex("</svg>")]
     body = re.sub(r"<metadata>.*?</metadata>", "", body, flags=re.DOTALL)
@@ -70,12 +73,45 @@ def inline_svg(figure: Figure, prefix: str, alt: str, width: str) -> Html:
 
 def png_bytes(figure: Figure, dpi: int) -> bytes:
     """The figure on white as PNG of 256 colours; the same figure gives the same bytes."""
-    drawn, small = io.BytesIO(), io.BytesIO()
+    return _encoded(_drawn(figure, dpi), dpi)
+
+
+def _png_below(figure: Figure, limit: int) -> bytes:
+    """The figure as PNG at the highest resolution of at most `limit` bytes, else at the lowest; drawn once."""
+    image = _drawn(figure, _RESOLUTIONS[0])
+    content = _encoded(image, _RESOLUTIONS[0])
+    for at, dpi in enumerate(_RESOLUTIONS[1:], 1):
+        if len(content) <= limit:
+            break
+        scale = dpi / _RESOLUTIONS[0]
+        hopeless = len(content) * (dpi / _RESOLUTIONS[at - 1]) ** 2 > limit  # bytes fall slower than the area
+        if hopeless and dpi != _RESOLUTIONS[-1]:
+            continue
+        size = (round(image.width * scale), round(image.height * scale))
+        content = _encoded(image.resize(size, Image.Resampling.LANCZOS), dpi)
+    return content
+
+
+def _drawn(figure: Figure, dpi: int) -> Image.Image:
+    """Its pixels on white. One drawing; `savefig` takes two."""
     with mpl.rc_context(STYLE):
         _settle(figure)
-        figure.savefig(drawn, format="png", dpi=dpi, facecolor="white", metadata={"Software": None})
-    image = Image.open(drawn).convert("RGB").quantize(256, dither=Image.Dither.NONE)
-    image.save(small, format="png", optimize=True, dpi=(dpi, dpi))
+        before = figure.dpi, figure.get_facecolor()
+        figure.set_facecolor("white")
+        figure.dpi = dpi
+        try:
+            canvas = FigureCanvasAgg(figure)
+            canvas.draw()
+            return Image.fromarray(np.array(canvas.buffer_rgba())).convert("RGB")
+        finally:
+            figure.dpi = before[0]
+            figure.set_facecolor(before[1])
+
+
+def _encoded(image: Image.Image, dpi: int) -> bytes:
+    small = io.BytesIO()
+    few = image.quantize(256, dither=Image.Dither.NONE)
+    few.save(small, format="png", optimize=True, dpi=(dpi, dpi))
     return small.getvalue()
 
 

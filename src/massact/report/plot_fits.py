@@ -40,6 +40,7 @@ FORM_LINES: dict[str, dict[str, Any]] = {
     **{form: {"lw": 1.0} for form in FORM_PARAMETERS if form not in ("eq9", "eq14", "step1", "step2")},
 }
 R2_FLOOR = 0.0
+R2_TICKS = (0.0, 0.5, 0.9, 0.99, 0.999, 0.9999)
 
 
 def overlay_figure(
@@ -106,6 +107,15 @@ def evaluate(form: str, row: Mapping[str, Any], steps: Float[ndarray, " step"]) 
     return values if np.isfinite(values).any() else None
 
 
+def r2_place(r2: float) -> float:
+    """Place of an R2 on the axis: nines are evenly spread, better than the last tick is drawn at it.
+
+    >>> [round(r2_place(r2), 2) for r2 in (0.0, 0.9, 0.99, 1.0)]
+    [0.0, 1.0, 2.0, 4.0]
+    """
+    return float(-np.log10(1 - min(r2, R2_TICKS[-1])))
+
+
 def _by_layer(rows: pd.DataFrame, quantity: str) -> dict[int, dict[str, Any]]:
     return {int(row["layer"]): row for row in rows_of(where(rows, quantity=quantity))}
 
@@ -151,13 +161,14 @@ def _r2_panel(axes: Axes, of_form: Mapping[str, Mapping[int, dict[str, Any]]]) -
         below = [x for x, y in found if y < R2_FLOOR]
         style = {"color": FORM_COLOURS[form], "ls": "", "clip_on": False}
         if inside:  # an empty line that is not clipped has no extent, and the layout fails
-            axes.plot([x for x, _ in inside], [y for _, y in inside], marker="o", ms=3.6, **style)
+            axes.plot([x for x, _ in inside], [r2_place(y) for _, y in inside], marker="o", ms=3.6, **style)
         if below:
-            axes.plot(below, [R2_FLOOR] * len(below), marker="v", ms=4, **style)
+            axes.plot(below, [r2_place(R2_FLOOR)] * len(below), marker="v", ms=4, **style)
     places = spread_layers(len(layers), 9)
     axes.set_xticks([layers[at] for at in places])
     axes.set_xlim((layers[0] if layers else 0) - 0.6, (layers[-1] if layers else 0) + 0.6)
-    axes.set_ylim(R2_FLOOR, 1.0)
+    axes.set_yticks([r2_place(tick) for tick in R2_TICKS], [f"{tick:g}" for tick in R2_TICKS])
+    axes.set_ylim(r2_place(R2_FLOOR), r2_place(R2_TICKS[-1]))
     axes.set_xlabel("layer")
     axes.grid(axis="x", visible=False)
 

@@ -20,6 +20,7 @@ from massact.report.frames import distinct, numbers, rows_of, where
 from massact.report.inputs import BASELINES, target_name
 from massact.report.markup import fixed
 
+MOST_NAMED = len(MODEL_COLOURS)  # models; beyond, colours repeat and nobody can tell the symbols apart
 SPLIT_NAMES = {"random": "random split", "architecture": "architectures held out"}
 
 
@@ -36,7 +37,8 @@ def best_regressors(scores: pd.DataFrame) -> dict[tuple[str, str], tuple[str, fl
 def predictions_figure(predictions: pd.DataFrame, scores: pd.DataFrame) -> Figure:
     """One pair of panels a target (random split, architectures held out), for the best regressor of each.
 
-    Both tables hold one slice. Targets without a finite score in either split are left out.
+    More than `MOST_NAMED` models are drawn alike. Both tables hold one slice. Targets without a
+    finite score in either split are left out.
     """
     best = best_regressors(scores)
     targets = [t for t in distinct(scores, "target") if any((t, split) in best for split in SPLITS)]
@@ -75,8 +77,8 @@ def _panel(
     axes.plot(limits, limits, color=MUTED, lw=0.8)
     if chosen is not None:
         shown = where(rows, split=split, regressor=chosen[0])
-        for model, style in _styles(models).items():
-            points = where(shown, model=model)
+        for model, style in _styles(models).items() if len(models) <= MOST_NAMED else [(None, _symbol(0))]:
+            points = shown if model is None else where(shown, model=model)
             x, y = numbers(points, "actual"), numbers(points, "predicted")
             outside = (y < low) | (y > high)
             axes.plot(x[~outside], y[~outside], **style)
@@ -102,18 +104,21 @@ def _limits(actual: Float[ndarray, " row"]) -> tuple[float, float]:
 
 
 def _styles(models: Sequence[str]) -> Mapping[str, dict[str, Any]]:
+    return {model: _symbol(at) for at, model in enumerate(models)}
+
+
+def _symbol(at: int) -> dict[str, Any]:
     return {
-        model: {
-            "color": MODEL_COLOURS[at % len(MODEL_COLOURS)],
-            "marker": MODEL_MARKERS[at % len(MODEL_MARKERS)],
-            "ls": "",
-            "ms": 4,
-            "alpha": 0.85,
-            "mew": 0.8,
-        }
-        for at, model in enumerate(models)
+        "color": MODEL_COLOURS[at % len(MODEL_COLOURS)],
+        "marker": MODEL_MARKERS[at % len(MODEL_MARKERS)],
+        "ls": "",
+        "ms": 4,
+        "alpha": 0.85,
+        "mew": 0.8,
     }
 
 
 def _handles(models: Sequence[str]) -> list[Line2D]:
+    if len(models) > MOST_NAMED:
+        return [Line2D([], [], label=f"a layer of one of {len(models)} models", **_symbol(0))]
     return [Line2D([], [], label=model, **style) for model, style in _styles(models).items()]

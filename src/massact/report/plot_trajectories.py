@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -36,11 +37,14 @@ QUANTITY_LABELS = {"ratio": "ratio top-1 / median", "top1": "largest |h|", "medi
 
 
 def trajectories_figure(trajectories: pd.DataFrame, runs: Sequence[Run], named: Mapping[Run, str]) -> Figure:
-    """One row a run, one column a quantity, one line a layer; the band is the 95 % interval over sequences."""
+    """One row a run, one column a quantity, one line a layer; the band is the 95 % interval over sequences.
+
+    The runs are of one recipe, whose other runs in the table widen the scales.
+    """
     with mpl.rc_context(STYLE):
         figure = new_figure(FULL_WIDTH, 0.5 + 1.9 * len(runs))
         grid = figure.subplots(len(runs), len(QUANTITIES), squeeze=False, sharex=True)
-        shown = pd.concat([of_run(trajectories, run) for run in runs])
+        shown = where(trajectories, recipe=runs[0].recipe)  # all figures of a recipe have the same scales
         last = float(numbers(shown, "step").max())
         for at, (row, run) in enumerate(zip(grid, runs, strict=True)):
             rows = of_run(trajectories, run)
@@ -136,12 +140,14 @@ def step_edges(steps: Float[ndarray, " step"]) -> Float[ndarray, " edge"]:
 
 
 def chunks(runs: Sequence[Run], size: int = RUNS_PER_FIGURE) -> list[list[Run]]:
-    """Runs in groups that share a figure; a group never mixes recipes."""
+    """Runs in groups of at most `size` that share a figure; those of a recipe are as even as they can be."""
     groups: list[list[Run]] = []
-    for run in runs:
-        if not groups or len(groups[-1]) == size or groups[-1][0].recipe != run.recipe:
-            groups.append([])
-        groups[-1].append(run)
+    for _, alike in itertools.groupby(runs, key=lambda run: run.recipe):
+        left = list(alike)
+        for figures in range(-(-len(left) // size), 0, -1):
+            count = -(-len(left) // figures)
+            groups.append(left[:count])
+            left = left[count:]
     return groups
 
 

@@ -13,7 +13,7 @@ from massact.report.frames import median, numbers, rows_of, where, words
 from massact.report.inputs import ReportInputs, form_name, runs_of
 from massact.report.markup import Html, join, number, paragraph, table
 from massact.report.plot_fits import overlay_figure, r2_figure
-from massact.report.sections_measured import counted, missing
+from massact.report.sections_measured import REGIME_WORDS, counted, missing
 from massact.trajectories.table import QUANTITIES
 
 MOST_OVERLAYS = 12
@@ -57,8 +57,9 @@ def quality_section(inputs: ReportInputs, embed: Embedder) -> Html:
             embed.figure(
                 r2_figure(inputs.fits, runs, inputs.named, "ratio"),
                 "R squared of every fitted form at each layer, one panel a model.",
-                "R² of the ratio curves, layer by layer; a triangle on the floor is below zero. What not to trust: R² "
-                " weighs large values most, so a curve that misses only the early rise still scores well.",
+                "R² of the ratio curves, layer by layer, on a scale that spreads what lies near 1: each 9 "
+                "takes the same room. A triangle on the floor is below zero. What not to trust: R² weighs large values "
+                "most, so a curve that misses only the early rise still scores well.",
             )
         )
     header = ["quantity", "form", "curves", "median R²", "R² ≥ 0.95", "AICc wins", "regimes"]
@@ -71,8 +72,7 @@ def quality_section(inputs: ReportInputs, embed: Embedder) -> Html:
     note = paragraph(
         f"AICc wins: curves on which no other form has an AICc lower by more than {TIE}. Eq. 9 and Eq. 14 are the same "
         "family of curves written in two ways, so both win together where either does. A regime says what the trained "
-        "range shows: a plateau, a peak without its plateau, a rise that goes on, a plateau that the last values or "
-        "other forms dispute, nothing, or a fit that failed.",
+        f"range shows. {REGIME_WORDS} Failed: the fit found no curve.",
         class_="note",
     )
     return join([*parts, table(header, rows, words=(0, 1, 6)), note])

@@ -16,6 +16,12 @@ from massact.report.markup import MISSING, Html, fixed, items, join, number, par
 from massact.report.plot_trajectories import RUNS_PER_MAP, chunks, heatmap_figure, trajectories_figure
 
 MANY_LAYERS = 12
+REGIME_WORDS = (
+    "Plateau seen: the curve has levelled off by the last step. Peak without plateau: it falls after a maximum and has "
+    "not levelled off. Log rise: neither a clear peak nor a plateau; its later course is unknown. Disputed: the fitted "
+    "curve levels off, but the last measured values, or other forms that fit as well, do not bear that out. Flat: a "
+    "constant describes the points at least as well."
+)
 
 
 def missing(what: str, command: str = "dvc repro") -> Html:
@@ -49,8 +55,8 @@ def trajectories_section(inputs: ReportInputs, embed: Embedder) -> Html:
                 + ", ".join(named[run] for run in group)
                 + ".",
                 f"What to see: when each layer leaves its start, whether it peaks, and where top-1 leaves the median. "
-                f"{band} Scales are shared within a column. The step axis is logarithmic and linear below step 1, "
-                "so that step 0 has its true place.",
+                f"{band} Scales are shared within a column, by all figures of one recipe. The "
+                "step axis is logarithmic and linear below step 1, so that step 0 has its true place.",
             )
         )
     return join([_recipes(runs), *figures])
@@ -151,8 +157,9 @@ def _models(inputs: ReportInputs) -> Html:
         )
     note = paragraph(
         "The spike is where the largest |h| of the layer with the highest ratio sits: its position in the sequence and "
-        "its dimension in the residual stream, with the share of probe sequences that agree. An early peak has its "
-        "maximum inside the trained range; a log rise is still rising at the last step: its later course is unknown.",
+        "its dimension in the residual stream, with the number of probe sequences that agree. The shape is what the "
+        f"fit of {form_name(inputs.main_form or 'eq9')} shows in the trained range. Early peak: the maximum lies "
+        f"inside that range. {REGIME_WORDS}",
         class_="note",
     )
     return join([table(header, rows, words=(0, 1, 6, 7, 8)), note])
@@ -193,6 +200,8 @@ def _agreed(rows: pd.DataFrame, noun: str) -> str:
     place, count = min(counts.items(), key=lambda item: (-item[1], item[0]))
     if place < 0:  # as in the published tables
         return f"{noun} unknown"
+    if len(counts) > 1 and list(counts.values()).count(count) > 1:  # none is the most frequent
+        return f"{len(counts)} different {noun}s in {len(rows)} sequences"
     return f"{noun} {place} ({count}/{len(rows)})"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from massact.report.embed import Embedder
 from massact.report.frames import distinct, numbers, rows_of, where
 from massact.report.inputs import BASELINES, ReportInputs, Slice, form_name, of_slice, slices, target_name
 from massact.report.markup import Html, fixed, folded, join, number, paragraph, plural, table, tag
-from massact.report.plot_predictions import SPLIT_NAMES, best_regressors, predictions_figure
+from massact.report.plot_predictions import MOST_NAMED, SPLIT_NAMES, best_regressors, predictions_figure
 from massact.report.sections_measured import missing
 
 FEW = 10  # architectures; below, a held-out score is about these few
@@ -25,16 +26,18 @@ def predictions_section(inputs: ReportInputs, embed: Embedder) -> Html:
         return missing("There are no out-of-sample predictions yet.")
     figures = []
     for which in _first_of_each_recipe(slices(inputs.predictions)):
-        scores = of_slice(inputs.scores, which)
+        scores, predictions = of_slice(inputs.scores, which), of_slice(inputs.predictions, which)
         if not best_regressors(scores):
             continue
+        models = len(distinct(predictions, "model"))
+        symbols = "one symbol a model" if models <= MOST_NAMED else "one dot a layer"
         figures.append(
             embed.figure(
-                predictions_figure(of_slice(inputs.predictions, which), scores),
+                predictions_figure(predictions, scores),
                 f"Predicted against fitted values of every target of {which[2]} for recipe {which[0]}, random split "
                 "beside held-out architectures, with the line where both are equal.",
                 f"{_slice_name(which)}: out-of-sample predictions of the best regressor of each target and split; the "
-                "line is perfect prediction, one symbol a model, a cross on the frame a prediction beyond it. What to "
+                f"line is perfect prediction, {symbols}, a cross on the frame a prediction beyond it. What to "
                 "see: the left panel of a pair lets other layers of the same model into training, the right one does "
                 "not; a cloud that tightens only on the left has learnt the models, not the architecture. What not to "
                 "trust: the regressor was chosen by the score shown.",
@@ -94,8 +97,9 @@ def _score_table(scores: pd.DataFrame) -> Html:
     baselines = [b for b in BASELINES if b in distinct(scores, "regressor")]
     header = ["target", "split", *(r.replace("_", " ") for r in regressors), *baselines, "rows scored"]
     found = {(row["target"], row["split"], row["regressor"]): row for row in rows_of(scores)}
+    scored = {row["target"] for row in rows_of(scores) if np.isfinite(row["r2"])}
     rows = []
-    for target in distinct(scores, "target"):
+    for target in [name for name in distinct(scores, "target") if name in scored]:
         for split in SPLITS:
             cells = {name: found.get((target, split, name)) for name in [*regressors, *baselines]}
             if all(cell is None for cell in cells.values()):
@@ -112,7 +116,18 @@ def _score_table(scores: pd.DataFrame) -> Html:
                     str(max(counts)),
                 ]
             )
-    return table(header, rows, words=(0, 1))
+    return join([_unscored(scores, scored), table(header, rows, words=(0, 1)) if rows else ""])
+
+
+def _unscored(scores: pd.DataFrame, scored: Collection[str]) -> Html:
+    """Which targets have no score, and why."""
+    names = [target_name(name) for name in distinct(scores, "target") if name not in scored]
+    if not names:
+        return Html("")
+    return paragraph(
+        f"No score for {', '.join(names)}: too few curves determine them (see “Undetermined parameters” below).",
+        class_="note",
+    )
 
 
 def _r2(cell: dict[str, Any] | None) -> float:
