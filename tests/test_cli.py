@@ -1,14 +1,17 @@
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from massact.cli import architecture_from, main
 from massact.errors import ConfigError
 from massact.predict.stored import shipped_artefact
 from massact.settings import STAGES
+from massact.tables import Column, Schema, write_table
 
 ROOT = Path(__file__).parents[1]
 NUMBERS = ["n_layers=4", "d_model=128", "n_heads=4", "d_mlp=512"]
@@ -142,6 +145,48 @@ def test_summary_names_the_headline_the_report_and_what_is_missing(tmp_path, cap
     out = capsys.readouterr().out
     assert out.startswith("measured: 5 models")
     assert out.rstrip().endswith("report.html")
+
+
+@pytest.mark.parametrize(
+    ("stranger", "said"),
+    [
+        (False, "largest relative difference from the committed tables: 0"),
+        pytest.param(
+            True,
+            "no committed tables to compare with (",
+            marks=pytest.mark.skipif(os.geteuid() != 0, reason="only the superuser can give a folder away"),
+        ),
+    ],
+    ids=["own checkout", "another owner's checkout"],
+)
+def test_summary_ends_well_in_any_terminal_and_whoever_owns_the_checkout(tmp_path, stranger, said):
+    schema = Schema("t", {"n": Column("int32", "a number")}, key=("n",))
+    write_table(pd.DataFrame({"n": [1, 2]}), tmp_path / "data/fits/t.parquet", schema)
+    git, dvc = ["git", "-c", "user.name=t", "-c", "user.email=t@example.org"], [sys.executable, "-m", "dvc"]
+    for words in (
+        [*git, "init", "-q"],
+        [*dvc, "init", "-q"],
+        [*dvc, "add", "-q", "data/fits/t.parquet"],
+        [*git, "add", "-A"],
+        [*git, "commit", "-qm", "one table"],
+    ):
+        subprocess.run(words, cwd=tmp_path, check=True, capture_output=True)
+    (tmp_path / "headline.txt").write_text("ratio: \u22120.09 \u03bb\n", encoding="utf-8")
+    environment = {**os.environ, "LC_ALL": "C", "PYTHONIOENCODING": "ascii", "DVC_NO_ANALYTICS": "1"}
+    environment["HOME"] = str(tmp_path / "home")  # no safe.directory from elsewhere
+    if stranger:
+        for path in [tmp_path, *tmp_path.rglob("*")]:
+            os.chown(path, 65534, 65534)
+    code = "import sys; from massact.cli import main; sys.exit(main(['summary', '--results', '.']))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = done.stdout.splitlines()
+    assert lines[0] == "ratio: \\u22120.09 \\u03bb"
+    assert lines[1].startswith(said)
+    assert lines[2].startswith("report: ")
+    assert len(lines) == 3
 
 
 def test_forecast_needs_none_of_the_heavy_libraries():

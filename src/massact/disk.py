@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from massact.errors import OutputError, StorageError
+from massact.errors import MissingInputError, OutputError, StorageError
 
 # A file that massact wrote tells so in its first bytes.
 _HEAD_BYTES = 4096
@@ -81,6 +81,24 @@ def read_regular(path: Path, limit: int, *, whole: bool = True) -> bytes:
         return b"".join(parts)
     finally:
         os.close(descriptor)
+
+
+def input_bytes(path: Path, remedy: str, limit: int = 1_000_000_000) -> bytes:
+    """The content of a file that a stage needs.
+
+    Raises
+    ------
+    MissingInputError
+        When it is not there (`remedy` is the command that brings it), may not be read, or is no regular file of at
+        most `limit` bytes.
+    """
+    try:
+        return read_regular(path, limit)
+    except FileNotFoundError:
+        raise MissingInputError(f"{path} is not there", remedy) from None
+    except OSError as error:
+        why = error.strerror or " ".join(str(error).split())
+        raise MissingInputError(f"{path} cannot be read ({why})", "put a file there that this user may read") from None
 
 
 def file_target(path: Path, ours: Callable[[bytes], bool] | None = None) -> Path:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import dataclass, fields
 from pathlib import Path
 
 from omegaconf import OmegaConf
 from yaml import YAMLError
 
-from massact.errors import ConfigError, MissingInputError
+from massact.disk import input_bytes
+from massact.errors import ConfigError
 from massact.fit.table import DERIVED, FORM_PARAMETERS
 from massact.names import component
 from massact.trajectories.table import QUANTITIES
@@ -34,11 +36,11 @@ def load_params(path: Path) -> Params:
     MissingInputError, ConfigError
         Not there; a key missing, unknown, not a list, or a value that does not exist.
     """
-    if not path.is_file():
-        raise MissingInputError(f"{path} is not there", "run from the project's folder")
+    text = input_bytes(path, "run from the project's folder", 1_000_000)
     try:
-        content = OmegaConf.to_container(OmegaConf.load(path))  # as DVC reads it: ${...} is text
-    except YAMLError as error:
+        # As DVC reads it: ${...} is text.
+        content = OmegaConf.to_container(OmegaConf.load(io.StringIO(text.decode("utf-8"))))
+    except (YAMLError, UnicodeDecodeError, RecursionError, OSError) as error:  # OSError: a lone number
         raise ConfigError(f"{path} is not YAML ({' '.join(str(error).split())})", "mend that line") from None
     if not isinstance(content, dict):
         raise ConfigError(f"{path} is not a mapping", "write models: [...] and so on")

@@ -11,9 +11,8 @@ import pandas as pd
 from massact.architecture import Architecture
 from massact.config import Config
 from massact.disk import file_target
-from massact.errors import MissingInputError
 from massact.stages.places import place
-from massact.stages.tables import all_records, params_of, suite_records
+from massact.stages.tables import all_records, params_of, suite_records, training_log
 from massact.stages.tracked import warn_unless_recorded
 from massact.tables import read_metadata, write_table
 from massact.trajectories import ARCHITECTURES, RECORDS
@@ -89,10 +88,9 @@ def _checkpointed(records: pd.DataFrame, said: dict[str, Any]) -> dict[str, Any]
 
 def _training_log(folder: Path) -> list[dict[str, Any]]:
     path = folder / "training.json"
-    if not path.is_file():
-        raise MissingInputError(f"{path} is not there", "bring it with: dvc pull -R data")
+    log = training_log(path)["log"]
     warn_unless_recorded(path, folder)
-    return json.loads(path.read_text(encoding="utf-8"))["log"]
+    return log
 
 
 def _numbers(a: Architecture) -> dict[str, Any]:

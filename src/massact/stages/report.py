@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from massact.stages.tables import (
     own_scores_and_predictions,
     results,
     scores_and_predictions,
+    training_log,
 )
 from massact.stages.tracked import warn_unless_recorded
 from massact.trajectories import aggregate
@@ -59,7 +60,7 @@ def _training(config: Config, provenance: list[dict[str, Any]]) -> dict[str, dic
     found = {}
     for entry in provenance:
         path = Path(str(entry["source"])) / "training.json"
-        if path.is_file():
+        if os.path.lexists(path):
+            found[str(entry["model"])] = training_log(path)
             warn_unless_recorded(path, path.parent)
-            found[str(entry["model"])] = json.loads(path.read_text(encoding="utf-8"))
     return found

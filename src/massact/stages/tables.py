@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import io
+import json
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from massact.config import Config
+from massact.disk import input_bytes
+from massact.errors import ParseError, TableError
 from massact.fit.table import FORM_PARAMETERS, fits_schema
 from massact.params import Params, load_params
 from massact.predict.table import PREDICTIONS, SCORES
@@ -104,13 +108,40 @@ def results(config: Config) -> Path:
 
 
 def read_csv(path: Path, schema: Schema) -> pd.DataFrame:
-    """A CSV of the pipeline, validated."""
-    from massact.errors import MissingInputError
+    """A CSV of the pipeline, validated.
 
-    if not path.is_file():
-        raise MissingInputError(f"{path} is not there", "make it with: dvc repro")
+    Raises
+    ------
+    MissingInputError, TableError
+        Not there or unreadable; not CSV, or not of this schema.
+    """
+    content = input_bytes(path, "make it with: dvc repro")
     warn_unless_recorded(path)  # a CSV has no seal
-    return schema.validate(pd.read_csv(path, keep_default_na=True), str(path))
+    try:
+        frame = pd.read_csv(io.BytesIO(content), keep_default_na=True)
+    except ValueError as error:  # the parser's errors and those of UTF-8 are ValueErrors
+        why = " ".join(str(error).split())
+        raise TableError(f"{path} is not a CSV ({why})", "make it again with: dvc repro -f predict") from None
+    return schema.validate(frame, str(path))
+
+
+def training_log(path: Path) -> dict[str, Any]:
+    """What `training.json` beside shipped checkpoints says.
+
+    Raises
+    ------
+    MissingInputError, ParseError
+        Not there or unreadable; not a JSON object with a log.
+    """
+    bring = "bring it with: dvc pull -R data"
+    content = input_bytes(path, bring)
+    try:
+        said = json.loads(content)
+    except (ValueError, RecursionError):
+        said = None
+    if not isinstance(said, dict) or not isinstance(said.get("log"), list):
+        raise ParseError(f"{path} is not the log of a training", bring)
+    return said
 
 
 def scores_and_predictions(config: Config) -> tuple[pd.DataFrame, pd.DataFrame]:

