@@ -15,7 +15,7 @@ import zlib
 from pathlib import Path
 
 from massact.disk import input_bytes
-from massact.errors import MassactError, ParseError
+from massact.errors import MassactError, MissingInputError, ParseError
 
 WORK_BREAK = "\n\f\n"
 _LONGEST_BYTES = 1_000_000_000
