@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from mlflow import MlflowClient
 
 from massact.fit.table import fits_schema
 from massact.tables import read_metadata, read_table
@@ -64,9 +65,21 @@ def test_one_composition_is_measured_fitted_and_logged(tmp_path, records):
     read_table(tmp_path / "job/pocket-d-seed0-eq9.parquet", fits_schema("eq9"))
     assert "layer  0" in done.stdout
     assert (tmp_path / "job/figures/fits.png").stat().st_size > 5_000
-    assert logged(tmp_path) == 1
+    assert logged(tmp_path) == 2  # the model, and nested in it its fit
+    store = MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
+    fitted, model = sorted(store.search_runs(["1"]), key=lambda r: r.info.run_name)
+    assert (fitted.info.run_name, model.info.run_name) == ("eq9 of pocket-d seed 0", "pocket-d seed 0")
+    assert fitted.data.tags["mlflow.parentRunId"] == model.info.run_id
+    assert fitted.data.tags["mlflow.source.name"] == "run.py"
+    head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert fitted.data.tags["mlflow.source.git.commit"] == head.strip()
+    assert len(store.get_metric_history(model.info.run_id, "ratio/layer00")) == 6
+    assert [f.path for f in store.list_artifacts(model.info.run_id, "figures")] == [
+        "figures/maps-1.png", "figures/trajectories-1.png"
+    ]  # fmt: skip
+    assert [f.path for f in store.list_artifacts(fitted.info.run_id, "figures")] == ["figures/fits.png"]
     assert run(tmp_path, records, "model=pocket-d", "checkpoints=quick").returncode == 0
-    assert logged(tmp_path) == 1
+    assert logged(tmp_path) == 2
 
 
 @pytest.mark.parametrize("launcher", ["basic", "joblib"])
@@ -86,7 +99,7 @@ def test_a_sweep_shares_its_measurements(tmp_path, records, launcher):
     assert len(jobs) == 4
     runtimes = [json.loads(p.read_text()) for p in (tmp_path / "sweep").glob("*/*.runtime.json")]
     assert sum(len(r["seconds"]) for r in runtimes) <= 6 * 2
-    assert logged(tmp_path) == 4
+    assert logged(tmp_path) == 6  # two models, four fits
 
 
 def test_a_missing_family_says_how_to_get_it(tmp_path, records):

@@ -1,121 +1,150 @@
-"""MLflow as a projection of the tables: runs are keyed by what they describe, so a repeat updates, never duplicates."""
+"""What MLflow shows of the tables: models with the fits of each, suites with the scores of each."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+import hashlib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from massact.mlflow_store import KEY, experiment_id, key_of, open_client, turn
+from massact.mlflow_runs import Run, log_runs
 
-if TYPE_CHECKING:
-    from mlflow import MlflowClient
+SCORE = ["recipe", "form", "quantity", "target", "regressor", "split"]
+MODEL = ["family", "recipe", "model", "seed"]
+_SPLITS = {"architecture": "architectures held out", "random": "random split"}
+_SHAPE = ("n_layers", "d_model", "n_heads", "d_mlp", "n_points")
 
-CONTENT = "massact.content"
-
-
-@dataclass(frozen=True)
-class Run:
-    """What one MLflow run says. `identity` names it; the rest is its content."""
-
-    identity: Mapping[str, str]
-    metrics: Mapping[str, float]
-    parameters: Mapping[str, str] = field(default_factory=dict)
-    files: Mapping[str, str] = field(default_factory=dict)
-
-    @property
-    def key(self) -> str:
-        """Hash of the identity."""
-        return key_of(dict(self.identity))
-
-    @property
-    def content(self) -> str:
-        """Hash of everything it says."""
-        return key_of([dict(self.identity), dict(self.metrics), dict(self.parameters), dict(self.files)])
+# What writes figures into a folder; and from rows of a table to that.
+Draw = Callable[[Path], object]
+Figures = Callable[[pd.DataFrame], Draw]
 
 
 def log_scores(scores: pd.DataFrame, predictions: pd.DataFrame, *, tracking_uri: str, experiment: str) -> int:
-    """One run per (recipe, form, quantity, target, regressor, split); returns how many the store now has of them."""
-    names = ["recipe", "form", "quantity", "target", "regressor", "split"]
-    tables = dict(iter(predictions.groupby(names, sort=False)))
-    columns = ["model", "seed", "layer", "actual", "predicted"]
-    runs = []
-    for row in scores.to_dict("records"):
-        identity = {"kind": "score", **{name: str(row[name]) for name in names}}
-        rows = tables.get(tuple(row[name] for name in names))
-        files = {} if rows is None else {"predictions.csv": rows[columns].to_csv(index=False, float_format="%.8g")}
-        measured = {name: float(row[name]) for name in ("r2", "r2_transformed", "mae")}
-        counts = {name: float(row[name]) for name in ("n_train", "n_test", "n_architectures")}
-        runs.append(Run(identity, {**measured, **counts}, files=files))
-    return log_runs(runs, tracking_uri=tracking_uri, experiment=experiment)
+    """Log `score_runs`; returns how many scores the store now has of these tables."""
+    return log_runs(score_runs(scores, predictions), tracking_uri=tracking_uri, experiment=experiment)
 
 
 def log_fits(fits: pd.DataFrame, *, form: str, tracking_uri: str, experiment: str) -> int:
-    """One run per (family, recipe, model, seed) of a fits table: median R2 per quantity, the table as its file."""
+    """Log `fit_runs` of one form; returns how many fitted models the store now has of this table."""
+    return log_runs(fit_runs({form: fits}), tracking_uri=tracking_uri, experiment=experiment)
+
+
+def score_runs(scores: pd.DataFrame, predictions: pd.DataFrame) -> list[Run]:
+    """One run per (recipe, form) and, nested in it, one per (quantity, target, regressor, split)."""
+    tables = dict(iter(predictions.groupby(SCORE, sort=False)))
     runs = []
-    table: Any = fits  # pandas' stubs know no column types
-    for (family, recipe, model, seed), rows in table.groupby(["family", "recipe", "model", "seed"], sort=False):
-        identity = {"kind": "fit", "family": family, "recipe": recipe, "model": model, "seed": str(seed), "form": form}
-        quantities = rows.groupby("quantity")
-        metrics = {f"r2_{name}": float(group["r2"].median()) for name, group in quantities}
-        metrics |= {f"end_{name}_largest": float(group["f_end"].max()) for name, group in quantities}
-        first = rows.iloc[0]
-        shape = {name: str(first[name]) for name in ("n_layers", "d_model", "n_heads", "d_mlp", "n_points")}
-        text = rows.to_csv(index=False, float_format="%.8g")
-        runs.append(Run(identity, metrics, shape, {f"{form}.csv": text}))
-    return log_runs(runs, tracking_uri=tracking_uri, experiment=experiment)
+    table: Any = scores  # pandas' stubs know no column types
+    for (recipe, form), rows in table.groupby(["recipe", "form"], sort=False):
+        parent = _suite_run(str(recipe), str(form), rows)
+        runs.append(parent)
+        runs += [_score_run(row, tables.get(tuple(row[name] for name in SCORE)), parent) for row in _rows(rows)]
+    return runs
 
 
-def log_runs(runs: Iterable[Run], *, tracking_uri: str, experiment: str) -> int:
-    """Make, update or leave each run; returns how many runs were asked for.
+def fit_runs(
+    fits: Mapping[str, pd.DataFrame],
+    trajectories: pd.DataFrame | None = None,
+    draw: Figures | None = None,
+    draw_fits: Callable[[str, pd.DataFrame], Draw | None] | None = None,
+) -> list[Run]:
+    """One run per (family, recipe, model, seed) and, nested in it, one per form.
 
-    Processes take turns: the store is made once, and SQLite is written by one at a time.
+    The model's run has `ratio/layer00` and so on, at each measured step; a form's run the median R2 of each quantity
+    and its table.
+
+    Parameters
+    ----------
+    fits
+        By form.
+    trajectories
+        Schema TRAJECTORIES, of all models or of some.
+    draw, draw_fits
+        A model's trajectories, or a form and its fits, -> what writes their figures into a folder.
     """
-    with turn(tracking_uri):
-        client = open_client(tracking_uri)
-        home = experiment_id(client, experiment, tracking_uri)
-        known = _known(client, home)
-        count = 0
-        for run in runs:
-            _project(client, home, run, known.get(run.key))
-            count += 1
-    return count
+    measured = {} if trajectories is None else dict(iter(trajectories.groupby(MODEL, sort=False)))
+    parents: dict[Any, Run] = {}
+    nested = []
+    for form, frame in fits.items():
+        table: Any = frame  # pandas' stubs know no column types
+        for model, rows in table.groupby(MODEL, sort=False):
+            if model not in parents:
+                parents[model] = _model_run(model, rows.iloc[0], measured.get(model), draw)
+            nested.append(_fit_run(form, rows, parents[model], draw_fits and draw_fits(form, rows)))
+    return [*parents.values(), *nested]
 
 
-def _project(client: MlflowClient, home: str, run: Run, known: tuple[str, str] | None) -> None:
-    from mlflow.entities import Metric, Param, RunTag
-
-    if known is not None and known[1] == run.content:
-        return
-    if known is None:
-        name = " ".join(value for key, value in run.identity.items() if key != "kind")
-        run_id = client.create_run(home, run_name=name, tags={KEY: run.key}).info.run_id
-        said = {**run.identity, **run.parameters}
-        client.log_batch(run_id, params=[Param(key, value) for key, value in said.items()])
-    else:
-        run_id = known[0]
-    now = time.time_ns() // 1_000_000
-    metrics = [Metric(key, value, now, 0) for key, value in run.metrics.items() if np.isfinite(value)]
-    for name, text in run.files.items():
-        client.log_text(run_id, text, name)
-    # The content tag last: a run cut short is written again.
-    client.log_batch(run_id, metrics=metrics, tags=[RunTag(CONTENT, run.content)])
-    client.set_terminated(run_id)
+def _suite_run(recipe: str, form: str, rows: Any) -> Run:
+    best = rows.groupby(["split", "regressor"], sort=False)["r2"].median()
+    return Run(
+        {"kind": "scores", "recipe": recipe, "form": form},
+        f"{recipe}: scores of {form}",
+        metrics={f"r2_{split}/{regressor}": float(value) for (split, regressor), value in best.items()},
+        files={"scores.csv": rows.to_csv(index=False, float_format="%.8g")},
+    )
 
 
-def _known(client: MlflowClient, home: str) -> dict[str, tuple[str, str]]:
-    """Key -> (run id, content hash) of all runs of the experiment."""
-    known: dict[str, tuple[str, str]] = {}
-    token = None
-    while True:
-        page = client.search_runs([home], max_results=5000, page_token=token)
-        for run in page:
-            if KEY in run.data.tags:
-                known[run.data.tags[KEY]] = (run.info.run_id, run.data.tags.get(CONTENT, ""))
-        token = page.token
-        if not token:
-            return known
+def _score_run(row: Mapping[Any, Any], rows: Any, parent: Run) -> Run:
+    columns = ["model", "seed", "layer", "actual", "predicted"]
+    return Run(
+        {"kind": "score", **{name: str(row[name]) for name in SCORE}},
+        f"{row['target']} of {row['quantity']}, {row['regressor']}, {_SPLITS.get(str(row['split']), row['split'])}",
+        metrics={
+            name: float(row[name]) for name in ("r2", "r2_transformed", "mae", "n_train", "n_test", "n_architectures")
+        },
+        files={} if rows is None else {"predictions.csv": rows[columns].to_csv(index=False, float_format="%.8g")},
+        parent=parent.identity,
+    )
+
+
+def _model_run(model: Any, first: Any, trajectories: pd.DataFrame | None, draw: Figures | None) -> Run:
+    family, recipe, name, seed = map(str, model)
+    shape = {name: str(first[name]) for name in _SHAPE if name != "n_points"}
+    identity = {"kind": "model", "family": family, "recipe": recipe, "model": name, "seed": seed}
+    shown = f"{name} seed {seed}"
+    if trajectories is None:
+        return Run(identity, shown, parameters=shape)
+    return Run(
+        identity,
+        shown,
+        steps=_steps(trajectories),
+        parameters=shape,
+        figures=draw and draw(trajectories),
+        drawn=_hash(trajectories),
+    )
+
+
+def _fit_run(form: str, rows: Any, parent: Run, figures: Draw | None) -> Run:
+    quantities = rows.groupby("quantity")
+    metrics = {f"r2_{name}": float(group["r2"].median()) for name, group in quantities}
+    metrics |= {f"end_{name}_largest": float(group["f_end"].max()) for name, group in quantities}
+    first = rows.iloc[0]
+    return Run(
+        {**parent.identity, "kind": "fit", "form": form},
+        f"{form} of {parent.name}",
+        metrics=metrics,
+        parameters={name: str(first[name]) for name in _SHAPE},
+        files={f"{form}.csv": rows.to_csv(index=False, float_format="%.8g")},
+        figures=figures,
+        drawn="" if figures is None else parent.drawn,
+        parent=parent.identity,
+    )
+
+
+def _steps(trajectories: pd.DataFrame) -> dict[str, dict[int, float]]:
+    """`ratio/layer00` and so on -> step -> value, unitless. What is not finite is left out."""
+    steps: dict[str, dict[int, float]] = {}
+    for row in _rows(trajectories.sort_values(["quantity", "layer", "step"])):
+        if np.isfinite(row["value"]):
+            steps.setdefault(f"{row['quantity']}/layer{row['layer']:02d}", {})[int(row["step"])] = float(row["value"])
+    return steps
+
+
+def _hash(table: Any) -> str:
+    return hashlib.sha256(pd.util.hash_pandas_object(table, index=False).to_numpy().tobytes()).hexdigest()
+
+
+def _rows(table: Any) -> list[dict[Any, Any]]:
+    return table.to_dict("records")

@@ -6,6 +6,8 @@ about all of them, sets a value, takes another choice of a group, or reads anoth
 
 from __future__ import annotations
 
+import shlex
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -66,6 +68,12 @@ def chosen_model(config: Config) -> str | None:
     """File stem of the model that the command line chooses, None where it chooses none."""
     keys = _keys(_overrides())
     return table_stem(config.model) if any(key == "model" or key.startswith("model.") for key in keys) else None
+
+
+def command() -> str:
+    """The command line of this job, to be typed again."""
+    program = "massact run" if Path(sys.argv[0]).name == "massact" else "python run.py"
+    return shlex.join([*program.split(), *_overrides()])
 
 
 def _swept_by_pipeline(config: Config) -> bool:

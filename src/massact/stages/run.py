@@ -12,9 +12,10 @@ from massact.errors import CheckpointError
 from massact.fit.regimes import Regime
 from massact.fit.table import fits_schema
 from massact.settings import table_stem
+from massact.stages import track_figures
 from massact.stages.extract import Extraction, extract, save
 from massact.stages.fit import fit_records
-from massact.stages.track import logging_to
+from massact.stages.track import log
 from massact.tables import write_table
 from massact.trajectories import aggregate
 
@@ -27,23 +28,29 @@ def run(config: Config, output: Path) -> list[str]:
     fits = fit_records(config, extraction.records, extraction.metadata)
     path = output / f"{stem}-{form}.parquet"
     write_table(fits, path, fits_schema(form), {"form": form, "aggregation": config.protocol.aggregation})
-    _figures(config, extraction, fits, output)
+    trajectories = aggregate(extraction.records, config.protocol.aggregation)
+    _figures(config, extraction, trajectories, fits, output)
     lines = _summary(fits, stem, form)
     if config.tracking.enabled:
-        from massact.predict.tracking import log_fits
+        from massact.predict.tracking import fit_runs
 
-        with logging_to(config.tracking.uri, f"tables and figures are kept in {output}", "run the same command again"):
-            log_fits(fits, form=form, tracking_uri=config.tracking.uri, experiment=config.tracking.experiment)
+        of_fits = track_figures.of_fits(trajectories)
+        log(
+            config,
+            fit_runs({form: fits}, trajectories, track_figures.of_model, of_fits),
+            f"tables and figures are kept in {output}",
+        )
         lines.append(f"logged to MLflow: {config.tracking.uri}")
     if extraction.failure:
         raise CheckpointError(*extraction.failure)
     return [*lines, f"tables and figures: {output}"]
 
 
-def _figures(config: Config, extraction: Extraction, fits: pd.DataFrame, output: Path) -> None:
+def _figures(
+    config: Config, extraction: Extraction, trajectories: pd.DataFrame, fits: pd.DataFrame, output: Path
+) -> None:
     from massact.report import ReportInputs, save_figures
 
-    trajectories = aggregate(extraction.records, config.protocol.aggregation)
     inputs = ReportInputs(trajectories=trajectories, records=extraction.records, fits={config.fit.form: fits})
     save_figures(inputs, output / "figures")
 

@@ -6,34 +6,63 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from massact.config import Config
 from massact.disk import file_target, write_text
-from massact.errors import MassactError, StorageError
-from massact.stages.places import is_own, place
-from massact.stages.tables import all_fits, own_scores_and_predictions, scores_and_predictions
+from massact.errors import MassactError, MissingInputError, StorageError
+from massact.stages import track_figures
+from massact.stages.places import command, is_own, place
+from massact.stages.tables import all_fits, all_records, own_scores_and_predictions, scores_and_predictions
+from massact.trajectories import aggregate
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from massact.mlflow_runs import Run
+
+_LONGEST_REASON = 200
 
 
 def run(config: Config, output: Path) -> list[str]:
-    """Log scores and fits; write `results/track.json`, which says what is in the store."""
+    """Log models, fits and scores; write `results/track.json`, which says what is in the store."""
     path = file_target(place(config, "results", output) / "track.json", lambda head: b"_runs" in head)
     if not config.tracking.enabled:
         return ["tracking is off: nothing logged"]
-    from massact.predict.tracking import log_fits, log_scores
+    from massact.predict.tracking import fit_runs, score_runs
 
-    where = {"tracking_uri": config.tracking.uri, "experiment": config.tracking.experiment}
-    own = is_own(config)
+    own, uri = is_own(config), config.tracking.uri
     scores, predictions = own_scores_and_predictions(config) if own else scores_and_predictions(config)
-    tables = all_fits(config)
-    with logging_to(config.tracking.uri, "the tables are kept", "python run.py stage=track"):
-        counts = {"score_runs": log_scores(scores, predictions, **where), "fit_runs": 0}
-        for form, fits in tables.items():
-            counts["fit_runs"] += log_fits(fits, form=form, **where)
+    scored = score_runs(scores, predictions)
+    fitted = fit_runs(all_fits(config), _trajectories(config, own), track_figures.of_model)
+    log(config, [*scored, *fitted], "the tables are kept")
+    counts = {
+        name: sum(r.parent is not None for r in runs) for name, runs in (("score_runs", scored), ("fit_runs", fitted))
+    }
     write_text(path, json.dumps(counts, indent=1) + "\n")
     return [
-        f"MLflow {config.tracking.uri}: {counts['score_runs']} score runs, {counts['fit_runs']} fit runs; "
-        f"see them with: mlflow ui --backend-store-uri {config.tracking.uri}"
+        f"MLflow {uri}: {counts['score_runs']} score runs, {counts['fit_runs']} fit runs; "
+        f"see them with: mlflow ui --backend-store-uri {uri}"
     ]
+
+
+def log(config: Config, runs: list[Run], kept: str) -> None:
+    """Write runs to the store that `tracking` names.
+
+    Parameters
+    ----------
+    kept
+        What the user has whatever the store does, e.g. "the tables are kept".
+
+    Raises
+    ------
+    MassactError
+        Whatever MLflow or its database raises, in one line with what is kept and the command that logs it later.
+    """
+    from massact.mlflow_runs import log_runs
+
+    with logging_to(config.tracking.uri, kept, command()):
+        log_runs(runs, tracking_uri=config.tracking.uri, experiment=config.tracking.experiment)
 
 
 @contextmanager
@@ -43,13 +72,29 @@ def logging_to(uri: str, kept: str, again: str) -> Iterator[None]:
     Raises
     ------
     StorageError
+        Also ConfigError, where there is no such store.
     """
     try:
         yield
-    except MassactError:
-        raise
+    except MassactError as error:
+        raise type(error)(error.what, f"{error.remedy}; {kept}; log them later: {again}") from None
     except Exception as error:  # MLflow's, SQLAlchemy's, the server's: there is no common type
-        first = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
         raise StorageError(
-            f"MLflow {uri} took no more ({type(error).__name__}: {first[:200]})", f"{kept}; log them later: {again}"
+            f"MLflow {uri} failed ({type(error).__name__}: {_reason(error)})", f"{kept}; log them later: {again}"
         ) from None
+
+
+def _reason(error: Exception) -> str:
+    first = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
+    return first if len(first) <= _LONGEST_REASON else f"{first[:_LONGEST_REASON]}..."
+
+
+def _trajectories(config: Config, own: bool) -> pd.DataFrame | None:
+    """Those of every model; none of a model of one's own whose records are not there."""
+    try:
+        records, _ = all_records(config)
+    except MissingInputError:
+        if not own:
+            raise
+        return None
+    return aggregate(records, config.protocol.aggregation)

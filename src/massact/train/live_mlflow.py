@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import logging
-import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from massact.errors import ConfigError
-from massact.mlflow_store import KEY, experiment_id, key_of, open_client, require_database, turn, valid_params
+from massact.mlflow_store import (
+    KEY,
+    experiment_id,
+    key_of,
+    open_client,
+    patience,
+    source_tags,
+    turn,
+    valid_params,
+)
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -30,9 +38,6 @@ _AT_ONCE, _PARAMS_AT_ONCE = 1000, 100
 # and after a failure it does not try again for some time, longer each time.
 _WAIT_S = 10.0
 _PAUSE_S, _LONGEST_PAUSE_S = 30.0, 3600.0
-_SCHEMES = ("sqlite", "http", "https", "postgresql", "mysql", "mssql", "databricks")
-_TRIES = 3
-_PATIENCE = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "10", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"}
 _LATER = "log it later with LiveMeasurement(...).tell(MlflowLogger(...))"
 
 
@@ -121,11 +126,11 @@ class MlflowLogger:
     def _turn(self) -> Iterator[None]:
         """Hold the store's lock; whatever the store does but for being none at all, the training goes on."""
         try:
-            with _patience(self.tracking_uri), turn(self.tracking_uri, wait_s=_WAIT_S):
+            with patience(self.tracking_uri), turn(self.tracking_uri, wait_s=_WAIT_S):
                 yield
+        except ConfigError:  # no such store
+            raise
         except Exception as error:  # whatever a server, a database or a driver raises
-            if isinstance(error, ConfigError) and self.tracking_uri.partition(":")[0] not in _SCHEMES:
-                raise
             self._pause_s = min(max(2 * self._pause_s, _PAUSE_S), _LONGEST_PAUSE_S) if self._warned else self.every_s
             if not self._warned:
                 self._warned = True
@@ -135,7 +140,6 @@ class MlflowLogger:
             self._pause_s, self._warned = 0.0, False
 
     def _open(self) -> MlflowClient:
-        require_database(self.tracking_uri)
         client = open_client(self.tracking_uri)
         home = experiment_id(client, self.experiment, self.tracking_uri)
         found = client.search_runs([home], filter_string=f"tags.`{KEY}` = '{self.key}'", max_results=1)
@@ -152,9 +156,8 @@ class MlflowLogger:
         from mlflow.entities import Param
 
         s = self.subject
-        run_id = client.create_run(
-            home, run_name=f"{s.model} {s.recipe} seed {s.seed}", tags={KEY: self.key}
-        ).info.run_id
+        tags = {KEY: self.key, **source_tags()}
+        run_id = client.create_run(home, run_name=f"{s.model} {s.recipe} seed {s.seed}", tags=tags).info.run_id
         axes = {"family": s.family, "recipe": s.recipe, "model": s.model, "seed": s.seed}
         probe = {
             "probe_text": self.probe.text,
@@ -195,29 +198,6 @@ def step_metrics(measurement: Measurement) -> dict[str, float]:
         for layer, value in enumerate(column)
         if np.isfinite(value)
     }
-
-
-@contextmanager
-def _patience(tracking_uri: str) -> Iterator[None]:
-    """Little patience with servers and databases while a training waits; what the user has set counts.
-
-    MLflow tries a database that does not answer ten times, which takes two minutes.
-    """
-    database: Any = None
-    if not tracking_uri.startswith("http"):
-        from mlflow.store.db import utils as database
-    tries = getattr(database, "MAX_RETRY_COUNT", None)
-    ours = {name: value for name, value in _PATIENCE.items() if name not in os.environ}
-    os.environ.update(ours)
-    if tries is not None:
-        database.MAX_RETRY_COUNT = _TRIES
-    try:
-        yield
-    finally:
-        for name in ours:
-            os.environ.pop(name, None)
-        if tries is not None:
-            database.MAX_RETRY_COUNT = tries
 
 
 def _recorded(client: MlflowClient, run_id: str, names: list[str]) -> dict[int, dict[str, float]]:
