@@ -27,7 +27,7 @@ from massact.fit.refine import Minima, refine
 from massact.fit.scan import make_scan, scan_sse, starts
 
 Resampling = Literal["sequences", "residuals", "blocks"]
-RESAMPLINGS = get_args(Resampling)
+RESAMPLINGS: tuple[Resampling, ...] = get_args(Resampling)
 LEVEL = 0.95
 MOST_UNKNOWN = 0.5  # share of resamples without a quantity above which it has no interval
 WARM = 1e-7  # relative decrease of the SSE at which a resample's descent ends

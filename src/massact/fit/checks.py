@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from difflib import get_close_matches
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -16,6 +16,7 @@ Numbers = ArrayLike | Sequence[Any] | float | int  # ArrayLike as beartype reads
 WIDEST = 1e20  # last step over the first one or the first interval: the search has nodes in every decade of it
 REAL = "biuf"  # kinds of dtypes
 PLAIN = (float, int, np.floating, np.bool_)
+Word = TypeVar("Word", bound=str)
 KINDS = {
     "c": "they are complex: take the real part or the magnitude",
     "M": "they are dates: give steps or seconds as numbers",
@@ -129,7 +130,7 @@ def check_sequences(sequences: Numbers, shape: tuple[int, ...]) -> np.ndarray:
     return np.where(np.isfinite(each), each, np.nan)
 
 
-def check_choice(value: Any, what: str, known: Sequence[str]) -> str:
+def check_choice(value: Any, what: str, known: Sequence[Word]) -> Word:
     """One of the words that an option knows.
 
     Raises
@@ -137,8 +138,9 @@ def check_choice(value: Any, what: str, known: Sequence[str]) -> str:
     FitError
         Another value; the nearest known word is named.
     """
-    if isinstance(value, str) and value in known:
-        return value
+    for word in known:
+        if isinstance(value, str) and value == word:
+            return word
     near = get_close_matches(str(value).lower(), known, n=1, cutoff=0.0)[0]
     raise FitError(f"{what} = {value!r} is not known", f"did you mean '{near}'? known: {', '.join(known)}")
 
@@ -164,7 +166,7 @@ def check_share(value: Any, what: str) -> float:
     FitError
         Another value.
     """
-    if not isinstance(value, Real) or not 0 < value < 1:
+    if not isinstance(value, Real) or not 0 < float(value) < 1:
         raise FitError(f"{what} = {value!r} is not a share", "give a number between 0 and 1")
     return float(value)
 
@@ -212,8 +214,9 @@ def _plain(values: Any) -> np.ndarray:
         return _of_tensor(values)
     if isinstance(values, list | tuple) and not all(isinstance(entry, PLAIN) for entry in values):
         return _of_entries([_plain(entry) for entry in values])
-    if hasattr(values, "to_numpy") and hasattr(values, "isna"):  # a column or a table of pandas
-        values = values.to_numpy(dtype=object) if _is_nullable(values) else values
+    column: Any = values
+    if hasattr(column, "to_numpy") and hasattr(column, "isna"):  # a column or a table of pandas
+        values = column.to_numpy(dtype=object) if _is_nullable(column) else column
     array = np.asarray(values)
     if array.dtype.kind == "O":
         array = _of_entries([_scalar(entry) for entry in array.ravel()]).reshape(array.shape)

@@ -19,7 +19,7 @@ from massact.fit.refine import FINE, ROUGH, Minima, evaluate, polish, project, r
 from massact.fit.scan import Scan, make_scan, starts
 
 Path = Literal["auto", "numba", "numpy"]
-PATHS = get_args(Path)
+PATHS: tuple[Path, ...] = get_args(Path)
 CHUNK = 64  # curves scanned together: their arrays stay in the cache
 REFINED = 512  # curves refined together by numpy, whose calls cost more than their work on fewer
 HELD = 2_000_000  # points of all curves refined together at most: more would fill the memory

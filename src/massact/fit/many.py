@@ -113,17 +113,15 @@ def fit_many(
     (0.002, 20.0, 'peak_without_plateau')
     """
     get_form(form)
-    check_choice(loss, "loss", LOSSES)
-    check_choice(path, "path", PATHS)
-    if intervals is not None:
-        check_choice(intervals, "intervals", RESAMPLINGS)
+    loss, path = check_choice(loss, "loss", LOSSES), check_choice(path, "path", PATHS)
+    asked = None if intervals is None else check_choice(intervals, "intervals", RESAMPLINGS)
     check_count(seed, "seed", 0)
     t = check_steps(steps)
     y = check_values(values, t, "curve")
     relative = check_word_or_weights(weights)
     w = check_weights(None if relative else weights, y.shape)
     each = None if sequences is None else check_sequences(sequences, y.shape)
-    how = intervals or (None if each is None else "sequences")
+    how = asked or (None if each is None else "sequences")
     if how == "sequences" and each is None:
         raise FitError("intervals over sequences need sequences", "give them, or choose residuals or blocks")
     if how is not None:

@@ -9,7 +9,7 @@ import numpy as np
 from massact.fit.engine import Optimum, Path, fitted_values, search, search_from
 
 Loss = Literal["squares", "huber"]
-LOSSES = get_args(Loss)
+LOSSES: tuple[Loss, ...] = get_args(Loss)
 HUBER = 1.345  # deviations beyond which a residual counts linearly: 95 % of least squares' efficiency on normal noise
 NORMAL_MAD = 1.4826  # standard deviation of normal noise over its median absolute deviation
 SEARCHES, STEPS = 3, 15

@@ -80,7 +80,7 @@ def fit_series(
     (20.0, 191.9)
     """
     chosen = get_form(form)
-    check_choice(loss, "loss", LOSSES)
+    loss = check_choice(loss, "loss", LOSSES)
     check_count(seed, "seed", 0)
     if sequences is not None:
         check_count(resamples, "resamples", 1)
@@ -125,8 +125,8 @@ def fit_series(
         each = check_sequences(sequences, t.shape)[:, kept]
         if np.isnan(each).any():
             raise FitError("a sequence has no value where the series has one", "leave that step out of both")
-        if fitted and np.isfinite(engine.rates).all():
-            few = thinned(*inside, each)
+        few = thinned(*inside, each)
+        if few.sequences is not None and fitted and np.isfinite(engine.rates).all():
             drawn = resampled_sequences(few.y, few.sequences, resamples=resamples, seed=seed)
             about = replace(engine, derived=group.derived)
             intervals = intervals_of(about, 0, few.t, few.w, few.y, drawn, widening(len(each)))

@@ -143,7 +143,7 @@ def _steps(trajectories: pd.DataFrame) -> dict[str, dict[int, float]]:
 
 
 def _hash(table: Any) -> str:
-    return hashlib.sha256(pd.util.hash_pandas_object(table, index=False).to_numpy().tobytes()).hexdigest()
+    return hashlib.sha256(table.to_csv(index=False).encode()).hexdigest()
 
 
 def _rows(table: Any) -> list[dict[Any, Any]]:
