@@ -3,6 +3,8 @@ import math
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from transformers import (
     BloomConfig,
     CohereConfig,
@@ -18,7 +20,7 @@ from transformers import (
 )
 
 from massact import Architecture
-from massact.architecture import LARGEST, numbers_in
+from massact.architecture import LARGEST, differences, numbers_in
 from massact.errors import ArchitectureError
 from massact.train import build_model, hf_config
 
@@ -150,3 +152,29 @@ def test_older_configurations_name_rotary_otherwise():
 
 def test_what_a_configuration_does_not_say_is_left_out():
     assert numbers_in({"hidden_size": 8, "intermediate_size": [1, 2]}) == {"d_model": 8}
+
+
+KEYS = [
+    "model_type", "hidden_size", "n_embd", "num_hidden_layers", "num_attention_heads", "intermediate_size", "n_inner",
+    "vocab_size", "max_position_embeddings", "rotary_pct", "rotary_dim", "rope_theta", "rope_parameters",
+    "rope_scaling", "partial_rotary_factor", "use_parallel_residual", "parallel_attn", "alibi", "text_config",
+]  # fmt: skip
+LEAVES = st.one_of(
+    st.none(), st.booleans(), st.integers(), st.just(10**400), st.just(-(10**400)), st.floats(), st.text(max_size=3),
+    st.sampled_from(["gpt_neox", "llama", "falcon", "gpt2"]),
+)  # fmt: skip
+VALUES = st.recursive(
+    LEAVES, lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from(KEYS), inner, max_size=4)
+)
+
+
+@given(st.dictionaries(st.sampled_from(KEYS), VALUES), st.dictionaries(st.sampled_from(KEYS), VALUES))
+def test_whatever_a_configuration_holds_only_numbers_are_taken_from_it(config, other):
+    numbers = numbers_in(config)
+    assert all(isinstance(value, int | float) for value in numbers.values())
+    differences(numbers, numbers_in(other))
+
+
+def test_a_kind_that_is_no_word_is_no_kind():
+    assert numbers_in({"model_type": {"a": 1}, "hidden_size": 8, "rotary_dim": 4}) == {"d_model": 8}
+    assert numbers_in({"hidden_size": 0, "num_attention_heads": 2, "rotary_dim": 4}).get("rotary_fraction") is None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
+import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from numbers import Real
@@ -189,7 +190,7 @@ def numbers_in(config: Mapping[str, Any]) -> dict[str, Any]:
         open_width = name == "d_mlp" and any(other in config for other in ("n_embd", *others))
         if found is None and open_width and "d_model" in numbers:
             found = 4 * numbers["d_model"]
-        if isinstance(found, int) and not isinstance(found, bool):
+        if isinstance(found, int) and not isinstance(found, bool) and abs(found) <= sys.float_info.max:
             numbers[name] = found
     return {**numbers, **_rotary(config, numbers), **_layout(config)}
 
@@ -206,7 +207,7 @@ def differences(found: Mapping[str, Any], expected: Mapping[str, Any]) -> dict[s
 
 def _rotary(config: Mapping[str, Any], numbers: Mapping[str, Any]) -> dict[str, float]:
     """Share of rotating dimensions and base of their wavelengths."""
-    kind = config.get("model_type")
+    kind = _kind(config)
     if kind in _NOT_ROTARY or config.get("alibi"):
         return {"rotary_fraction": 0.0}
     said: Any = config.get("rope_parameters") or config.get("rope_scaling")
@@ -215,10 +216,11 @@ def _rotary(config: Mapping[str, Any], numbers: Mapping[str, Any]) -> dict[str, 
     base = _first(said, "rope_theta", "rotary_emb_base")
     dimensions = _first(said, "rotary_dim")
     if share is None and dimensions is not None and {"d_model", "n_heads"} <= set(numbers):
-        share = dimensions * numbers["n_heads"] / numbers["d_model"]
+        width = numbers["d_model"]
+        share = dimensions * numbers["n_heads"] / width if width else None
     known = kind in _ROTARY_SHARES or kind in _SEQUENTIAL or kind in _PARALLEL or kind == "falcon"
     if share is None and (known or base is not None):
-        share = _ROTARY_SHARES.get(str(kind), 1.0)
+        share = _ROTARY_SHARES.get(kind, 1.0)
     per_layer = config.get("rope_parameters")  # some models have one base for near and one for far attention
     nested = isinstance(per_layer, Mapping) and any(isinstance(value, Mapping) for value in per_layer.values())
     if base is None and known and not nested:
@@ -227,18 +229,25 @@ def _rotary(config: Mapping[str, Any], numbers: Mapping[str, Any]) -> dict[str, 
     return {name: float(value) for name, value in pairs if value is not None}
 
 
+def _kind(config: Mapping[str, Any]) -> str:
+    """The model's kind; empty when the configuration says none, or something else than a word."""
+    kind = config.get("model_type")
+    return kind if isinstance(kind, str) else ""
+
+
 def _layout(config: Mapping[str, Any]) -> dict[str, bool]:
     """Whether attention and MLP read the same input."""
-    kind = config.get("model_type")
+    kind = _kind(config)
     said = next((config[n] for n in ("use_parallel_residual", "parallel_attn") if n in config), None)
     if not isinstance(said, bool):
-        said = _PARALLEL_UNLESS_SAID.get(str(kind))
+        said = _PARALLEL_UNLESS_SAID.get(kind)
     if said is None and (kind in _PARALLEL or kind in _SEQUENTIAL):
         said = kind in _PARALLEL
     return {} if said is None else {"parallel_residual": said}
 
 
 def _first(said: Mapping[str, Any], *names: str) -> float | None:
-    """The first of these that is a number."""
+    """The first of these that is a number, and one that a float can hold."""
     found = (said.get(name) for name in names)
-    return next((v for v in found if isinstance(v, int | float) and not isinstance(v, bool)), None)
+    numbers = (v for v in found if isinstance(v, int | float) and not isinstance(v, bool))
+    return next((v for v in numbers if isinstance(v, float) or abs(v) <= sys.float_info.max), None)

@@ -106,7 +106,7 @@ def test_rows_of_arrays_are_stacked_and_tables_are_arrays():
         ({1: 2}, "dict"),
         (object(), "object"),
     ],
-    ids=str,
+    ids=lambda value: value if isinstance(value, str) else type(value).__name__,
 )
 def test_what_does_not_is_refused_by_its_name(passed, message):
     with pytest.raises(FitError, match=rf"values: not an array of numbers \(.*{message}"):
