@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 os.environ.update(
     HF_HUB_OFFLINE="1",
@@ -16,6 +17,11 @@ os.environ.update(
     TOKENIZERS_PARALLELISM="false",
     OMP_NUM_THREADS="1",
 )
+
+
+# How long an example takes is the machine's, and other work's on it.
+settings.register_profile("massact", deadline=None)
+settings.load_profile("massact")
 
 
 @pytest.fixture(scope="session")

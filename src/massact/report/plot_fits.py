@@ -113,7 +113,7 @@ def r2_place(r2: float) -> float:
     >>> [round(r2_place(r2), 2) for r2 in (0.0, 0.9, 0.99, 1.0)]
     [0.0, 1.0, 2.0, 4.0]
     """
-    return float(-np.log10(1 - min(r2, R2_TICKS[-1])))
+    return float(0.0 - np.log10(1 - min(r2, R2_TICKS[-1])))  # no minus zero
 
 
 def _by_layer(rows: pd.DataFrame, quantity: str) -> dict[int, dict[str, Any]]:

@@ -10,9 +10,8 @@ from pathlib import Path
 from tqdm import tqdm
 
 from massact.config import Config
-from massact.errors import ConfigError, TrainingFailedError
-from massact.settings import nearest_names
-from massact.stages.suites import suite_of, write_suite
+from massact.errors import TrainingFailedError
+from massact.stages.suites import chosen, suite_of, write_suite
 from massact.train.members import Member
 from massact.train.suite import FAILED, Outcome, Suite
 
@@ -22,7 +21,7 @@ log = logging.getLogger("massact")
 def run(config: Config, output: Path) -> list[str]:
     """Train members until none is left that nobody works on; the last worker to finish writes the table."""
     suite = suite_of(config)
-    wanted = chosen(suite, config.suite.only)
+    wanted = chosen(suite.members, config.suite.only)
     label = f"{config.suite.name} worker {config.suite.worker}"
     with _Progress(suite, wanted, label) as progress:
         for member, outcome in suite.work(wanted, progress.at):
@@ -42,21 +41,6 @@ def run(config: Config, output: Path) -> list[str]:
             f"{len(failed)} of {len(wanted)} trainings failed ({name}: {what})", "run it again: finished ones are kept"
         )
     return [said]
-
-
-def chosen(suite: Suite, names: list[str]) -> list[Member]:
-    """The named members, all when none is named.
-
-    Raises
-    ------
-    ConfigError
-        A name that is no member's.
-    """
-    known = [member.name for member in suite.members]
-    for name in names:
-        if name not in known:
-            raise ConfigError(f"suite.only: {name} is no member", f"nearest: {', '.join(nearest_names(name, known))}")
-    return [member for member in suite.members if not names or member.name in names]
 
 
 class _Progress:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,11 @@ from typing import Any
 from massact.architecture import Architecture
 from massact.config import Config, SpaceConfig
 from massact.disk import file_target
+from massact.errors import ConfigError
 from massact.extract.probe import CORPUS, chunk
 from massact.extract.provenance import device_named
 from massact.extract.store import RecordStore
-from massact.settings import recipe_of
+from massact.settings import nearest_names, recipe_of
 from massact.train.corpus import read_works, split_works
 from massact.train.data import TrainingText, encode_works
 from massact.train.design import DesignSpace, design
@@ -21,18 +23,20 @@ from massact.train.members import Member, grid, ladder
 from massact.train.suite import Suite
 
 
-def suite_of(config: Config, folder: Path | None = None) -> Suite:
-    """The suite a configuration describes; a `folder` of its own shares nothing with what was trained before."""
+def suite_of(config: Config) -> Suite:
+    """The suite a configuration describes; its members are checked before the text is read, which takes seconds."""
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     recipe = recipe_of(config.suite.recipe, config.suite.name)
+    members = members_of(config)
+    chosen(members, config.suite.only)
     works, held_out = split_works(read_works(Path(config.probe.corpus)), config.probe.held_out_works)
     text = TrainingText.of(works, held_out, recipe.vocab_size)
     ids = encode_works(text.tokenizer, ["\n\n".join(held_out)])  # as an extraction from checkpoints reads them
     return Suite(
-        members_of(config),
+        members,
         recipe,
-        folder or Path(config.paths.runs) / "suite",
-        published=file_target((folder or Path(config.paths.trajectories)) / f"{config.suite.name}.parquet"),
+        Path(config.paths.runs) / "suite",
+        published=file_target(Path(config.paths.trajectories) / f"{config.suite.name}.parquet"),
         text=text,
         probe=chunk(
             ids,
@@ -41,7 +45,7 @@ def suite_of(config: Config, folder: Path | None = None) -> Suite:
             first_token=recipe.first_token,
             text=CORPUS,
         ),
-        store=RecordStore(folder / "records" if folder else Path(config.paths.records)),
+        store=RecordStore(Path(config.paths.records)),
         measured=config.suite.measured,
         threads=config.train.threads,
         device=device_named(config.protocol.device),
@@ -62,6 +66,21 @@ def members_of(config: Config) -> list[Member]:
     return members
 
 
+def chosen(members: Sequence[Member], names: Sequence[str]) -> list[Member]:
+    """The named members, all when none is named.
+
+    Raises
+    ------
+    ConfigError
+        A name that is no member's.
+    """
+    known = [member.name for member in members]
+    for name in names:
+        if name not in known:
+            raise ConfigError(f"suite.only: {name} is no member", f"nearest: {', '.join(nearest_names(name, known))}")
+    return [member for member in members if not names or member.name in names]
+
+
 def space_of(space: SpaceConfig) -> DesignSpace:
     """The configured design space.
 
@@ -70,8 +89,6 @@ def space_of(space: SpaceConfig) -> DesignSpace:
     ConfigError
         A range that is not two numbers.
     """
-    from massact.errors import ConfigError
-
     for name in ("layers", "width", "heads", "mlp_ratio"):
         if len(getattr(space, name)) != 2:
             raise ConfigError(f"suite.space.{name} = {getattr(space, name)}", "give [smallest, largest]")

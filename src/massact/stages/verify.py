@@ -10,8 +10,7 @@ import pandas as pd
 
 from massact.config import Config
 from massact.errors import MissingInputError, NotReproducedError
-from massact.stages.suite import chosen
-from massact.stages.suites import suite_of
+from massact.stages.suites import chosen, suite_of
 from massact.tables import read_table
 from massact.train.machine import machine
 from massact.train.members import Member
@@ -24,11 +23,11 @@ def run(config: Config, output: Path) -> list[str]:
     """Train the members named by `suite.only` (none named: the cheapest) in the job's own folder and compare."""
     published = suite_of(config)
     table = read_table(published.published, RECORDS, remedy="bring it with: dvc pull")
-    known = [member for member in chosen(published, config.suite.only) if published.row(member) is not None]
+    known = [member for member in chosen(published.members, config.suite.only) if published.row(member) is not None]
     if not known:
         raise MissingInputError(f"{published.published} has none of the members asked for", "see suite.only")
     wanted = known if config.suite.only else [min(known, key=lambda member: member.cost)]
-    again = suite_of(config, folder=output / "verify")
+    again = published.elsewhere(output / "verify")
     said = []
     for member, _ in again.work(wanted):
         old = _of(table, member)

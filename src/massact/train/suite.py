@@ -97,11 +97,26 @@ class Suite:
     ) -> None:
         self.members, self.recipe, self.folder = list(members), recipe, folder
         self.text, self.probe, self.store = text, probe, store
-        self.steps = checkpoint_steps(recipe.steps, measured)
+        self.steps, self.measured = checkpoint_steps(recipe.steps, measured), measured
         self.threads, self.device = threads, device
         self.published = published
         rows = read_metadata(published)["members"] if published.is_file() else []
         self._published_rows = {f"{row['model']}-seed{row['seed']}": row for row in rows}
+
+    def elsewhere(self, folder: Path) -> Suite:
+        """The same suite in a folder of its own, which shares nothing with what was trained before."""
+        return Suite(
+            self.members,
+            self.recipe,
+            folder,
+            published=folder / self.published.name,
+            text=self.text,
+            probe=self.probe,
+            store=RecordStore(folder / "records"),
+            measured=self.measured,
+            threads=self.threads,
+            device=self.device,
+        )
 
     def outcome(self, member: Member) -> Outcome | None:
         """What became of a member; None while it is not finished.
