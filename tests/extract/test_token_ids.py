@@ -57,6 +57,13 @@ def test_ids_of_any_size_go_through_unchanged(rows):
     assert token_ids(rows).tolist() == rows
 
 
+class Hostile:
+    """A container whose conversion fails in its own way."""
+
+    def __array__(self, *arguments, **options):
+        raise LookupError("no device named tpu:7")
+
+
 REFUSED = {
     "floats": torch.tensor(ROWS, dtype=torch.float32),
     "bfloat16": torch.tensor(ROWS, dtype=torch.bfloat16),
@@ -84,6 +91,7 @@ REFUSED = {
     "pictures": {"input_ids": ROWS, "pixel_values": [[0.0]]},
     "no ids": {"attention_mask": [[1]]},
     "objects": [[object()]],
+    "a container that fails": Hostile(),
     "dates": np.array([["2020-01-01"]], dtype="datetime64[D]"),
 }
 

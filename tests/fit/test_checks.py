@@ -85,6 +85,13 @@ def test_rows_of_arrays_are_stacked_and_tables_are_arrays():
     np.testing.assert_array_equal(as_floats(table, "values"), [[1, 3], [2, np.nan]])
 
 
+class Hostile:
+    """A container whose conversion fails in its own way."""
+
+    def __array__(self, *arguments, **options):
+        raise LookupError("no device named tpu:7")
+
+
 @pytest.mark.parametrize(
     ("passed", "message"),
     [
@@ -105,6 +112,7 @@ def test_rows_of_arrays_are_stacked_and_tables_are_arrays():
         (np.zeros(2, dtype=[("a", float)]), "dtype"),
         ({1: 2}, "dict"),
         (object(), "object"),
+        (Hostile(), "no device named tpu:7"),
     ],
     ids=lambda value: value if isinstance(value, str) else type(value).__name__,
 )

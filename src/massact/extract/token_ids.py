@@ -86,7 +86,7 @@ def _array(tokens: Any) -> ndarray | None:
         return np.asanyarray(tokens)
     except ValueError:  # lists of several lengths
         return np.empty(len(tokens), dtype=object)
-    except (TypeError, RuntimeError, NotImplementedError, OverflowError):  # on the meta device, sparse, of objects
+    except Exception:  # whatever a foreign container raises: on the meta device, sparse, of objects
         return None
 
 

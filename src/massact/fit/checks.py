@@ -198,7 +198,7 @@ def as_floats(values: Any, what: str) -> np.ndarray:
         if kind not in REAL and not foreign:
             raise TypeError(KINDS.get(kind, f"they have dtype {plain.dtype}"))
         return plain.astype(np.float64)
-    except (TypeError, ValueError, OverflowError, RuntimeError, NotImplementedError) as error:
+    except Exception as error:  # whatever a foreign container raises
         said = " ".join(str(error).split())
         raise FitError(
             f"{what}: not an array of numbers ({said})", "give real numbers in rows of equal length"
