@@ -12,6 +12,7 @@ from massact.errors import ConfigError
 from massact.predict.stored import shipped_artefact
 from massact.settings import STAGES
 from massact.tables import Column, Schema, write_table
+from tests.locales import ASCII_LOCALE
 
 ROOT = Path(__file__).parents[1]
 NUMBERS = ["n_layers=4", "d_model=128", "n_heads=4", "d_mlp=512"]
@@ -172,7 +173,7 @@ def test_summary_ends_well_in_any_terminal_and_whoever_owns_the_checkout(tmp_pat
     ):
         subprocess.run(words, cwd=tmp_path, check=True, capture_output=True)
     (tmp_path / "headline.txt").write_text("ratio: \u22120.09 \u03bb\n", encoding="utf-8")
-    environment = {**os.environ, "LC_ALL": "C", "PYTHONIOENCODING": "ascii", "DVC_NO_ANALYTICS": "1"}
+    environment = {**os.environ, **ASCII_LOCALE, "PYTHONIOENCODING": "ascii", "DVC_NO_ANALYTICS": "1"}
     environment["HOME"] = str(tmp_path / "home")  # no safe.directory from elsewhere
     if stranger:
         for path in [tmp_path, *tmp_path.rglob("*")]:

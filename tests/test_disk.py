@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from massact.disk import read_regular, refused, write_text
+from massact.disk import file_target, read_regular, refused, replacing, write_text
 from massact.errors import StorageError
+from tests.users import unprivileged
 
 
 def said(number: int, needed: int = 4773, name: str | None = None) -> str:
@@ -35,12 +36,29 @@ def test_reasons_are_told_apart():
 
 
 def test_a_folder_without_permission_is_called_that(tmp_path):
+    for above in (tmp_path, *tmp_path.parents[:2]):
+        above.chmod(0o755)
     folder = tmp_path / "mine"
     folder.mkdir(mode=0o500)
-    if os.access(folder, os.W_OK):
-        pytest.skip("this user may write anywhere")
-    with pytest.raises(StorageError, match=r"Permission denied\); get permission"):
+    with unprivileged(), pytest.raises(StorageError, match=r"Permission denied\); get permission"):
         write_text(folder / "a.json", "{}")
+
+
+def test_a_place_that_takes_no_files_is_refused_before_any_work(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StorageError, match="Not a directory"):
+        file_target(tmp_path / "file" / "below" / "a.json")
+    assert file_target(tmp_path / "later" / "a.json") == tmp_path / "later" / "a.json"
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_failure_while_writing_leaves_what_was_there(tmp_path):
+    path = tmp_path / "a.json"
+    path.write_text("old")
+    with pytest.raises(ValueError, match="half"), replacing(path) as partial:
+        partial.write_text("new")
+        raise ValueError("half")
+    assert [p.name for p in tmp_path.iterdir()] == ["a.json"] and path.read_text() == "old"
 
 
 def test_only_regular_files_of_sensible_size_are_read(tmp_path):

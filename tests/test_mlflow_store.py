@@ -21,6 +21,7 @@ from massact import mlflow_store
 from massact.errors import ConfigError, MassactError, StorageError
 from massact.mlflow_store import KIND, opened, source_tags
 from massact.stages.track import logging_to
+from tests.stores import broken_store
 
 _HOLD = """
 import sys, time
@@ -106,18 +107,7 @@ def test_a_lock_of_sqlite_itself_is_waited_for(tmp_path, whole):
      ("under a file", "cannot be written to"), ("a pipe", "not a regular file")],
 )  # fmt: skip
 def test_a_store_that_is_no_database_is_one_line_at_once(tmp_path, whole, kind, word, caplog):
-    store = tmp_path / "mlflow.db"
-    if kind == "garbage":
-        store.write_bytes(b"garbage" * 1000)
-    elif kind == "a folder":
-        store.mkdir()
-    elif kind == "truncated":
-        store.write_bytes(whole.read_bytes()[:5000])
-    elif kind == "a pipe":
-        os.mkfifo(store)
-    else:
-        store.write_text("")
-        store /= "mlflow.db"
+    store = broken_store(tmp_path, kind, whole)
     began = time.monotonic()
     error = said(uri_of(store))
     assert time.monotonic() - began < 30.0

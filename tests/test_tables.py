@@ -1,7 +1,4 @@
-import os
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -15,19 +12,7 @@ from hypothesis import strategies as st
 from massact.errors import MissingInputError, StorageError, TableError
 from massact.tables import Column, Schema, read_metadata, read_table, seal, write_table
 from massact.trajectories import RECORDS, TRAJECTORIES, aggregate
-
-
-@contextmanager
-def unprivileged() -> Iterator[None]:
-    """Without the superuser's right to read everything, where the tests have it."""
-    ours = os.geteuid()
-    if ours == 0:
-        os.seteuid(65534)
-    try:
-        yield
-    finally:
-        os.seteuid(ours)
-
+from tests.users import unprivileged
 
 SCHEMA = Schema(
     "t",

@@ -6,6 +6,7 @@ import errno
 import os
 import shutil
 import stat
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -14,6 +15,7 @@ from massact.errors import MissingInputError, OutputError, StorageError
 
 # A file that massact wrote tells so in its first bytes.
 _HEAD_BYTES = 4096
+_ELSEWHERE = "write elsewhere (paths.*, hydra.run.dir)"
 
 
 def free_bytes(folder: Path) -> int:
@@ -102,7 +104,7 @@ def input_bytes(path: Path, remedy: str, limit: int = 1_000_000_000) -> bytes:
 
 
 def file_target(path: Path, ours: Callable[[bytes], bool] | None = None) -> Path:
-    """The path of a file that is about to be written, once nothing of somebody else's stands there.
+    """The path of a file that will be written, once nothing of somebody else's stands there and its folder takes files.
 
     Parameters
     ----------
@@ -113,7 +115,10 @@ def file_target(path: Path, ours: Callable[[bytes], bool] | None = None) -> Path
     ------
     OutputError
         A folder, a device, a link out of the working folder, or a file of another kind.
+    StorageError
+        When its folder, or the one in which that will be made, takes no files.
     """
+    _takes_files(path.parent)
     if path.is_symlink() and not path.resolve().is_relative_to(Path.cwd()):
         raise _foreign(path, f"a link to {path.resolve()}")
     if not path.exists():
@@ -141,28 +146,59 @@ def write_text(path: Path, text: str, *, durable: bool = False) -> None:
 def write_bytes(path: Path, content: bytes, *, durable: bool = False) -> None:
     """Write a file as `write_text` does."""
     file_target(path)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("wb") as file:
-            file.write(content)
-            if durable:
-                file.flush()
-                os.fsync(file.fileno())
-        partial.replace(path)
-    except OSError as error:
-        with suppress(OSError):
-            partial.unlink()
-        raise refused(error, path.parent, len(content), "write elsewhere (paths.*, hydra.run.dir)") from None
+    with replacing(path, len(content)) as partial, partial.open("wb") as file:
+        file.write(content)
+        if durable:
+            file.flush()
+            os.fsync(file.fileno())
 
 
 @contextmanager
-def storing(folder: Path, needed: int = 0) -> Iterator[None]:
-    """What the disk refuses inside the context is a StorageError on this folder."""
+def replacing(path: Path, needed: int = 0, otherwise: str = _ELSEWHERE) -> Iterator[Path]:
+    """A temporary path beside `path`, whose folder is made; what is written there replaces `path` at the end.
+
+    When the context ends in an exception, `path` is as before and the temporary file is gone.
+
+    Parameters
+    ----------
+    needed
+        Bytes to be written, for the message of a full disk.
+    otherwise
+        The remedy that always helps.
+
+    Raises
+    ------
+    StorageError
+        When the disk refuses.
+    """
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield partial
+        partial.replace(path)
+    except OSError as error:
+        raise refused(error, path.parent, needed, otherwise) from None
+    finally:
+        with suppress(OSError):
+            partial.unlink()
+
+
+@contextmanager
+def storing(folder: Path, needed: int = 0, otherwise: str = _ELSEWHERE) -> Iterator[None]:
+    """What the disk refuses inside the context is a StorageError on this folder, with the remedy that always helps."""
     try:
         yield
     except OSError as error:
-        raise refused(error, folder, needed, "write elsewhere (paths.*, hydra.run.dir)") from None
+        raise refused(error, folder, needed, otherwise) from None
+
+
+def _takes_files(folder: Path) -> None:
+    """See that a file can be made in a folder, or in the nearest one above it that exists; none is left there."""
+    nearest = folder
+    while not nearest.exists() and nearest != nearest.parent:
+        nearest = nearest.parent
+    with storing(folder), tempfile.TemporaryFile(dir=nearest):
+        pass
 
 
 def _head(path: Path) -> bytes:
@@ -174,4 +210,4 @@ def _head(path: Path) -> bytes:
 
 
 def _foreign(path: Path, what: str) -> OutputError:
-    return OutputError(f"{path} is {what}", "move it away or write elsewhere (paths.*, hydra.run.dir)")
+    return OutputError(f"{path} is {what}", f"move it away or {_ELSEWHERE}")

@@ -6,15 +6,13 @@ A table that another program wrote, or that you edited, has no seal that holds; 
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from massact.disk import refused
+from massact.disk import replacing
 from massact.errors import TableError
 from massact.seal import METADATA_KEY, read_unsealed, sealed, verified
 
@@ -139,16 +137,8 @@ def write_table(frame: pd.DataFrame, path: Path, schema: Schema, metadata: Mappi
     valid = schema.validate(frame, str(path), said)
     table = pa.Table.from_pandas(valid, schema=schema.arrow(), preserve_index=False)
     table = sealed(table, schema.name, json.dumps(said, sort_keys=True).encode())
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path, table.nbytes) as partial:
         pq.write_table(table, partial, compression="zstd", version="2.6", write_page_checksum=True)
-        partial.replace(path)
-    except OSError as error:
-        raise refused(error, path.parent, table.nbytes, "write elsewhere (paths.*)") from None
-    finally:
-        with suppress(OSError):
-            partial.unlink()
 
 
 def read_table(path: Path, schema: Schema, *, remedy: str = _AGAIN) -> pd.DataFrame:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -17,6 +16,7 @@ from massact.checkpoints import CheckpointStatus, FolderSource, SourceError, loa
 from massact.checkpoints.weights import CheckpointLoader
 from massact.extract import measure
 from tests.models import tiny_model
+from tests.users import unprivileged
 
 INDEX = "model.safetensors.index.json"
 TOKENS = torch.arange(18).reshape(2, 9)
@@ -134,15 +134,10 @@ def test_a_file_without_read_permission_is_called_that(family, name):
     shutil.copytree(family, folder)
     folder.parent.chmod(0o755)
     (folder / "step0" / name).chmod(0)
-    as_root = os.geteuid() == 0
-    if as_root:  # whom no permission holds back
-        os.seteuid(65534)
     try:
-        with pytest.raises(SourceError) as caught:
+        with unprivileged(), pytest.raises(SourceError) as caught:
             FolderSource(folder).identify(0)
     finally:
-        if as_root:
-            os.seteuid(0)
         shutil.rmtree(folder.parent)
     assert caught.value.status is CheckpointStatus.UNREADABLE
     assert caught.value.remedy == f"chmod u+r {folder / 'step0' / name}"

@@ -15,6 +15,7 @@ import pytest
 
 from massact.stages import job
 from massact.stages.job import JobStatus, report_statuses
+from tests.locales import ASCII_LOCALE
 
 ROOT = Path(__file__).parents[2]
 
@@ -87,7 +88,7 @@ def test_a_full_disk_under_hydra_s_folder_is_one_line(tmp_path):
     done = subprocess.run(
         command(tmp_path, "stage=fit", "model=pocket-a"),
         cwd=ROOT,
-        env={**os.environ, "LC_ALL": "C"},
+        env={**os.environ, **ASCII_LOCALE},
         capture_output=True,
         text=True,
         check=False,

@@ -12,6 +12,7 @@ from massact.params import load_params
 from massact.predict.table import SCORES
 from massact.stages.tables import read_csv, training_log
 from massact.train import read_works
+from tests.users import unprivileged
 
 READERS = {
     "scores.csv": lambda path: read_csv(path, SCORES),
@@ -49,13 +50,8 @@ def test_without_permission_it_is_one_line(name, tmp_path):
     path = tmp_path / name
     path.write_bytes(b"x")
     path.chmod(0)
-    ours = os.geteuid()
-    if ours == 0:
-        os.seteuid(65534)
-    try:
+    with unprivileged():
         assert "cannot be read (Permission denied)" in refused(name, path).what
-    finally:
-        os.seteuid(ours)
 
 
 @pytest.mark.parametrize("name", READERS)

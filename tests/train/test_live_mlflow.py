@@ -18,6 +18,7 @@ from massact.extract import measure
 from massact.mlflow_store import valid_params
 from massact.train.live_hf import TrainerMeasurement
 from massact.train.live_mlflow import MlflowLogger, step_metrics
+from tests.stores import BROKEN, broken_store
 from tests.train.test_live_hf import fit
 from tests.train.training import PROBE, TOKENS, live, same_weights, tiny_gpt2
 
@@ -201,22 +202,15 @@ def test_a_server_that_is_down_is_warned_of_once_and_logged_to_later(uri, tmp_pa
     assert sorted(history(uri, run, "ratio/layer00")) == [0, 1, 2]
 
 
-@pytest.mark.parametrize("kind", ["garbage", "a folder", "truncated", "under a file", "a locked store"])
+@pytest.mark.parametrize("kind", [*BROKEN, "a locked store"])
 def test_a_store_that_is_none_does_not_end_a_training(uri, tmp_path, kind, caplog, monkeypatch):
-    store = tmp_path / "mlflow.db"
-    if kind == "garbage":
-        store.write_bytes(b"garbage" * 1000)
-    elif kind == "a folder":
-        store.mkdir()
-    elif kind == "truncated":
-        store.write_bytes(Path(uri.removeprefix("sqlite:///")).read_bytes()[:5000])
-    elif kind == "under a file":
-        (tmp_path / "file").write_text("")
-        store = tmp_path / "file" / "mlflow.db"
-    else:
+    if kind == "a locked store":
         monkeypatch.setattr("massact.train.live_mlflow._WAIT_S", 0.2)
+        store = tmp_path / "mlflow.db"
         lock = store.with_name("mlflow.db.lock").open("w")
         fcntl.flock(lock, fcntl.LOCK_EX)
+    else:
+        store = broken_store(tmp_path, kind, Path(uri.removeprefix("sqlite:///")))
     left = store.read_bytes() if store.is_file() else b""
     watch = watched(f"sqlite:///{store}", "none", tmp_path)
     assert caplog.text.count("it is tried again") == 1

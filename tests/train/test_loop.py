@@ -1,13 +1,14 @@
 import hashlib
 import io
 import json
+import resource
 from dataclasses import replace
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
-from massact.errors import TrainError
+from massact.errors import StorageError, TrainError
 from massact.train import TrainingText, train
 from tests.models import tiny
 from tests.test_recipe import RECIPE
@@ -21,14 +22,18 @@ class KilledError(Exception):
     pass
 
 
-def run(folder, recipe=SMALL, watch=None, seed=0):
+def text_of(recipe):
+    return TrainingText.of(WORKS[:1], WORKS[1:], recipe.vocab_size)
+
+
+def run(folder, recipe=SMALL, watch=None, seed=0, text=None):
     return train(
         ARCHITECTURE,
         recipe,
         folder,
         name="tiny",
         seed=seed,
-        text=TrainingText.of(WORKS[:1], WORKS[1:], recipe.vocab_size),
+        text=text or text_of(recipe),
         watch=watch,
         progress=False,
     )
@@ -70,6 +75,30 @@ def test_checkpoints_load_with_from_pretrained_and_learn(tmp_path):
     assert AutoTokenizer.from_pretrained(folder).convert_tokens_to_ids("<|endoftext|>") == 0
     log = json.loads((tmp_path / "checkpoints/training.json").read_text())["log"]
     assert log[-1]["loss"] < log[0]["loss"]
+
+
+@pytest.mark.parametrize("limit", [100, 3_000, 30_000])
+def test_a_disk_that_refuses_is_one_line_and_the_run_continues_to_the_same_bits(tmp_path, limit):
+    torch.set_num_threads(1)
+    run(tmp_path / "whole")
+    text = text_of(SMALL)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
+    try:
+        with pytest.raises(StorageError, match=r"File too large.*\n*.*ulimit -f"):
+            run(tmp_path / "cut", text=text)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert not list((tmp_path / "cut").rglob("*.pt"))
+    run(tmp_path / "cut")
+    assert same(weights(tmp_path / "whole"), weights(tmp_path / "cut"))
+
+
+def test_what_a_killed_run_left_half_written_is_removed(tmp_path):
+    torn = tmp_path / ".state.pt.1.partial"
+    torn.write_bytes(b"half")
+    run(tmp_path)
+    assert not torn.exists()
 
 
 def test_another_run_in_the_same_folder_is_refused(tmp_path):

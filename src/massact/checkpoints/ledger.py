@@ -6,12 +6,15 @@ Which commit a revision was when it was last asked about is remembered too, for 
 from __future__ import annotations
 
 import json
-import os
 import threading
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from massact.disk import write_text
+from massact.errors import OutputError, StorageError
 
 
 @dataclass(frozen=True)
@@ -71,13 +74,8 @@ class Ledger:
                 c: {n: [f.bytes, f.sha256, f.blob] for n, f in files.items()} for c, files in self._listings.items()
             }
             content = {"listings": listings, "commits": dict(self._commits)}
-        partial = self.path.with_name(f".{self.path.name}.{os.getpid()}.partial")
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            partial.write_text(json.dumps(content, sort_keys=True), encoding="utf-8")
-            partial.replace(self.path)
-        except OSError:
-            partial.unlink(missing_ok=True)
+        with suppress(OutputError, StorageError):
+            write_text(self.path, json.dumps(content, sort_keys=True))
 
 
 def _read(path: Path) -> tuple[dict[str, dict[str, Listed]], dict[str, str]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from importlib.resources import files
 from math import ceil
@@ -11,6 +10,7 @@ from string import Template
 
 from matplotlib.figure import Figure
 
+from massact.disk import write_text
 from massact.report.embed import Embedder, save_png
 from massact.report.frames import where
 from massact.report.headline import Headline, headline
@@ -60,17 +60,13 @@ def build_report(inputs: ReportInputs, path: Path) -> Headline:
     ------
     TableError
         A table with rows that does not have its schema. Empty tables are no error: their section says so.
+    OutputError, StorageError
+        As `massact.disk.write_text`.
     """
     inputs = inputs.checked()
     found = headline(inputs)
     page = _page(inputs, found)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        partial.write_text(page, encoding="utf-8")
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    write_text(path, page)
     return found
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,6 +13,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from massact.disk import storing
 from massact.errors import TrainError
 from massact.train.tokenizer import train_tokenizer
 
@@ -30,11 +32,19 @@ class TrainingText:
 
     @classmethod
     def of(cls, works: Sequence[str], validation_works: Sequence[str], vocab_size: int) -> TrainingText:
-        """Train a tokenizer on the works and encode both; the same texts give the same ids."""
+        """Train a tokenizer on the works and encode both; the same texts give the same ids.
+
+        Raises
+        ------
+        StorageError
+            When the system's folder for temporary files takes none.
+        """
         from transformers import PreTrainedTokenizerFast
 
-        with tempfile.TemporaryDirectory() as scratch:  # as it will be read from a checkpoint's folder
-            train_tokenizer(works, vocab_size).save_pretrained(scratch)
+        trained = train_tokenizer(works, vocab_size)
+        temporary = storing(Path(tempfile.gettempdir()), otherwise="set TMPDIR to another folder")
+        with temporary, tempfile.TemporaryDirectory() as scratch:  # as it will be read from a checkpoint's folder
+            trained.save_pretrained(scratch)
             tokenizer = PreTrainedTokenizerFast.from_pretrained(scratch)
         return cls(tokenizer, encode_works(tokenizer, works), encode_works(tokenizer, validation_works))
 

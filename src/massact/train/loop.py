@@ -8,6 +8,7 @@ import json
 import logging
 import math
 import os
+import re
 import shutil
 import time
 from collections.abc import Callable
@@ -22,7 +23,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from massact.architecture import Architecture
-from massact.disk import read_regular
+from massact.disk import read_regular, replacing, storing, write_text
 from massact.errors import DivergedError, TrainError
 from massact.recipe import Recipe, checkpoint_steps
 from massact.train.data import TrainingText, windows_at
@@ -101,10 +102,13 @@ def train(
         When the loss stops being finite.
     TrainError
         When the folder holds another run.
+    StorageError
+        When the disk refuses; the same call goes on from the last whole state.
     """
     validation = _windows(text.validation, recipe, seed=0, step=0, batch=VALIDATION_WINDOWS).to(device)
     identity = {"name": name, "seed": seed, "architecture": architecture.as_dict(), "recipe": asdict(recipe)}
     _claim(folder, identity)
+    _remove_torn(folder)
     state = _resume(folder, architecture, recipe, seed, device, identity)
     began, clock = state.step, time.perf_counter() - state.seconds
     wanted = set(checkpoint_steps(recipe.steps, recipe.checkpoints))
@@ -128,7 +132,7 @@ def train(
             rate = bar.format_dict["rate"] or 0.0
             bar.update()
             bar.set_postfix_str(f"loss {loss:.3f}, {rate * recipe.tokens_per_step:,.0f} tokens/s", refresh=False)
-    _write_json(folder / "checkpoints" / "training.json", {**identity, "log": state.log})
+    write_text(folder / "checkpoints" / "training.json", _as_json({**identity, "log": state.log}))
     last = state.log[-1]
     return TrainSummary(state.step - began, last["loss"], last["validation_loss"], time.perf_counter() - clock)
 
@@ -184,12 +188,33 @@ def _save_checkpoint(folder: Path, state: _State, tokenizer: PreTrainedTokenizer
     half = GPTNeoXForCausalLM(state.model.config)
     half.load_state_dict(state.model.state_dict())
     final, partial = folder / "checkpoints" / f"step{state.step}", folder / f"step{state.step}.partial"
-    shutil.rmtree(partial, ignore_errors=True)
-    half.half().save_pretrained(partial)
-    tokenizer.save_pretrained(partial)
-    final.parent.mkdir(parents=True, exist_ok=True)
-    shutil.rmtree(final, ignore_errors=True)
-    partial.rename(final)
+    with storing(folder):
+        shutil.rmtree(partial, ignore_errors=True)
+        _save_weights(half.half(), partial)
+        tokenizer.save_pretrained(partial)
+        final.parent.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(final, ignore_errors=True)
+        partial.rename(final)
+
+
+def _save_weights(model: GPTNeoXForCausalLM, folder: Path) -> None:
+    """`save_pretrained`, but a disk that refuses is an OSError, which safetensors does not raise."""
+    from safetensors import SafetensorError
+
+    try:
+        model.save_pretrained(folder)
+    except SafetensorError as error:
+        number = re.search(r"\(os error (\d+)\)", str(error))
+        if number is None:
+            raise
+        raise OSError(int(number[1]), os.strerror(int(number[1])), str(folder)) from None
+
+
+def _remove_torn(folder: Path) -> None:
+    """Delete what a killed call left half-written; a disk that refuses keeps it."""
+    for torn in folder.glob(f".{_STATE}.*.partial"):
+        with suppress(OSError):
+            torn.unlink()
 
 
 def forget_state(folder: Path) -> None:
@@ -219,7 +244,7 @@ def _claim(folder: Path, identity: dict[str, Any]) -> None:
     else:
         if said != json.loads(json.dumps(identity)):
             raise TrainError(f"{folder} holds a run of another recipe, architecture or seed", f"remove {folder} first")
-    _write_json(path, identity)
+    write_text(path, _as_json(identity))
 
 
 def _set_aside(path: Path, why: str) -> None:
@@ -229,7 +254,8 @@ def _set_aside(path: Path, why: str) -> None:
     number = 1
     while (aside := path.with_name(f"{path.stem}.aside{number}{path.suffix}")).exists():
         number += 1
-    path.rename(aside)
+    with storing(path.parent):
+        path.rename(aside)
     log.warning("%s %s: it is set aside as %s", path, why, aside.name)
 
 
@@ -315,19 +341,14 @@ def _save_state(folder: Path, state: _State, identity: dict[str, Any]) -> None:
     body = io.BytesIO()
     torch.save(saved, body)
     run, content = _run_id(identity).encode(), body.getvalue()
-    partial = folder / "state.partial"
-    with partial.open("wb") as file:
+    with replacing(folder / _STATE, len(content)) as partial, partial.open("wb") as file:
         file.write(_MAGIC + run + b"\n" + hashlib.sha256(run + content).hexdigest().encode() + b"\n")
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
-    with suppress(FileNotFoundError):
-        (folder / _STATE).replace(folder / _EARLIER)
-    partial.replace(folder / _STATE)
+        with suppress(FileNotFoundError):
+            (folder / _STATE).replace(folder / _EARLIER)
 
 
-def _write_json(path: Path, content: dict[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    partial.replace(path)
+def _as_json(content: dict[str, Any]) -> str:
+    return json.dumps(content, indent=1) + "\n"
