@@ -16,7 +16,8 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from massact.errors import MassactError
-from massact.fit.table import FORM_PARAMETERS, fits_schema
+from massact.fit.forms import FORMS
+from massact.fit.table import fits_schema
 from massact.seal import SEAL_KEY
 from massact.tables import METADATA_KEY, Schema, read_metadata, read_table
 from massact.trajectories import RECORDS
@@ -25,7 +26,7 @@ from massact.trajectories import RECORDS
 def schema_of(path: Path) -> Schema:
     """Records, or fits of the form whose columns these are."""
     names = set(pq.read_schema(path).names)
-    known = [RECORDS, *(fits_schema(form) for form in FORM_PARAMETERS)]
+    known = [RECORDS, *(fits_schema(form) for form in FORMS)]
     return next(schema for schema in known if set(schema.columns) == names)
 
 

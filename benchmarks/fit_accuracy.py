@@ -16,16 +16,16 @@ from scipy.optimize import curve_fit, differential_evolution, least_squares
 
 from fit_truths import GRIDS, awkward, regular
 from massact.fit import fit_many
-from massact.fit.bases import LOG_DECAY, LogDecay, tau_floor
-from massact.fit.engine import linear_fit, normalised
-from massact.fit.paper_forms import eq9, eq9_gradient, eq14, eq14_gradient
-from massact.fit.refine import refine
-from massact.fit.scan import make_scan, starts
+from massact.fit.engine.refine import refine
+from massact.fit.engine.scan import make_scan, starts
+from massact.fit.engine.search import linear_fit, normalised
+from massact.fit.forms.eq9 import eq9, eq9_gradient
+from massact.fit.forms.eq14 import EQ14, ModulatedLog, eq14, eq14_gradient, tau_floor
 
 SLOW_EVERY = 8
 
 
-class Fine(LogDecay):
+class Fine(ModulatedLog):
     """Eq. 14 on a finer scan."""
 
     per_decade = (18, 18)
@@ -93,12 +93,12 @@ def paper(t: np.ndarray, y: np.ndarray) -> float:
 
 def varpro(t: np.ndarray, y: np.ndarray) -> float:
     """scipy's least_squares (TRF) on the two rates, five starts."""
-    w, box, rng, best = np.ones(t.size), LOG_DECAY.box(t), np.random.default_rng(0), np.inf
+    w, box, rng, best = np.ones(t.size), EQ14.box(t), np.random.default_rng(0), np.inf
 
     def residual(logs: np.ndarray) -> np.ndarray:
         rates = np.exp(logs)[:, None]
-        a, _ = linear_fit(LOG_DECAY, t, y[None], w, rates)
-        return y - sum(a[0, j] * column[0] for j, column in enumerate(LOG_DECAY.columns(t, rates)))
+        a, _ = linear_fit(EQ14, t, y[None], w, rates)
+        return y - sum(a[0, j] * column[0] for j, column in enumerate(EQ14.columns(t, rates)))
 
     for _ in range(5):
         start = rng.uniform(np.log(10 * box[:, 0]), np.log(box[:, 1]))
@@ -109,7 +109,7 @@ def varpro(t: np.ndarray, y: np.ndarray) -> float:
 
 def evolution(t: np.ndarray, y: np.ndarray) -> float:
     """scipy's differential evolution on Eq. 14's five parameters, polished by TRF."""
-    box, span = LOG_DECAY.box(t), np.ptp(y) or 1.0
+    box, span = EQ14.box(t), np.ptp(y) or 1.0
     bounds = [
         (-20 * span, 20 * span),
         (-200 * span, 200 * span),

@@ -74,7 +74,7 @@ def main() -> None:
     mp.mp.dps = 60
     rng, cases = np.random.default_rng(42), []
     for name, form, t, row, noise in TRUTHS:
-        truth = FORMS[form].function(t, *row)
+        truth = FORMS[form].value(t, *row)
         y = (truth * (1 + noise * rng.standard_normal(t.size))).round(4)
         fit = fit_many(t, y[None], form=form).iloc[0]
         parameters, sse = certify(form, t, y, [float(fit[p]) for p in FORMS[form].parameters])

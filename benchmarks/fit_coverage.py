@@ -14,8 +14,8 @@ import pandas as pd
 
 from fit_truths import GRIDS
 from massact.fit import fit_many
-from massact.fit.derived import derived
 from massact.fit.forms import FORMS, eq9_from_eq14
+from massact.fit.judgement.derived import derived
 from massact.fit.table import DERIVED
 
 T = 143000.0
@@ -62,7 +62,7 @@ def raw_parameters(count: int) -> pd.DataFrame:
     rows = {}
     for size, t in GRIDS.items():
         for k, (name, parameters) in enumerate(TRUTHS.items()):
-            truth, rng, found = FORMS["eq14"].function(t, *parameters), np.random.default_rng([size, k]), {}
+            truth, rng, found = FORMS["eq14"].value(t, *parameters), np.random.default_rng([size, k]), {}
             fits = fit_many(t, truth * (1 + 0.05 * rng.standard_normal((count, t.size))), weights=1 / truth)
             true = eq9_from_eq14(*parameters)[:5]
             for parameter, value in zip(("A", "lambda", "gamma", "t0", "K"), true, strict=True):
@@ -82,7 +82,7 @@ def main() -> None:
     began, rows = time.perf_counter(), {}
     for size, t in GRIDS.items():
         for name, parameters in TRUTHS.items():
-            truth = FORMS["eq14"].function(t, *parameters)
+            truth = FORMS["eq14"].value(t, *parameters)
             true = derived("eq14", np.array([parameters]), 0.0, T)
             for kind in ("independent", "AR(.5)", "sequences"):
                 rng = np.random.default_rng([size, len(rows)])

@@ -26,7 +26,7 @@ def family(t: np.ndarray, rng: np.random.Generator, spread: float) -> tuple[np.n
     for log_beta, log_tau in logs:
         A1, K = rng.uniform(20, 100), rng.uniform(5, 30)
         rows.append(
-            FORMS["eq14"].function(t, A1, A1 * (rng.uniform(0, 1) - log_tau), np.exp(log_beta), np.exp(log_tau), K)
+            FORMS["eq14"].value(t, A1, A1 * (rng.uniform(0, 1) - log_tau), np.exp(log_beta), np.exp(log_tau), K)
         )
     truth = np.array(rows)
     return truth * (1 + 0.05 * rng.standard_normal(truth.shape)), logs

@@ -10,7 +10,7 @@ import pandas as pd
 
 from fit_truths import GRIDS, SEVEN, of_form
 from massact.fit import best_form, compare_forms
-from massact.fit.selection import FAMILY
+from massact.fit.forms import FORMS
 
 NOISE = 0.05
 
@@ -26,7 +26,7 @@ def main() -> None:
             y = np.array([curve for _, curve in made])
             y = y * (1 + NOISE * rng.standard_normal(y.shape))
             table = compare_forms(t, y, weights="relative")
-            family = FAMILY.get(made[0][0], made[0][0])
+            family = FORMS[made[0][0]].family
             picks = {name: best_form(table, name) for name in ("bic", "aicc", "tail_error", "r2")}
             rates[truth] = {name: float((pick["family"] == family).mean()) for name, pick in picks.items()}
             chosen[truth] = picks["bic"]["form"].value_counts()

@@ -53,7 +53,7 @@ def main() -> None:
 
 def difference(points: int) -> float:
     """Largest relative difference of any number of the table, with and without bins."""
-    import massact.fit.bins as bins
+    import massact.fit.engine.bins as bins
 
     t, y = curve(points)
     binned, limit = fit_many(t, y[None], form="eq14"), bins.EVERY

@@ -19,10 +19,10 @@ import numpy as np
 from fit_accuracy import lmfit_ten, varpro
 from fit_truths import GRIDS, PYTHIA, regular
 from massact.fit import fit_many
-from massact.fit.bases import LOG_DECAY
-from massact.fit.bootstrap import draws, minima_of, refit
-from massact.fit.compiled import search_warm
-from massact.fit.engine import in_units, normalised, search
+from massact.fit.engine.compiled import search_warm
+from massact.fit.engine.search import in_units, normalised, search
+from massact.fit.forms.eq14 import EQ14
+from massact.fit.judgement.bootstrap import draws, minima_of, refit
 
 ROUNDS = 5
 CURVES, RESAMPLES = 582, 1000
@@ -65,8 +65,8 @@ def rates(size: int) -> None:
     series = [mean[i] + tables @ sequences[:, i] for i in range(8)]
 
     def warm(i: int, starts: np.ndarray) -> object:
-        target = normalised(LOG_DECAY, series[i], w)
-        return in_units(LOG_DECAY, target, *search_warm(LOG_DECAY, t, w, target.y, starts, 1e-7))
+        target = normalised(EQ14, series[i], w)
+        return in_units(EQ14, target, *search_warm(EQ14, t, w, target.y, starts, 1e-7))
 
     methods: dict[str, tuple[Callable[[], object], int]] = {
         "global search, numba": (lambda: search("eq14", t, y, w, path="numba"), len(y)),

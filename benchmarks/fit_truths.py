@@ -26,7 +26,7 @@ def eq14_parameters(kind: str, rng: np.random.Generator) -> list[float]:
 def regular(count: int, t: np.ndarray, rng: np.random.Generator, noise: tuple[float, float]) -> np.ndarray:
     """`count` noisy curves (curve, step): early and late peaks and log rises, noise in proportion to the curve."""
     kinds = ("early peak", "early peak", "late peak", "log rise")
-    rows = [FORMS["eq14"].function(t, *eq14_parameters(kinds[i % 4], rng)) for i in range(count)]
+    rows = [FORMS["eq14"].value(t, *eq14_parameters(kinds[i % 4], rng)) for i in range(count)]
     sigma = rng.uniform(*noise, (count, 1))
     return np.array(rows) * (1 + sigma * rng.standard_normal((count, t.size)))
 
@@ -35,13 +35,13 @@ def awkward(t: np.ndarray, rng: np.random.Generator) -> dict[str, tuple[np.ndarr
     """Curves that break fitting programs, eight of each kind: steps and values (curve, step)."""
     few = t[np.unique(np.linspace(0, t.size - 1, 8).round().astype(int))]
     flat = rng.uniform(10, 100, (8, 1)) * (1 + 0.05 * rng.standard_normal((8, t.size)))
-    fall = np.array([FORMS["eq14"].function(t, *eq14_parameters("fall", rng)) for _ in range(8)])
+    fall = np.array([FORMS["eq14"].value(t, *eq14_parameters("fall", rng)) for _ in range(8)])
     fall *= 1 + 0.05 * rng.standard_normal(fall.shape)
     outlier = regular(8, t, rng, (0.05, 0.05))
     outlier[np.arange(8), rng.integers(5, t.size - 5, 8)] *= 6
     zero = regular(8, t, rng, (0.05, 0.05))
     zero[:, 0] = 0.0
-    late = np.array([FORMS["eq14"].function(t, *eq14_parameters("late peak", rng)) for _ in range(8)])
+    late = np.array([FORMS["eq14"].value(t, *eq14_parameters("late peak", rng)) for _ in range(8)])
     late *= 1 + 0.05 * rng.standard_normal(late.shape)
     return {
         "flat": (t, flat),
@@ -58,21 +58,21 @@ def of_form(truth: str, t: np.ndarray, rng: np.random.Generator) -> tuple[str, n
     K, A = rng.uniform(5, 30), rng.uniform(50, 200)
     if truth == "eq9 peak":
         row = eq14_parameters("early peak", rng)
-        return "eq9", FORMS["eq14"].function(t, *row)
+        return "eq9", FORMS["eq14"].value(t, *row)
     if truth == "eq9 log":
         tau = 10 ** rng.uniform(2.0, 4.0)
         row = [A / np.log1p(T / tau), rng.uniform(0.05, 0.3) / T, tau, K]
-        return "log_decay", FORMS["log_decay"].function(t, *row)
+        return "log_decay", FORMS["log_decay"].value(t, *row)
     if truth == "two_exp":
         slow = rng.uniform(2, 8) / T
-        return truth, FORMS[truth].function(t, A, slow, -A, slow * 10 ** rng.uniform(0.8, 1.6), K)
+        return truth, FORMS[truth].value(t, A, slow, -A, slow * 10 ** rng.uniform(0.8, 1.6), K)
     if truth == "hill":
-        return truth, FORMS[truth].function(t, A, T * 10 ** rng.uniform(-1.5, -0.5), rng.uniform(1.5, 4), K)
+        return truth, FORMS[truth].value(t, A, T * 10 ** rng.uniform(-1.5, -0.5), rng.uniform(1.5, 4), K)
     if truth == "hill_decay":
         row = [A, T * 10 ** rng.uniform(-2, -1), rng.uniform(1.5, 4), rng.uniform(1, 4) / T, K]
-        return truth, FORMS[truth].function(t, *row)
+        return truth, FORMS[truth].value(t, *row)
     if truth == "bump":
         row = [A, T * 10 ** rng.uniform(-1.5, -0.5), rng.uniform(0.5, 1.2), A * rng.uniform(0.02, 0.1), K]
-        return truth, FORMS[truth].function(t, *row)
+        return truth, FORMS[truth].value(t, *row)
     # n from 2: at n = 1 the curve is Hill's with n = 1, and none could tell them apart.
-    return truth, FORMS["power"].function(t, A, 10 ** rng.uniform(2.5, 4), rng.uniform(2, 5), K)
+    return truth, FORMS["power"].value(t, A, 10 ** rng.uniform(2.5, 4), rng.uniform(2, 5), K)

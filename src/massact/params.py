@@ -11,7 +11,8 @@ from yaml import YAMLError
 
 from massact.disk import input_bytes
 from massact.errors import ConfigError
-from massact.fit.table import DERIVED, FORM_PARAMETERS
+from massact.fit.forms import FORMS
+from massact.fit.table import DERIVED
 from massact.names import component
 from massact.trajectories.table import QUANTITIES
 
@@ -53,8 +54,8 @@ def load_params(path: Path) -> Params:
         if not isinstance(values, list) or not values:
             raise ConfigError(f"{path}: {name} is not a list with members", f"write {name}: [...]")
         lists[name] = tuple(values)
-    parameters = {name for form in FORM_PARAMETERS.values() for name in form}
-    known = {"forms": FORM_PARAMETERS, "quantities": QUANTITIES, "targets": {*parameters, *DERIVED}}
+    parameters = {name for form in FORMS.values() for name in form.parameters}
+    known = {"forms": FORMS, "quantities": QUANTITIES, "targets": {*parameters, *DERIVED}}
     for name, choices in known.items():
         for value in lists[name]:
             if value not in choices:

@@ -17,7 +17,7 @@ from massact.checkpoints.pythia import PYTHIA_STEPS, repo_id
 from massact.checkpoints.select import check_rule, select_steps
 from massact.config import Config, ModelConfig, RecipeConfig
 from massact.errors import ConfigError
-from massact.fit.table import FORM_PARAMETERS
+from massact.fit.forms import FORMS
 from massact.recipe import Recipe, checkpoint_steps
 from massact.trajectories.table import AGGREGATIONS
 
@@ -47,8 +47,8 @@ def settings(composed: DictConfig) -> Config:
     except OmegaConfBaseException as error:
         raise ConfigError(" ".join(str(error).split("\n")[:1]), "see docs/configuration.md") from None
     _choice("stage", config.stage, STAGES)
-    _choice("fit.form", config.fit.form, FORM_PARAMETERS)
-    _choice("predictor.form", config.predictor.form, FORM_PARAMETERS)
+    _choice("fit.form", config.fit.form, FORMS)
+    _choice("predictor.form", config.predictor.form, FORMS)
     _choice("protocol.dtype", config.protocol.dtype, DTYPES)
     _choice("protocol.device", config.protocol.device, DEVICES)
     _choice("protocol.aggregation", config.protocol.aggregation, AGGREGATIONS)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from massact.fit.paper_forms import eq14
+from massact.fit.forms.eq14 import eq14
 
 SHORT = np.r_[0, 2.0 ** np.arange(8), np.geomspace(128, 4096, 16).round()[1:]]  # 24 steps, to 128 by doubling
 PYTHIA = np.r_[0, 2.0 ** np.arange(10), np.arange(1000.0, 143001, 1000)]  # the 154 steps of the Hub

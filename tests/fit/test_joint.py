@@ -3,7 +3,7 @@ import pytest
 
 from massact.errors import FitError
 from massact.fit import fit_joint, fit_many
-from massact.fit.paper_forms import eq14
+from massact.fit.forms.eq14 import eq14
 from tests.fit.curves import PYTHIA
 
 T = PYTHIA[::4]

@@ -14,7 +14,7 @@ ROWS = {"hill": [60.0, 2e4, 2.5, 10.0], "bump": [80.0, 2e4, 0.8, 2.0, 10.0], "eq
 @pytest.fixture(scope="module")
 def comparison() -> pd.DataFrame:
     rng = np.random.default_rng(0)
-    y = np.array([FORMS[form].function(T, *row) for form, row in ROWS.items()])
+    y = np.array([FORMS[form].value(T, *row) for form, row in ROWS.items()])
     return compare_forms(T, y * (1 + 0.03 * rng.standard_normal(y.shape)), weights="relative")
 
 

@@ -6,7 +6,8 @@ import pytest
 
 from massact.errors import FitError
 from massact.fit import FORMS, CurveFit, FitStatus, Regime, fit_many, fit_series
-from massact.fit.paper_forms import eq9, eq14
+from massact.fit.forms.eq9 import eq9
+from massact.fit.forms.eq14 import eq14
 from tests.fit.curves import PYTHIA, SHORT, series
 
 

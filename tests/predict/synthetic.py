@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from massact.fit.table import FORM_PARAMETERS, fits_schema
+from massact.fit.forms import FORMS
+from massact.fit.table import fits_schema
 
 SHAPES = [(2, 64, 2), (3, 96, 4), (4, 128, 2), (6, 64, 4), (8, 48, 3), (5, 160, 8), (3, 192, 6), (7, 80, 5)]
 
@@ -29,6 +30,6 @@ def fits(shapes=SHAPES, quantities=("ratio",), noise: float = 0.01, seed: int = 
                     "gamma": generator.lognormal(), "regime": "plateau_seen", "status": "ok", "sloppiest": "",
                     "peak_determined": True, "doubts": "",
                 }  # fmt: skip
-                row |= {f"{p}_determined": True for p in FORM_PARAMETERS["eq9"]}
+                row |= {f"{p}_determined": True for p in FORMS["eq9"].parameters}
                 rows.append(row)
     return schema.validate(pd.DataFrame(rows))

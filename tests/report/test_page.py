@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 
 from massact.errors import TableError
-from massact.fit.regimes import Regime
+from massact.fit.judgement.regimes import Regime
 from massact.report import Headline, ReportInputs, build_report, save_figures
 from tests.report.synthetic import Shape, make_inputs
 

@@ -20,7 +20,8 @@ def checkout(tmp_path_factory) -> Path:
     """What the stages read, in a folder that takes no files."""
     folder = tmp_path_factory.mktemp("read only") / "checkout"
     for name in ("conf", "data/corpus", "data/extracted", "data/fits", "data/pocket", "data/trajectories", "results"):
-        shutil.copytree(ROOT / name, folder / name)
+        if (ROOT / name).is_dir():  # results of the pipeline need not be there: no stage comes to read them
+            shutil.copytree(ROOT / name, folder / name)
     for name in ("run.py", "params.yaml", "dvc.yaml", "dvc.lock"):
         shutil.copy(ROOT / name, folder)
     subprocess.run(["chmod", "-R", "a-w", folder], check=True)

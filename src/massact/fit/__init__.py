@@ -8,17 +8,19 @@ from massact._lazy import lazy
 
 if TYPE_CHECKING:
     from massact.fit.curve import CurveFit
-    from massact.fit.forms import FORMS, curve_values
+    from massact.fit.forms import FORMS, Form, curve_values, register
     from massact.fit.joint import fit_joint
+    from massact.fit.judgement.regimes import Regime
     from massact.fit.many import fit_many, fit_table
-    from massact.fit.regimes import FitStatus, Regime
     from massact.fit.selection import best_form, compare_forms
     from massact.fit.series import fit_series
+    from massact.fit.status import FitStatus
 
 __all__ = [
     "FORMS",
     "CurveFit",
     "FitStatus",
+    "Form",
     "Regime",
     "best_form",
     "compare_forms",
@@ -27,14 +29,17 @@ __all__ = [
     "fit_many",
     "fit_series",
     "fit_table",
+    "register",
 ]
 __getattr__, __dir__ = lazy(
     __name__,
     {
         "FORMS": "forms",
+        "Form": "forms",
+        "register": "forms",
         "CurveFit": "curve",
-        "FitStatus": "regimes",
-        "Regime": "regimes",
+        "FitStatus": "status",
+        "Regime": "judgement.regimes",
         "best_form": "selection",
         "compare_forms": "selection",
         "curve_values": "forms",

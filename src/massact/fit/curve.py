@@ -13,9 +13,10 @@ from scipy.special import stdtrit
 from massact.errors import FitError
 from massact.fit.checks import Numbers, as_floats, check_share
 from massact.fit.forms import FORMS
-from massact.fit.regimes import Doubt, FitStatus, Regime
-from massact.fit.statistics import information
-from massact.fit.units import Units, beyond_doubles, parameters_in, squares_back, units_of
+from massact.fit.judgement.regimes import Doubt, Regime
+from massact.fit.judgement.statistics import information
+from massact.fit.status import FitStatus
+from massact.fit.units import DERIVED_UNITS, Units, beyond_doubles, parameters_in, squares_back, units_of
 
 LABELS = {
     "f_start": "value at the first step",
@@ -72,8 +73,8 @@ class CurveFit:
     n_points
         Points fitted.
     bins
-        How many means of neighbouring points the search and the resampling took (`massact.fit.bins`): `n_points` up to
-        256 points. Parameters, errors and criteria are of all points all the same.
+        How many means of neighbouring points the search and the resampling took (`massact.fit.engine.bins`): `n_points`
+        up to 256 points. Parameters, errors and criteria are of all points all the same.
     result
         lmfit's ModelResult, None when the curve is the engine's and after reading a fit from JSON or a pickle.
     """
@@ -128,7 +129,7 @@ class CurveFit:
 
     def predict(self, t: Numbers) -> np.ndarray:
         """The curve at steps t. Beyond the trained range it is an extrapolation that the regime does not cover."""
-        return FORMS[self.form].function(as_floats(t, "t"), *self.best.values())
+        return FORMS[self.form].value(as_floats(t, "t"), *self.best.values())
 
     def band(self, t: Numbers, *, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
         """Lower and upper confidence limits of the curve at steps t, by the delta method.
@@ -291,15 +292,16 @@ class CurveFit:
 
     def back(self, units: Units, steps: np.ndarray, values: np.ndarray) -> CurveFit:
         """A fit in `units` as the fit of the caller's steps and values."""
-        names = FORMS[self.form].parameters
+        form = FORMS[self.form]
         found = np.array([list(self.best.values())])
         own = parameters_in(self.form, found, units, back=True)
         lost = bool(beyond_doubles(found, own)[0])
-        factor = {name: math.nan if lost else float(units.of(name)[0]) for name in (*names, *LABELS)}
+        unit_of = {parameter.name: parameter.unit for parameter in form.signature} | DERIVED_UNITS
+        factor = {name: math.nan if lost else float(units.of(unit)[0]) for name, unit in unit_of.items()}
         stderr = {name: value * factor[name] for name, value in self.stderr.items()}
         determined = {name: value and not lost for name, value in self.determined.items()}
-        if self.form == "eq14" and units.step != 1:
-            stderr["A2"], determined["A2"] = math.nan, False
+        for name in form.unknown_in_units if units.step != 1 else ():
+            stderr[name], determined[name] = math.nan, False
         out = replace(
             self,
             steps=steps,

@@ -8,14 +8,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from massact.fit.derived import derived
-from massact.fit.engine import BASES, Optimum, Path, search
+from massact.fit.engine.drawable import drawable
+from massact.fit.engine.robust import Loss, huber
+from massact.fit.engine.search import Optimum, Path, search
 from massact.fit.forms import FORMS
-from massact.fit.identifiability import identifiability
-from massact.fit.parameters import drawable
-from massact.fit.regimes import STATUS_DTYPE, FitStatus, Regime
-from massact.fit.robust import Loss, huber
-from massact.fit.statistics import information, judge, standard_errors, sums_of_squares
+from massact.fit.judgement.derived import derived
+from massact.fit.judgement.identifiability import identifiability
+from massact.fit.judgement.regimes import Regime
+from massact.fit.judgement.statistics import information, judge, standard_errors, sums_of_squares
+from massact.fit.status import STATUS_DTYPE, FitStatus
 from massact.fit.table import DERIVED
 
 EQUAL = 1e-12  # values whose range is at most this share of their size are equal
@@ -26,7 +27,7 @@ class Group:
     """What is known of every series: arrays over (curve,), or (curve, parameter) in the table's order.
 
     `rates` (rate, curve) are those of the search, NaN where there was none; `weights` those the fit ended with.
-    `regime`, `determined` and `peak_determined` are what the curve claims until `massact.fit.verdict.judged` has held
+    `regime`, `determined` and `peak_determined` are what the curve claims until `judgement.verdict.judged` has held
     them against the data.
     """
 
@@ -49,7 +50,7 @@ class Group:
 
     def curve(self, row: int, t: np.ndarray) -> np.ndarray:
         """The fitted curve of one series at steps t."""
-        return FORMS[self.form].function(t, *self.values[row])
+        return FORMS[self.form].value(t, *self.values[row])
 
     def frame(self, intervals: dict[str, tuple[np.ndarray, np.ndarray]] | None = None) -> pd.DataFrame:
         """The columns of `fits_schema(form)` from `n_points` to `status`; bounds are NaN without intervals."""
@@ -85,10 +86,10 @@ def fit_group(
         return _unfitted(form, n, count)
     size = np.abs(y).max(axis=1)
     # The step responses have no constant term: of the constants they only take 0.
-    still = np.ptp(y, axis=1) <= EQUAL * size if FORMS[form].shift else size == 0
-    values = _constants(form, y, float(t[-1]))
+    still = np.ptp(y, axis=1) <= EQUAL * size if FORMS[form].constant else size == 0
+    values = FORMS[form].constants(y.mean(axis=1), float(t[-1]))
     status = np.full(count, str(FitStatus.CONSTANT), dtype=STATUS_DTYPE)
-    rates = np.full((len(BASES[form].box(t)), count), np.nan)
+    rates = np.full((len(FORMS[form].box(t)), count), np.nan)
     moving = np.flatnonzero(~still)
     if moving.size:
         weights = w[moving] if w.ndim == 2 else w
@@ -129,8 +130,8 @@ def describe(
 
 
 def derived_of(form: str, t: np.ndarray, y: np.ndarray, w: np.ndarray, found: Optimum) -> dict[str, np.ndarray]:
-    """The derived quantities of optima. Of Eq. 9 they are Eq. 14's, which draws every one of its curves."""
-    form = "eq14" if form == "eq9" else form
+    """The derived quantities of optima, by the form that draws every one of these curves."""
+    form = FORMS[form].drawn_by or form
     values, status = drawable(form, found, t, y, w)
     quantities = derived(form, values, float(t[0]), float(t[-1]))
     quantities["decay_share"][status == FitStatus.AT_EDGE_B_ZERO] = 0.0
@@ -160,17 +161,3 @@ def _unfitted(form: str, n: int, count: int) -> Group:
         peak_determined=np.zeros(count, dtype=bool),
         doubts=[""] * count,
     )
-
-
-def _constants(form: str, y: np.ndarray, last: float) -> np.ndarray:
-    """Parameters (curve, parameter) that draw each series' mean, for those that are constant."""
-    rates = {"lambda", "gamma", "t0", "zeta", "n", "width"}
-    steps = {"tau", "tau0", "t_half", "t_bump"}
-    columns = []
-    for name in FORMS[form].parameters:
-        value = 1.0 if name in rates else last if name in steps else 1 / last
-        if name == "K":
-            columns.append(y.mean(axis=1))
-        else:
-            columns.append(np.full(len(y), 0.0 if name in ("A", "A1", "A2", "B") else value))
-    return np.stack(columns, axis=1)

@@ -16,18 +16,17 @@ from jaxtyping import Float
 from scipy.special import ndtri
 
 from massact.errors import FitError
-from massact.fit.bases import LOG_DECAY, LogDecay
 from massact.fit.checks import Numbers, as_floats, check_sequences, check_steps, check_values, check_weights
-from massact.fit.engine import Optimum, normalised, search
+from massact.fit.engine.drawable import drawable
+from massact.fit.engine.refine import evaluate, project
+from massact.fit.engine.scan import make_scan, scan_sse
+from massact.fit.engine.search import Optimum, normalised, search
+from massact.fit.forms.eq14 import EQ14, ModulatedLog
 from massact.fit.group import describe
-from massact.fit.parameters import drawable
-from massact.fit.refine import evaluate, project
-from massact.fit.scan import make_scan, scan_sse
-from massact.fit.table import FORM_PARAMETERS
+from massact.fit.judgement.verdict import judged
 from massact.fit.units import Units, parameters_in, squares_back, units_of
-from massact.fit.verdict import judged
 
-PARAMETERS = FORM_PARAMETERS["eq14"]
+PARAMETERS = EQ14.parameters
 LEVEL = 0.95
 ITERATIONS = 60
 SETTLED = 1e-4  # change of the mean and deviations at which EM ends
@@ -37,7 +36,7 @@ BELIEVED, BELIEVED_SPREAD = 4, 1.0  # so many layers' worth of belief in that de
 FEWEST = 4
 
 
-class _Wide(LogDecay):
+class _Wide(ModulatedLog):
     """Eq. 14's rates on a grid for integrals."""
 
     per_decade = (12, 12)
@@ -142,8 +141,8 @@ def fit_joint(
     surfaces = _surfaces(t, y, w, alone)
     posterior = _posterior(surfaces, *_estimated(surfaces, design))
     rates = np.exp(posterior.mean.T)
-    rates = LOG_DECAY.clip(LOG_DECAY.box(t), rates)
-    fitted = project([column * w for column in LOG_DECAY.columns(t, rates)], y * w)
+    rates = EQ14.clip(EQ14.box(t), rates)
+    fitted = project([column * w for column in EQ14.columns(t, rates)], y * w)
     shrunk = Optimum(rates, fitted.a, np.vecdot(fitted.residual, fitted.residual))
     drawn, status = drawable("eq14", shrunk, t, y, w)
     own, _ = drawable("eq14", alone, t, y, w)
@@ -212,7 +211,7 @@ def _surfaces(t: np.ndarray, y: np.ndarray, w: np.ndarray, alone: Optimum) -> _S
     sse = np.maximum(sse, lowest[:, None]) + 1e-14
     degrees = t.size - 5
     nodes = np.stack([grid.ravel() for grid in np.meshgrid(*map(np.log, inner), indexing="ij")], axis=1)
-    here = evaluate(LOG_DECAY, t, w, target.y, alone.rates)
+    here = evaluate(EQ14, t, w, target.y, alone.rates)
     normal = np.moveaxis(here.normal, 2, 0)
     with np.errstate(all="ignore"):
         determinant = normal[:, 0, 0] * normal[:, 1, 1] - normal[:, 0, 1] ** 2

@@ -10,17 +10,6 @@ import pandas as pd
 from jaxtyping import Float
 
 from massact.errors import FitError
-from massact.fit.bins import count_of, thinned
-from massact.fit.bootstrap import BLOCK as RESAMPLED_TOGETHER
-from massact.fit.bootstrap import (
-    RESAMPLINGS,
-    Resampling,
-    intervals_of,
-    resampled_residuals,
-    resampled_sequences,
-    student,
-    widening,
-)
 from massact.fit.checks import (
     Numbers,
     check_choice,
@@ -31,14 +20,25 @@ from massact.fit.checks import (
     check_weights,
     check_word_or_weights,
 )
-from massact.fit.engine import HELD, PATHS, Path
+from massact.fit.engine.bins import count_of, thinned
+from massact.fit.engine.robust import LOSSES, Loss, relative_weights
+from massact.fit.engine.search import HELD, PATHS, Path
 from massact.fit.forms import FORMS, get_form
 from massact.fit.group import Group, fit_group
-from massact.fit.robust import LOSSES, Loss, relative_weights
+from massact.fit.judgement.bootstrap import BLOCK as RESAMPLED_TOGETHER
+from massact.fit.judgement.bootstrap import (
+    RESAMPLINGS,
+    Resampling,
+    intervals_of,
+    resampled_residuals,
+    resampled_sequences,
+    student,
+    widening,
+)
+from massact.fit.judgement.verdict import judged
 from massact.fit.sequences import sequence_array
 from massact.fit.table import ARCHITECTURE, DERIVED, fits_schema
 from massact.fit.units import table_back, units_of
-from massact.fit.verdict import judged
 
 BATCH, RESAMPLED = 512, 16  # curves between two movements of the progress bar, without and with intervals
 SERIES = ["family", "recipe", "model", "seed", "layer", "quantity"]
@@ -95,8 +95,8 @@ def fit_many(
         Parameters are finite and draw the curve whose sse is stated (`curve_values`), also where they are not
         determined: read `<name>_determined`, `regime` and `status` before quoting one. Series with no more points than
         parameters get a status and NaN. Standard errors assume independent residuals.
-        Series of more than 256 points are searched, and resampled, in bins (`massact.fit.bins`): `attrs["bins"]` then
-        has their number by the number of points. Parameters, errors and criteria are of all points all the same.
+        Series of more than 256 points are searched, and resampled, in bins (`massact.fit.engine.bins`): `attrs["bins"]`
+        then has their number by the number of points. Parameters, errors and criteria are of all points all the same.
         Values, weights or steps near the ends of floating point are fitted in other units (`massact.fit.units`); `sse`
         is NaN where no double holds it, and the status says where none holds the parameters.
 

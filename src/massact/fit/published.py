@@ -18,8 +18,8 @@ from jaxtyping import Float
 
 from massact.errors import FitError, ParseError
 from massact.fit.checks import Numbers, check_steps, check_values
+from massact.fit.forms.eq9 import eq9
 from massact.fit.many import fit_many
-from massact.fit.paper_forms import eq9
 
 HYPOTHESIS = "original"
 NAMES = {"A": "A", "λ": "lambda", "lambda": "lambda", "γ": "gamma", "gamma": "gamma", "t0": "t0", "K": "K"}

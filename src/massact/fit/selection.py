@@ -19,22 +19,19 @@ from massact.fit.checks import (
     check_weights,
     check_word_or_weights,
 )
+from massact.fit.engine.robust import relative_weights
 from massact.fit.forms import FORMS, curve_values, get_form
 from massact.fit.many import fit_many
-from massact.fit.robust import relative_weights
 from massact.fit.units import units_of
 
 CRITERIA = ("bic", "aicc", "tail_error", "r2")
-CANDIDATES = tuple(form for form in FORMS if form != "eq14")  # Eq. 14 is Eq. 9's curve
-# Forms that are limits or special cases of another belong to its family.
-FAMILY = {"eq14": "eq9", "log": "eq9", "log_decay": "eq9", "hill_decay": "hill"}
 
 
 def compare_forms(
     steps: Numbers,
     values: Float[np.ndarray, "curve step"] | Numbers,
     *,
-    forms: Sequence[str] | str = CANDIDATES,
+    forms: Sequence[str] | str | None = None,
     weights: Numbers | Literal["relative"] | None = None,
     tail: float = 0.5,
 ) -> pd.DataFrame:
@@ -65,6 +62,8 @@ def compare_forms(
     FitError
         As `fit_many`; no forms, or a tail that is not between 0 and 1.
     """
+    if forms is None:
+        forms = [name for name, form in FORMS.items() if form.candidate]
     forms = [forms] if isinstance(forms, str) else list(forms)
     if not forms:
         raise FitError("no forms to compare", f"choose from {', '.join(FORMS)}")
@@ -93,7 +92,7 @@ def compare_forms(
                 aicc=fits["aicc"].mask(exact, -np.inf),
                 bic=fits["bic"].mask(exact, -np.inf),
                 form=form,
-                family=FAMILY.get(form, form),
+                family=FORMS[form].family,
                 k=len(FORMS[form].parameters),
                 tail_error=_tail_errors(form, before, t[~early], y[:, ~early]),
             )

@@ -8,8 +8,6 @@ from typing import Any, Literal
 import numpy as np
 
 from massact.errors import FitError
-from massact.fit.bins import count_of, thinned
-from massact.fit.bootstrap import intervals_of, resampled_sequences, widening
 from massact.fit.checks import (
     Numbers,
     check_choice,
@@ -21,13 +19,16 @@ from massact.fit.checks import (
     check_word_or_weights,
 )
 from massact.fit.curve import CurveFit
+from massact.fit.engine.bins import count_of, thinned
+from massact.fit.engine.robust import LOSSES, Loss, relative_weights
 from massact.fit.forms import Form, get_form
 from massact.fit.group import Group, describe, fit_group
-from massact.fit.regimes import Doubt, FitStatus, Regime, meaningless
-from massact.fit.robust import LOSSES, Loss, relative_weights
+from massact.fit.judgement.bootstrap import intervals_of, resampled_sequences, widening
+from massact.fit.judgement.regimes import Doubt, Regime
+from massact.fit.judgement.verdict import judged
 from massact.fit.start import start_of
+from massact.fit.status import FitStatus
 from massact.fit.units import units_of
-from massact.fit.verdict import judged
 
 NO_WORSE = 1e-8  # lmfit's SSE may exceed the engine's by this share and still be taken
 NOT_GLOBAL = 1e-3  # the same for parameters that the caller gave, before the status says so
@@ -173,7 +174,7 @@ def _polish(
         start = Parameters()
         for name, value, scale in zip(form.arguments, engine.values[0], form.scales, strict=True):
             start.add(name, value=float(value), min=0.0 if scale else -np.inf)
-    model = Model(form.function, independent_vars=["t"], nan_policy="omit")
+    model = Model(form.value, independent_vars=["t"], nan_policy="omit")
     try:
         result = model.fit(y, params=start, t=t, weights=w)
     except (ValueError, TypeError, ArithmeticError, np.linalg.LinAlgError):
@@ -193,7 +194,7 @@ def _parameters(form: Form, group: Group) -> Any:
     """The engine's parameters as lmfit's, with what an edge holds marked `vary=False`."""
     from lmfit import Parameters
 
-    held = meaningless(form.name, str(group.status[0]))
+    held = form.meaningless.get(group.status[0], frozenset())
     out = Parameters()
     for j, (name, argument) in enumerate(zip(form.parameters, form.arguments, strict=True)):
         out.add(argument, value=float(group.values[0, j]), vary=name not in held)

@@ -4,19 +4,6 @@ from __future__ import annotations
 
 from massact.tables import Column, Schema
 
-FORM_PARAMETERS: dict[str, tuple[str, ...]] = {
-    "eq9": ("A", "lambda", "gamma", "t0", "K"),
-    "eq14": ("A1", "A2", "beta", "tau0", "K"),
-    "step1": ("K", "tau"),
-    "step2": ("K", "zeta", "omega"),
-    "log": ("A", "tau", "K"),
-    "log_decay": ("A", "beta", "tau0", "K"),
-    "two_exp": ("A1", "beta1", "A2", "beta2", "K"),
-    "hill": ("A", "t_half", "n", "K"),
-    "hill_decay": ("A", "t_half", "n", "beta", "K"),
-    "bump": ("A", "t_bump", "width", "B", "K"),
-    "power": ("A", "tau", "n", "K"),
-}
 MEANINGS = {
     "f_start": "curve at the first step",
     "f_end": "curve at the last step",
@@ -40,9 +27,11 @@ ARCHITECTURE = {
 
 
 def fits_schema(form: str) -> Schema:
-    """The schema of a fits table of one form (a key of `FORM_PARAMETERS`)."""
+    """The schema of a fits table of one form (a key of `massact.fit.FORMS`)."""
+    from massact.fit.forms import FORMS
+
     parameters: dict[str, Column] = {}
-    for name in FORM_PARAMETERS[form]:
+    for name in FORMS[form].parameters:
         parameters[name] = Column("float64", f"parameter {name} of {form}, t in steps", nan=True)
         parameters[f"{name}_stderr"] = Column("float64", f"standard error of {name}, NaN where unknown", nan=True)
         parameters[f"{name}_determined"] = Column("bool", f"whether {name} may be quoted")

@@ -14,16 +14,23 @@ import pandas as pd
 
 from massact.errors import FitError
 from massact.fit.forms import FORMS
-from massact.fit.regimes import FitStatus, Regime
-from massact.fit.table import DERIVED
+from massact.fit.forms.form import Unit
+from massact.fit.judgement.regimes import Regime
+from massact.fit.status import FitStatus
 
 ORDINARY = 2.0**100  # largest values and weights within this factor of 1 have products that a double holds
 ORDINARY_STEPS = 2.0**64
 LAST_STEP = 2.0**17  # of steps in units: about that of a training
+DERIVED_UNITS = {
+    "f_start": Unit.VALUES,
+    "f_end": Unit.VALUES,
+    "peak_value": Unit.VALUES,
+    "peak_step": Unit.STEPS,
+    "half_rise_step": Unit.STEPS,
+    "end_slope": Unit.VALUES,
+    "decay_share": Unit.NONE,
+}
 SMALLEST = float(np.finfo(float).smallest_subnormal)
-OF_VALUES = frozenset({"A", "A1", "A2", "B", "K", "f_start", "f_end", "peak_value", "end_slope"})
-OF_STEPS = frozenset({"tau", "tau0", "t_half", "t_bump", "peak_step", "half_rise_step"})
-PER_STEP = frozenset({"gamma", "beta", "beta1", "beta2", "omega"})
 
 
 class Units(NamedTuple):
@@ -38,11 +45,11 @@ class Units(NamedTuple):
         """Whether nothing is scaled."""
         return self.step == 1 and self.weight == 1 and bool((self.value == 1).all())
 
-    def of(self, name: str) -> np.ndarray:
-        """The unit (curve,) of a parameter or a derived quantity."""
-        if name in OF_VALUES:
+    def of(self, unit: Unit) -> np.ndarray:
+        """The size (curve,) of what parameters and derived quantities are counted in."""
+        if unit is Unit.VALUES:
             return self.value
-        power = 1 if name in OF_STEPS else -1 if name in PER_STEP else 0
+        power = {Unit.STEPS: 1, Unit.PER_STEP: -1, Unit.NONE: 0}[unit]
         return np.full(self.value.shape, self.step**power)
 
 
@@ -52,12 +59,15 @@ def units_of(form: str, t: np.ndarray, y: np.ndarray, w: np.ndarray) -> Units:
     Raises
     ------
     FitError
-        Steps far from 1 for `bump`, which has a term in log(1 + t).
+        Steps far from 1 for a form that is not `scale_free`.
     """
     last = float(t[-1]) if t.size else 0.0
     step = 1.0 if _between(last, ORDINARY_STEPS) else max(_power(last) / (LAST_STEP / 2), SMALLEST)
-    if step != 1 and form == "bump":
-        raise FitError(f"steps end at {last:g}, and 'bump' counts in log(1 + t)", "give steps near 1, or another form")
+    if step != 1 and not FORMS[form].scale_free:
+        raise FitError(
+            f"steps end at {last:g}, and '{form}' counts them in a unit of its own: {FORMS[form].formula}",
+            "give steps near 1, or another form",
+        )
     largest = np.abs(y).max(axis=1, initial=0.0, where=np.isfinite(y))
     value = np.array([1.0 if _between(size, ORDINARY) else _power(size) for size in largest.tolist()])
     heaviest = float(w.max(initial=0.0))
@@ -66,14 +76,10 @@ def units_of(form: str, t: np.ndarray, y: np.ndarray, w: np.ndarray) -> Units:
 
 def parameters_in(form: str, values: np.ndarray, units: Units, *, back: bool = False) -> np.ndarray:
     """Parameters (curve, parameter) in `units`; with `back`, from these to the caller's."""
-    names = FORMS[form].parameters
-    factors = np.stack([units.of(name) for name in names], axis=1)
+    factors = np.stack([units.of(parameter.unit) for parameter in FORMS[form].signature], axis=1)
     with np.errstate(all="ignore"):
         out = values * factors if back else values / factors
-        if form == "eq14" and units.step != 1:  # log(t + tau0) is counted in the unit of the steps
-            A1 = names.index("A1")
-            out[:, names.index("A2")] -= (out[:, A1] if back else -out[:, A1]) * np.log(units.step)
-    return out
+        return FORMS[form].rescaled(out, 1 / units.step if back else units.step) if units.step != 1 else out
 
 
 def beyond_doubles(values: np.ndarray, back: np.ndarray) -> np.ndarray:
@@ -93,18 +99,20 @@ def squares_back(sse: np.ndarray, units: Units) -> np.ndarray:
 
 def table_back(form: str, fits: pd.DataFrame, units: Units) -> pd.DataFrame:
     """Columns of `fits_schema(form)` of fits in units, one row a curve, in the caller's units."""
-    out, names = fits.copy(), list(FORMS[form].parameters)
+    out, chosen = fits.copy(), FORMS[form]
+    names = list(chosen.parameters)
     values = fits[names].to_numpy(dtype=float)
     back = parameters_in(form, values, units, back=True)
     with np.errstate(all="ignore"):
-        for j, name in enumerate(names):
+        for j, parameter in enumerate(chosen.signature):
+            name = parameter.name
             out[name] = back[:, j]
-            out[f"{name}_stderr"] = fits[f"{name}_stderr"] * units.of(name)
-        for name in DERIVED:
+            out[f"{name}_stderr"] = fits[f"{name}_stderr"] * units.of(parameter.unit)
+        for name, unit in DERIVED_UNITS.items():
             for column in (name, f"{name}_lower", f"{name}_upper"):
-                out[column] = fits[column] * units.of(name)
-    if form == "eq14" and units.step != 1:
-        out["A2_stderr"], out["A2_determined"] = np.nan, False
+                out[column] = fits[column] * units.of(unit)
+    for name in chosen.unknown_in_units if units.step != 1 else ():
+        out[f"{name}_stderr"], out[f"{name}_determined"] = np.nan, False
     out["sse"] = squares_back(fits["sse"].to_numpy(dtype=float), units)
     for name in ("aic", "aicc", "bic"):
         out[name] = fits[name] + 2 * fits["n_points"] * (np.log(units.value) + np.log(units.weight))

@@ -18,11 +18,6 @@ from massact.report.frames import numbers
 
 FULL_WIDTH = 9.0  # inches; a figure of this width fills the page's column
 INK, MUTED, RULE = "#1c2128", "#5d6673", "#dde1e7"
-FORM_COLOURS = {
-    "eq9": "#2a78b5", "eq14": "#d1459b", "step1": "#d9822b", "step2": "#3c9a6c", "log": "#7f8790",
-    "log_decay": "#8a68c9", "two_exp": "#c2453d", "hill": "#a5a02c", "hill_decay": "#8c6d4f", "bump": "#1f9fa8",
-    "power": "#5b6c2f",
-}  # fmt: skip
 MODEL_COLOURS = ("#2a78b5", "#d9822b", "#3c9a6c", "#c2453d", "#8a68c9", "#8c6d4f", "#d1459b", "#7f8790", "#a5a02c")
 MODEL_MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 _DEPTH = LinearSegmentedColormap.from_list("depth", ["#5558d9", "#a94fc0", "#de5a6a", "#f0a03c"])

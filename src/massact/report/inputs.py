@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from massact.errors import TableError
-from massact.fit.table import ARCHITECTURE, FORM_PARAMETERS, fits_schema
+from massact.fit.forms import FORMS
+from massact.fit.table import ARCHITECTURE, fits_schema
 from massact.predict.table import PREDICTIONS, SCORES
 from massact.report.frames import rows_of, where, words
 from massact.tables import Schema
@@ -18,19 +19,6 @@ from massact.trajectories.table import RECORDS, TRAJECTORIES
 RUN = ["family", "recipe", "model", "seed"]
 SLICE = ["recipe", "form", "quantity"]
 BASELINES = ("mean", "nearest")
-FORM_NAMES = {
-    "eq9": "Eq. 9",
-    "eq14": "Eq. 14",
-    "step1": "first-order step",
-    "step2": "second-order step",
-    "log": "log growth",
-    "log_decay": "log growth with decay",
-    "two_exp": "two exponentials",
-    "hill": "Hill",
-    "hill_decay": "Hill with decay",
-    "bump": "lognormal bump + log",
-    "power": "power saturation",
-}
 PARAMETER_NAMES = {
     "lambda": "λ",
     "gamma": "γ",
@@ -66,7 +54,7 @@ class ReportInputs:
     trajectories, records, scores, predictions
         Schemas TRAJECTORIES, RECORDS (at least the last step of each model), SCORES and PREDICTIONS.
     fits
-        By form (a key of `FORM_PARAMETERS`), each of `fits_schema(form)`.
+        By form (a key of `FORMS`), each of `fits_schema(form)`.
     provenance
         One dict a model: hashes of weights and tokens, revisions, number format, protocol version, architecture.
     training
@@ -92,16 +80,16 @@ class ReportInputs:
         TableError
             A table with rows that does not have its schema, or fits of an unknown form.
         """
-        unknown = sorted(set(self.fits) - set(FORM_PARAMETERS))
+        unknown = sorted(set(self.fits) - set(FORMS))
         if unknown:
-            raise TableError(f"fits of unknown forms {unknown}", f"known forms: {', '.join(FORM_PARAMETERS)}")
+            raise TableError(f"fits of unknown forms {unknown}", f"known forms: {', '.join(FORMS)}")
         return replace(
             self,
             trajectories=_checked(self.trajectories, TRAJECTORIES),
             records=_checked(self.records, RECORDS),
             fits={
                 form: _checked(self.fits[form], fits_schema(form))
-                for form in FORM_PARAMETERS
+                for form in FORMS
                 if form in self.fits and len(self.fits[form])
             },
             scores=_checked(self.scores, SCORES),
@@ -144,7 +132,7 @@ def slices(frame: pd.DataFrame) -> list[Slice]:
     if frame.empty:
         return []
     rows = set(zip(*(words(frame, name) for name in SLICE), strict=True))
-    order = list(FORM_PARAMETERS)
+    order = list(FORMS)
     return sorted(rows, key=lambda s: (s[2] != "ratio", order.index(s[1]) if s[1] in order else 9, s))
 
 
@@ -171,7 +159,7 @@ def labels(runs: Sequence[Run]) -> dict[Run, str]:
 
 def form_name(form: str) -> str:
     """A form as the paper calls it."""
-    return FORM_NAMES.get(form, form)
+    return FORMS[form].title if form in FORMS else form
 
 
 def target_name(target: str) -> str:

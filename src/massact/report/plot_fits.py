@@ -14,9 +14,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy import ndarray
 
-from massact.fit.table import FORM_PARAMETERS
+from massact.fit.forms import FORMS
 from massact.report.axes import (
-    FORM_COLOURS,
     FULL_WIDTH,
     INK,
     MUTED,
@@ -32,13 +31,6 @@ from massact.report.frames import layers_of, numbers, rows_of, where
 from massact.report.inputs import Run, form_name, of_run
 from massact.report.plot_trajectories import QUANTITY_LABELS
 
-FORM_LINES: dict[str, dict[str, Any]] = {
-    "eq9": {"lw": 2.6, "alpha": 0.65},
-    "eq14": {"lw": 1.0, "ls": (0, (4, 2))},
-    "step1": {"lw": 1.1, "ls": (0, (1, 1.2))},
-    "step2": {"lw": 1.1, "ls": (0, (5, 1.5, 1, 1.5))},
-    **{form: {"lw": 1.0} for form in FORM_PARAMETERS if form not in ("eq9", "eq14", "step1", "step2")},
-}
 R2_FLOOR = 0.0
 R2_TICKS = (0.0, 0.5, 0.9, 0.99, 0.999, 0.9999)
 
@@ -91,7 +83,7 @@ def form_handles(fits: Mapping[str, pd.DataFrame]) -> list[Line2D]:
     measured = Line2D([], [], color=INK, marker="o", ls="", label="measured, ±95 % over sequences")
     return [
         measured,
-        *(Line2D([], [], color=FORM_COLOURS[form], label=form_name(form), **FORM_LINES[form]) for form in fits),
+        *(Line2D([], [], label=form_name(form), **form_line(form)) for form in fits),
     ]
 
 
@@ -99,7 +91,7 @@ def evaluate(form: str, row: Mapping[str, Any], steps: Float[ndarray, " step"]) 
     """The fitted curve at these steps, None where the row has no finite parameters or the curve none there."""
     from massact.fit import curve_values
 
-    parameters = {name: float(row[name]) for name in FORM_PARAMETERS[form]}
+    parameters = {name: float(row[name]) for name in FORMS[form].parameters}
     if not all(np.isfinite(value) for value in parameters.values()):
         return None
     with np.errstate(all="ignore"):
@@ -116,6 +108,17 @@ def r2_place(r2: float) -> float:
     return float(0.0 - np.log10(1 - min(r2, R2_TICKS[-1])))  # no minus zero
 
 
+def form_line(form: str) -> dict[str, Any]:
+    """Colour, width, dashes and opacity of a form's lines, as matplotlib takes them."""
+    line = FORMS[form].line
+    style: dict[str, Any] = {"color": FORMS[form].colour, "lw": line.width}
+    if line.dashes:
+        style["ls"] = (0, line.dashes)
+    if line.opacity < 1:
+        style["alpha"] = line.opacity
+    return style
+
+
 def _by_layer(rows: pd.DataFrame, quantity: str) -> dict[int, dict[str, Any]]:
     return {int(row["layer"]): row for row in rows_of(where(rows, quantity=quantity))}
 
@@ -130,7 +133,7 @@ def _panel(upper: Axes, lower: Axes, series: pd.DataFrame, found: Mapping[str, d
         if curve is None or at_steps is None:
             missing.append(form_name(form))
             continue
-        style = {"color": FORM_COLOURS[form], **FORM_LINES[form]}
+        style = form_line(form)
         upper.plot(grid, curve, **style)
         lower.plot(steps, values - at_steps, **style)
         reach.append(float(np.nanmax(np.abs(values - at_steps))))
@@ -159,7 +162,7 @@ def _r2_panel(axes: Axes, of_form: Mapping[str, Mapping[int, dict[str, Any]]]) -
         found = [(layer + shift, float(row["r2"])) for layer, row in by_layer.items() if np.isfinite(row["r2"])]
         inside = [(x, y) for x, y in found if y >= R2_FLOOR]
         below = [x for x, y in found if y < R2_FLOOR]
-        style = {"color": FORM_COLOURS[form], "ls": "", "clip_on": False}
+        style = {"color": FORMS[form].colour, "ls": "", "clip_on": False}
         if inside:  # an empty line that is not clipped has no extent, and the layout fails
             axes.plot([x for x, _ in inside], [r2_place(y) for _, y in inside], marker="o", ms=3.6, **style)
         if below:
@@ -174,4 +177,4 @@ def _r2_panel(axes: Axes, of_form: Mapping[str, Mapping[int, dict[str, Any]]]) -
 
 
 def _dots(fits: Mapping[str, pd.DataFrame]) -> list[Line2D]:
-    return [Line2D([], [], color=FORM_COLOURS[f], marker="o", ms=4, ls="", label=form_name(f)) for f in fits]
+    return [Line2D([], [], color=FORMS[f].colour, marker="o", ms=4, ls="", label=form_name(f)) for f in fits]

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from massact.fit.table import FORM_PARAMETERS
+from massact.fit.forms import FORMS
 from massact.predict.table import SPLITS
 from massact.report.embed import Embedder
 from massact.report.frames import distinct, numbers, rows_of, where
@@ -156,7 +156,7 @@ def _undetermined(inputs: ReportInputs) -> Html:
         if len(ratio):
             shares = [
                 f"{target_name(name)} {int(numbers(ratio, f'{name}_determined').sum())}"
-                for name in FORM_PARAMETERS[form]
+                for name in FORMS[form].parameters
             ]
             rows.append([form_name(form), str(len(ratio)), ", ".join(shares)])
     why = paragraph(

@@ -12,7 +12,8 @@ import pandas as pd
 from massact.config import Config
 from massact.disk import input_bytes
 from massact.errors import ParseError, TableError
-from massact.fit.table import FORM_PARAMETERS, fits_schema
+from massact.fit.forms import FORMS
+from massact.fit.table import fits_schema
 from massact.params import Params, load_params
 from massact.predict.table import PREDICTIONS, SCORES
 from massact.stages.places import chosen_model
@@ -88,7 +89,7 @@ def all_fits(config: Config) -> dict[str, pd.DataFrame]:
     """Fits of every model, by form; of a model that the command line chooses whatever forms were fitted."""
     chosen, params = chosen_model(config), params_of(config)
     if chosen is not None:
-        paths = {form: Path(config.paths.fits) / f"{chosen}-{form}.parquet" for form in FORM_PARAMETERS}
+        paths = {form: Path(config.paths.fits) / f"{chosen}-{form}.parquet" for form in FORMS}
         return {form: read_table(path, fits_schema(form)) for form, path in paths.items() if path.is_file()}
     return {
         form: pd.concat(

@@ -1,0 +1,54 @@
+"""Fits that a few wild points do not pull along (Huber 1964), and weights for noise in proportion to the curve."""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+import numpy as np
+
+from massact.fit.engine.search import Optimum, Path, fitted_values, search, search_from
+
+Loss = Literal["squares", "huber"]
+LOSSES: tuple[Loss, ...] = get_args(Loss)
+HUBER = 1.345  # deviations beyond which a residual counts linearly: 95 % of least squares' efficiency on normal noise
+NORMAL_MAD = 1.4826  # standard deviation of normal noise over its median absolute deviation
+SEARCHES, STEPS = 3, 15
+LEAST_SHARE = 0.05  # relative weights are those of this share of the curve's largest value where it is smaller
+
+
+def huber(
+    form: str, t: np.ndarray, y: np.ndarray, w: np.ndarray, found: Optimum, path: Path
+) -> tuple[Optimum, np.ndarray]:
+    """The optimum under Huber's loss from that of least squares, and the weights (curve, step) it ends with.
+
+    First global searches on curves whose residuals are cut at `HUBER` deviations, which share one scan; then
+    reweighted steps to the minimum. The deviation of each curve is from the median absolute residual.
+    """
+    for _ in range(SEARCHES):
+        curve = fitted_values(form, t, found)
+        residual = (y - curve) * w
+        cut = HUBER * _deviation(residual)
+        found = search(form, t, curve + np.clip(residual, -cut, cut) / w, w, path=path)
+    weights = np.broadcast_to(w, y.shape)
+    for _ in range(STEPS):
+        residual = (y - fitted_values(form, t, found)) * w
+        with np.errstate(all="ignore"):
+            share = np.minimum(1.0, HUBER * _deviation(residual) / np.abs(residual))
+        weights = w * np.sqrt(np.where(np.isfinite(share), share, 1.0))
+        found = search_from(form, t, y, weights, found.rates)
+    return found, weights
+
+
+def relative_weights(form: str, t: np.ndarray, y: np.ndarray, path: Path) -> np.ndarray:
+    """Weights (curve, step) of 1 / |f|, f being the unweighted fit: for noise in proportion to the curve.
+
+    From the fit and not from the values, which would favour points that noise made small; |f| is at least 5 % of its
+    largest. They are scaled to a mean square of 1 a curve.
+    """
+    curve = np.abs(fitted_values(form, t, search(form, t, y, np.ones(t.size), path=path)))
+    weights = 1 / np.maximum(curve, LEAST_SHARE * curve.max(axis=1, keepdims=True))
+    return weights / np.sqrt(np.mean(weights**2, axis=1, keepdims=True))
+
+
+def _deviation(residual: np.ndarray) -> np.ndarray:
+    return NORMAL_MAD * np.median(np.abs(residual), axis=1, keepdims=True)

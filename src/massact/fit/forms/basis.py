@@ -1,0 +1,82 @@
+"""What the engine needs of a curve family: a separable least-squares problem with few nonlinear rates.
+
+f(t) = sum_j a_j phi_j(t; rates). The columns phi depend on t and one to three rates only, so a scan over the rates is
+shared by all curves. Rates are stepped in logarithms. A rate of exactly 0 is the limit curve, and because its
+logarithmic derivative is 0 it stays there: edges of the family need no code of their own.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+import numpy as np
+from jaxtyping import Float
+
+Rates = Float[np.ndarray, "rate problem"]
+Column = np.ndarray  # (problem, step), or (1, step) where it does not depend on the rates
+Values = Float[np.ndarray, "curve parameter"]
+
+SLOWEST = 1e-3  # slowest rate of decay times T, and smallest T / tau, searched besides the exact limit 0
+
+
+class Basis(ABC):
+    """A family whose rates are searched between the bounds of `box`, on a first grid of `per_decade` nodes a decade.
+
+    A subclass states the class variables and the three methods.
+    """
+
+    constant: ClassVar[bool]
+    """Whether the first column is 1, and so a constant one of the curves."""
+    per_decade: ClassVar[tuple[int, ...]]
+    """Nodes of each rate."""
+    zero: ClassVar[tuple[bool, ...]]
+    """Whether a rate of 0 is a curve. Nodes then begin at 0 and at ten times the lower bound."""
+    valley: ClassVar[bool] = False
+    """Whether falling curves have minima closer to each other than the nodes of the second rate."""
+
+    @property
+    def kernel(self) -> float | None:
+        """Sign of log gamma in the compiled search of Eqs. 9 and 14 (0 where it is free); None: numpy searches."""
+        return None
+
+    @abstractmethod
+    def box(self, t: np.ndarray) -> np.ndarray:
+        """Bounds (rate, 2) of the rates for steps t."""
+
+    @abstractmethod
+    def columns(self, t: np.ndarray, rates: Rates) -> list[Column]:
+        """phi_j at t."""
+
+    @abstractmethod
+    def slopes(self, t: np.ndarray, rates: Rates, columns: list[Column], a: np.ndarray) -> list[Column]:
+        """d f / d log rate at coefficients a (problem, j), given the columns there."""
+
+    @abstractmethod
+    def parameters_of(self, a: np.ndarray, rates: Rates, first: float) -> Values:
+        """Parameters that draw the curves of coefficients a (curve, j) and rates > 0; `first` is the first step."""
+
+    def grid(self, t: np.ndarray) -> list[np.ndarray]:
+        """Nodes of each rate, evenly in the logarithm, with the exact edge 0 where it is a curve."""
+        out = []
+        for (low, high), density, zero in zip(self.box(t), self.per_decade, self.zero, strict=True):
+            inner = _nodes(10 * low if zero else low, high, density)
+            out.append(np.r_[0.0, inner] if zero else inner)
+        return out
+
+    def clip(self, box: np.ndarray, rates: Rates) -> np.ndarray:
+        """Each rate moved into its bounds; 0 stays 0 where it is a curve."""
+        inside = np.minimum(np.maximum(rates, box[:, :1]), box[:, 1:])
+        for row, rate, zero in zip(inside, rates, self.zero, strict=True):
+            if zero:
+                row[rate == 0] = 0.0
+        return inside
+
+
+def first_positive(t: np.ndarray) -> float:
+    """The first step after 0."""
+    return float(t[1] if t[0] == 0 else t[0])
+
+
+def _nodes(low: float, high: float, per_decade: int) -> np.ndarray:
+    return np.geomspace(low, high, max(2, int(np.ceil(np.log10(high / low) * per_decade)) + 1))

@@ -1,0 +1,183 @@
+"""What a form states: one file holds all that massact knows of a fitted curve."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Mapping
+from enum import Enum
+from typing import ClassVar, Literal, NamedTuple
+
+import numpy as np
+
+from massact.fit.forms.basis import Basis, Rates, Values
+from massact.fit.status import FitStatus
+
+
+class Unit(Enum):
+    """In what a parameter is counted."""
+
+    VALUES = "of the values"
+    STEPS = "steps"
+    PER_STEP = "per step"
+    NONE = "without unit"
+
+
+class Parameter(NamedTuple):
+    """A parameter of a form: its name in tables, its unit, and whether it may be negative.
+
+    A parameter that may not is a scale: it is compared by ratios.
+    """
+
+    name: str
+    unit: Unit
+    signed: bool = False
+
+
+class Edge(NamedTuple):
+    """An end of a rate's bounds, and the status of a search that ends there."""
+
+    rate: int
+    end: Literal["low", "high"]
+    status: FitStatus
+
+
+class Line(NamedTuple):
+    """How plots draw a form: width in points, dashes on and off, opacity."""
+
+    width: float = 1.0
+    dashes: tuple[float, ...] = ()
+    opacity: float = 1.0
+
+
+class Form(Basis):
+    """A fitted curve. To add one, subclass it in a file of your own, state every member, and `register` an instance.
+
+    Class variables without a value here and abstract methods must be stated: `register` names those that are not.
+    """
+
+    name: ClassVar[str]
+    """Key of the form: in commands, tables and file names."""
+    title: ClassVar[str]
+    """Name in figures and pages, in lower case where it is no proper name."""
+    colour: ClassVar[str]
+    """Of lines in figures, as #rrggbb."""
+    line: ClassVar[Line] = Line()
+    """Of lines in figures."""
+    formula: ClassVar[str]
+    """The formula in the parameters' names."""
+    signature: ClassVar[tuple[Parameter, ...]]
+    """Parameters in the order of the table, and of `value` after t."""
+    example: ClassVar[tuple[float, ...]]
+    """Parameters of an ordinary curve over 143,000 steps: in tests and drawings."""
+    value: ClassVar[Callable[..., np.ndarray]]
+    """value(t, *parameters): the curve; all arguments broadcast. A static method."""
+    gradient: ClassVar[Callable[..., tuple[np.ndarray, ...]]]
+    """gradient(t, *parameters): the derivative with respect to each parameter. A static method."""
+    edges: ClassVar[tuple[Edge, ...]]
+    """What it means that a search ends on a bound; where several apply, the first one counts."""
+    meaningless: ClassVar[Mapping[FitStatus, frozenset[str]]]
+    """Parameters that mean nothing at such an ending, whatever their standard error."""
+    extrapolated: ClassVar[frozenset[str]]
+    """Parameters that say what happens after the trained range, where the decay has not been seen (b T < 3)."""
+    with_plateau: ClassVar[frozenset[str]]
+    """Parameters that trade with the plateau: not quoted where the plateau is disputed."""
+    family: ClassVar[str]
+    """Forms of one family are nested or the same curve: selection names the family beside the form."""
+    candidate: ClassVar[bool] = True
+    """Whether forms are compared with it when nobody says which."""
+    rival_margin: ClassVar[float | None] = None
+    """By how much its AICc may exceed another form's for its disagreement over a plateau to count; None: not asked."""
+    special_case_of: ClassVar[str] = ""
+    """The rival of which every curve of this form is one, which cannot disagree then."""
+    drawn_by: ClassVar[str] = ""
+    """The form whose parameters draw every curve of this basis, also those that this form's own cannot."""
+    limits: ClassVar[tuple[Basis, ...]] = ()
+    """Families of the nearest curves that the parameters can draw, searched where `drawable` is False."""
+    limit_status: ClassVar[FitStatus] = FitStatus.OK
+    """Status of a curve from `limits`."""
+    scale_free: ClassVar[bool] = True
+    """Whether the curve knows steps relative to its own scales only, so that they may be counted in any unit."""
+    fixed_at: ClassVar[Mapping[FitStatus, int]] = {}
+    """Columns of `jacobian` that are held at such an ending."""
+
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        """Names as in the table of fits."""
+        return tuple(parameter.name for parameter in self.signature)
+
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        """Names as Python identifiers: `lambda` becomes `lam`."""
+        return tuple("lam" if name == "lambda" else name for name in self.parameters)
+
+    @property
+    def scales(self) -> tuple[bool, ...]:
+        """Whether each parameter is positive and compared by ratios."""
+        return tuple(not parameter.signed for parameter in self.signature)
+
+    @property
+    def relative(self) -> tuple[bool, ...]:
+        """Of which parameters standard errors are computed relative to the parameter."""
+        return self.scales
+
+    @abstractmethod
+    def rates_of(self, values: Values, first: float) -> np.ndarray:
+        """Rates (rate, curve) of parameters: `parameters_of` backwards."""
+
+    @abstractmethod
+    def slowest_rate(self, values: Values) -> np.ndarray:
+        """The rate (curve,) per step of the slowest decay; NaN for forms without one."""
+
+    @abstractmethod
+    def peak_step(self, values: Values, first: float) -> np.ndarray | None:
+        """The step (curve,) of the only or first maximum after `first`, NaN without one; None: there is no formula."""
+
+    def end_slope(self, values: Values, last: float) -> np.ndarray:
+        """df / d(ln t) (curve,) at the last step; numeric unless a form knows better."""
+        step = np.exp(1e-4)
+        with np.errstate(all="ignore"):
+            return (self.value(last * step, *values.T) - self.value(last / step, *values.T)) / 2e-4
+
+    def constants(self, means: np.ndarray, last: float) -> np.ndarray:
+        """Parameters (curve, parameter) that draw constant series of these means (curve,) up to the last step."""
+        scale = {Unit.VALUES: 0.0, Unit.STEPS: last, Unit.PER_STEP: 1 / last, Unit.NONE: 1.0}
+        columns = [means if p.name == "K" else np.full(means.shape, scale[p.unit]) for p in self.signature]
+        return np.stack(columns, axis=1)
+
+    def within_reach(self, rates: Rates) -> np.ndarray:
+        """Rates moved to the nearest ones that the parameters can draw."""
+        return np.asarray(rates)
+
+    def drawable(self, values: Values) -> np.ndarray:
+        """Whether doubles hold the parameters of each curve (curve,)."""
+        return np.ones(len(values), dtype=bool)
+
+    def jacobian(self, values: Values, t: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Jacobian (curve, step, column), and each parameter's row (curve, parameter, column) in its columns.
+
+        In the parameters, or their logarithms where they are `relative`; the rows are the identity then.
+        """
+        scale = np.where(self.relative, values, 1.0)
+        gradient = self.gradient(t, *values.T[:, :, None])
+        shape = (len(values), t.size)
+        columns = np.stack([np.broadcast_to(part, shape) for part in gradient], axis=2) * scale[:, None, :]
+        size = values.shape[1]
+        return columns, np.broadcast_to(np.eye(size), (len(values), size, size))
+
+    def rescaled(self, values: np.ndarray, step: float) -> np.ndarray:
+        """Parameters (curve, parameter) after the unit of steps became `step` of the former ones.
+
+        The units of the parameters are accounted for already: this is for what they do not say.
+        """
+        return values
+
+    unknown_in_units: ClassVar[tuple[str, ...]] = ()
+    """Parameters whose standard errors `rescaled` does not know."""
+
+
+def lacking(form: object) -> list[str]:
+    """Members of `Form` that an object does not state."""
+    if not isinstance(form, Form):
+        return ["a base class massact.fit.forms.Form"]
+    names = [name for base in (Form, Basis) for name in base.__annotations__]
+    return [name for name in names if not hasattr(form, name)]

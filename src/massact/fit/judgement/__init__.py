@@ -1,0 +1,1 @@
+"""What a fit allows one to say: derived quantities, errors, intervals, regimes."""
