@@ -22,7 +22,7 @@ from massact.fit.engine.refine import evaluate, project
 from massact.fit.engine.scan import make_scan, scan_sse
 from massact.fit.engine.search import Optimum, normalised, search
 from massact.fit.forms.eq14 import EQ14, ModulatedLog
-from massact.fit.group import describe
+from massact.fit.judgement.group import describe
 from massact.fit.judgement.verdict import judged
 from massact.fit.units import Units, parameters_in, squares_back, units_of
 

@@ -24,7 +24,6 @@ from massact.fit.engine.bins import count_of, thinned
 from massact.fit.engine.robust import LOSSES, Loss, relative_weights
 from massact.fit.engine.search import HELD, PATHS, Path
 from massact.fit.forms import FORMS, get_form
-from massact.fit.group import Group, fit_group
 from massact.fit.judgement.bootstrap import BLOCK as RESAMPLED_TOGETHER
 from massact.fit.judgement.bootstrap import (
     RESAMPLINGS,
@@ -35,6 +34,7 @@ from massact.fit.judgement.bootstrap import (
     student,
     widening,
 )
+from massact.fit.judgement.group import Group, fit_group
 from massact.fit.judgement.verdict import judged
 from massact.fit.sequences import sequence_array
 from massact.fit.table import ARCHITECTURE, DERIVED, fits_schema

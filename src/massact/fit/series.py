@@ -22,8 +22,8 @@ from massact.fit.curve import CurveFit
 from massact.fit.engine.bins import count_of, thinned
 from massact.fit.engine.robust import LOSSES, Loss, relative_weights
 from massact.fit.forms import Form, get_form
-from massact.fit.group import Group, describe, fit_group
 from massact.fit.judgement.bootstrap import intervals_of, resampled_sequences, widening
+from massact.fit.judgement.group import Group, describe, fit_group
 from massact.fit.judgement.regimes import Doubt, Regime
 from massact.fit.judgement.verdict import judged
 from massact.fit.start import start_of

@@ -3,7 +3,7 @@ import pytest
 
 from massact.fit.forms import FORMS
 from massact.fit.forms.eq14 import eq14
-from massact.fit.group import fit_group
+from massact.fit.judgement.group import fit_group
 from massact.fit.judgement.regimes import Regime
 from massact.fit.status import FitStatus
 from tests.fit.curves import SHORT, series

@@ -3,8 +3,8 @@ import pytest
 
 from massact.fit.forms import FORMS
 from massact.fit.forms.eq14 import eq14
-from massact.fit.group import fit_group
 from massact.fit.judgement.bootstrap import widening
+from massact.fit.judgement.group import fit_group
 from massact.fit.judgement.statistics import information, standard_errors
 from massact.fit.status import FitStatus
 from tests.fit.curves import PYTHIA, SHORT

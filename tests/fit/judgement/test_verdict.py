@@ -6,7 +6,7 @@ import pytest
 from massact.fit import CurveFit, Regime, fit_joint, fit_many, fit_series
 from massact.fit.forms import FORMS
 from massact.fit.forms.eq14 import eq14
-from massact.fit.group import fit_group
+from massact.fit.judgement.group import fit_group
 from massact.fit.judgement.regimes import Doubt
 from massact.fit.judgement.verdict import judged
 

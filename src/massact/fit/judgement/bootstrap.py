@@ -24,7 +24,7 @@ from massact.fit.engine.search import (
 )
 from massact.fit.forms import FORMS
 from massact.fit.forms.basis import Basis
-from massact.fit.group import Group, derived_of
+from massact.fit.judgement.group import Group, derived_of
 
 Resampling = Literal["sequences", "residuals", "blocks"]
 RESAMPLINGS: tuple[Resampling, ...] = get_args(Resampling)

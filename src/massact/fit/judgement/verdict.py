@@ -11,7 +11,7 @@ from massact.fit.engine import bins
 from massact.fit.engine.drawable import drawable
 from massact.fit.engine.search import search
 from massact.fit.forms import FORMS
-from massact.fit.group import Group
+from massact.fit.judgement.group import Group
 from massact.fit.judgement.lack_of_fit import Sample, end_probability, fall_probability
 from massact.fit.judgement.regimes import Doubt, Regime
 from massact.fit.judgement.statistics import information
