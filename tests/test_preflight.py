@@ -109,6 +109,20 @@ def test_near_names_are_each_named_once():
         check("sweep.foo=1")
 
 
+def test_the_library_resamples_as_often_as_the_pipeline():
+    from massact.fit.bootstrap import RESAMPLES
+
+    (config,) = check()
+    assert config.fit.resamples == RESAMPLES
+
+
+def test_what_choices_share_is_no_choice():
+    for group, name in (("fit", "form"), ("model", "pythia")):
+        with pytest.raises(ConfigError, match="is not known"):
+            check(f"{group}={name}")
+    assert len(check("fit=glob(*)", multirun=True)) == len(list(CONF.glob("fit/*.yaml")))
+
+
 def test_no_key_is_in_both_params_and_conf():
     import yaml
 

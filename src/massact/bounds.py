@@ -76,6 +76,8 @@ BOUNDS: dict[str, Bounds] = {
     "fit.resamples": Bounds(0, 1e5, "give 0 for no intervals, or some hundred"),
     "predictor.folds": Bounds(2, 1e4, "give at least 2: each fold is predicted from the others"),
     "predictor.seed": _SEED,
+    "predictor.forecast.anchors": Bounds(2, 10_000),
+    "predictor.forecast.penalty": Bounds(0, 1e9, "give 0 (none) or more"),
     "train.threads": Bounds(1, 1_024),
     "suite.architectures": Bounds(1, 10_000),
     "suite.seed": _SEED,

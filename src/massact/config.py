@@ -140,6 +140,14 @@ class FitConfig:
 
 
 @dataclass
+class ForecastConfig:
+    """How `massact forecast` is learnt: at how many steps, and with which ridge penalty on standardised features."""
+
+    anchors: int = MISSING
+    penalty: float = MISSING
+
+
+@dataclass
 class PredictorConfig:
     """The form whose fits are predicted, features, regressors (name -> hyperparameters) and the random split."""
 
@@ -149,6 +157,7 @@ class PredictorConfig:
     folds: int = MISSING
     seed: int = MISSING
     regressors: dict[str, Any] = MISSING
+    forecast: ForecastConfig = field(default_factory=ForecastConfig)
 
 
 @dataclass

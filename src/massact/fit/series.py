@@ -9,7 +9,7 @@ import numpy as np
 
 from massact.errors import FitError
 from massact.fit.bins import count_of, thinned
-from massact.fit.bootstrap import intervals_of, resampled_sequences, widening
+from massact.fit.bootstrap import RESAMPLES, intervals_of, resampled_sequences, widening
 from massact.fit.checks import (
     Numbers,
     check_choice,
@@ -42,7 +42,7 @@ def fit_series(
     weights: Numbers | Literal["relative"] | None = None,
     loss: Loss | str = "squares",
     params: Any | None = None,
-    resamples: int = 200,
+    resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> CurveFit:
     """Fit one form to one series.

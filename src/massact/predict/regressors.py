@@ -148,7 +148,7 @@ def make_regressor(name: str, seed: int, options: Mapping[str, Any] | None = Non
         if name == "ridge":
             return make_pipeline(StandardScaler(), Ridge(**wanted))
         if name == "lasso":
-            return make_pipeline(StandardScaler(), Lasso(**{"alpha": 0.05, "max_iter": 20_000, **wanted}))
+            return make_pipeline(StandardScaler(), Lasso(**wanted))
         if name == "random_forest":
             return RandomForestRegressor(**{"random_state": seed, "n_jobs": 1, **wanted})
         if name == "gradient_boosting":

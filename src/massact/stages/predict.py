@@ -65,6 +65,8 @@ def run(config: Config, output: Path) -> list[str]:
         pd.concat([aggregate(table, config.protocol.aggregation) for table in tables], ignore_index=True),
         {model: Architecture(**numbers) for model, numbers in architectures.items()},
         tokens_per_step={recipe: count for table in tables for recipe, count in _tokens_per_step(table)},
+        anchors=wanted.forecast.anchors,
+        penalty=wanted.forecast.penalty,
     )
     write_text(path, json.dumps(artefact, indent=1, sort_keys=True) + "\n")
     said = [f"{folder}: {len(scores)} scores, {len(predictions)} predictions", f"forecast artefact: {path}"]
