@@ -267,7 +267,11 @@ class Config:
 
 
 def register() -> None:
-    """Make `Config` known to Hydra as `base_config`."""
+    """Make `Config` known to Hydra as `base_config`, and the list of stages to its help."""
     from hydra.core.config_store import ConfigStore
+    from omegaconf import OmegaConf
 
+    from massact.pipeline import help_text
+
+    OmegaConf.register_new_resolver("massact_stages", help_text, replace=True)
     ConfigStore.instance().store(name="base_config", node=Config)

@@ -18,14 +18,10 @@ from massact.checkpoints.select import check_rule, select_steps
 from massact.config import Config, ModelConfig, RecipeConfig
 from massact.errors import ConfigError
 from massact.fit.table import FORM_PARAMETERS
+from massact.pipeline import STAGES, stage_named
 from massact.recipe import Recipe, checkpoint_steps
 from massact.trajectories.table import AGGREGATIONS
 
-STAGES = (
-    "run", "train", "extract", "fit", "predict", "report", "audit", "published", "track",
-    "suite", "verify", "gather", "fit_suite", "findings",
-)  # fmt: skip
-SUITE_STAGES = ("suite", "verify", "fit_suite", "findings")
 DTYPES = ("float32", "float16", "bfloat16")
 DEVICES = ("auto", "cpu", "cuda")
 SOURCES = ("hub", "suite", "folder")
@@ -46,7 +42,8 @@ def settings(composed: DictConfig) -> Config:
         config = cast(Config, OmegaConf.to_object(composed))
     except OmegaConfBaseException as error:
         raise ConfigError(" ".join(str(error).split("\n")[:1]), "see docs/configuration.md") from None
-    _choice("stage", config.stage, STAGES)
+    if stage_named(config.stage) is None:
+        _choice("stage", config.stage, STAGES)
     _choice("fit.form", config.fit.form, FORM_PARAMETERS)
     _choice("predictor.form", config.predictor.form, FORM_PARAMETERS)
     _choice("protocol.dtype", config.protocol.dtype, DTYPES)

@@ -51,6 +51,17 @@ def all_records(config: Config) -> tuple[pd.DataFrame, list[dict[str, Any]]]:
     return pd.concat(frames, ignore_index=True), [read_metadata(path, _PROVENANCE) for path in paths]
 
 
+def suspects_of(provenance: list[dict[str, Any]]) -> list[str]:
+    """Checkpoints that extraction found suspect or could not measure, one line each, from the tables' metadata."""
+    lines = []
+    for entry in provenance:
+        said = {**entry.get("failed", {}), **entry.get("suspects", {})}
+        for step, why in sorted(said.items(), key=lambda item: int(item[0])):
+            left_out = "" if step in entry["checkpoints"] else " (not measured)"
+            lines.append(f"{entry['model']} step {step}: {why}{left_out}")
+    return lines
+
+
 def suite_records(config: Config, name: str, part: str | None = None) -> pd.DataFrame:
     """Records of a suite's trainings, or of one part of its design."""
     path = _suite_path(config, name)
