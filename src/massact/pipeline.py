@@ -64,7 +64,7 @@ class Stage:
 FOUNDATION = (
     "__init__.py", "_lazy.py", "architecture.py", "bounds.py", "checkpoints", "config.py", "disk.py", "errors.py",
     "fit/table.py", "names.py", "params.py", "pipeline.py", "predict/table.py", "recipe.py", "seal.py", "settings.py",
-    "stages/places.py", "stages/tracked.py", "tables.py", "train/members.py", "trajectories/__init__.py",
+    "space.py",    "stages/places.py", "stages/tracked.py", "tables.py", "train/members.py", "trajectories/__init__.py",
     "trajectories/rules.py", "trajectories/table.py",
 )  # fmt: skip
 _AGGREGATION = "trajectories/aggregation.py"

@@ -118,6 +118,8 @@ def _keys(node: Any, prefix: str = "") -> Iterator[str]:
     """Dotted names of all settings of a structured config."""
     hints = get_type_hints(node)
     for item in fields(node):
+        if item.metadata.get("omegaconf_ignore"):
+            continue
         name = f"{prefix}{item.name}"
         yield name
         for kind in _kinds(hints[item.name]):

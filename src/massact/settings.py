@@ -11,11 +11,10 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from massact import names
-from massact.architecture import Architecture
 from massact.bounds import check_bounds
 from massact.checkpoints.pythia import PYTHIA_STEPS, repo_id
 from massact.checkpoints.select import check_rule, select_steps
-from massact.config import Config, ModelConfig, RecipeConfig
+from massact.config import Config, ModelConfig
 from massact.errors import ConfigError
 from massact.fit.table import FORM_PARAMETERS
 from massact.pipeline import STAGES, stage_named
@@ -39,6 +38,7 @@ def settings(composed: DictConfig) -> Config:
         One line saying which value cannot be meant and what the nearest valid ones are.
     """
     try:
+        check_bounds(OmegaConf.to_container(composed, resolve=True))
         config = cast(Config, OmegaConf.to_object(composed))
     except OmegaConfBaseException as error:
         raise ConfigError(" ".join(str(error).split("\n")[:1]), "see docs/configuration.md") from None
@@ -53,50 +53,28 @@ def settings(composed: DictConfig) -> Config:
     _choice("predictor.features", config.predictor.features, FEATURES)
     for regressor in config.predictor.regressors:
         _choice("predictor.regressors", regressor, REGRESSORS)
-    check_bounds(config)
     _names(config)
-    architecture = architecture_of(config.model)
-    _probe(config, architecture)
+    _probe(config)
     if config.model.source == "suite":
         check_rule(**_rule(config))
     else:
         steps_of(config)
     repository_of(config.model)
     if config.stage == "train":
-        recipe_of(config.model.recipe, config.model.name)
+        check_trained_here(config.model.recipe, config.model.name)
     return config
 
 
-def architecture_of(model: ModelConfig) -> Architecture:
-    """The architecture of a configured model."""
-    return Architecture(**{str(k): v for k, v in vars(model.architecture).items()})
-
-
-def recipe_of(recipe: RecipeConfig, name: str) -> Recipe:
-    """The recipe of a model or suite that is trained here.
+def check_trained_here(recipe: Recipe, name: str) -> None:
+    """Refuse the recipe of a model or suite that is trained elsewhere.
 
     Raises
     ------
     ConfigError
-        When the model is trained elsewhere.
+        Naming the model.
     """
     if recipe.optimiser is None or recipe.vocab_size is None:
         raise ConfigError(f"{name} is trained elsewhere", "choose a model of a trained family, e.g. pocket-a")
-    return Recipe(
-        name=recipe.name,
-        steps=recipe.steps,
-        batch=recipe.batch,
-        window=recipe.window,
-        checkpoints=recipe.checkpoints,
-        first_token=recipe.first_token,
-        vocab_size=recipe.vocab_size,
-        **vars(recipe.optimiser),
-    )
-
-
-def tokens_per_step(recipe: RecipeConfig) -> int:
-    """Training tokens one optimiser step sees."""
-    return recipe.batch * recipe.window
 
 
 def available_steps(model: ModelConfig) -> list[int]:
@@ -166,12 +144,11 @@ def _choice(key: str, value: Any, choices: Iterable[str]) -> None:
         raise ConfigError(f"{key} = {value} is not known", f"nearest: {', '.join(nearest_names(str(value), known))}")
 
 
-def _probe(config: Config, architecture: Architecture) -> None:
+def _probe(config: Config) -> None:
+    context = config.model.architecture.context
     length = config.probe.length if config.probe.length is not None else config.model.probe.length
-    if not 2 <= length <= architecture.context:
-        raise ConfigError(
-            f"probe.length = {length} does not fit {config.model.name}", f"give 2 to {architecture.context} tokens"
-        )
+    if not 2 <= length <= context:
+        raise ConfigError(f"probe.length = {length} does not fit {config.model.name}", f"give 2 to {context} tokens")
 
 
 def _names(config: Config) -> None:

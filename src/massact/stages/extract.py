@@ -6,7 +6,7 @@ import json
 import logging
 import re
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,6 @@ from massact.extract.records import records_frame
 from massact.extract.store import RecordStore
 from massact.extract.sweep import measure_checkpoints
 from massact.settings import (
-    architecture_of,
     model_folder,
     model_name,
     repository_of,
@@ -123,19 +122,12 @@ def failure(result: SweepResult) -> tuple[str, str]:
 
 
 def _options(config: Config, device: str) -> SweepOptions:
-    sweep = config.sweep
-
     def seconds_each(probe: Probe) -> float:
-        flops = forward_flops(architecture_of(config.model), *probe.tokens.shape)
+        flops = forward_flops(config.model.architecture, *probe.tokens.shape)
         return flops / (FORWARD_SHARE * matmul_flops_per_second(config.protocol.dtype, device))
 
-    return SweepOptions(
-        prefetch=sweep.prefetch,
-        disk_gb=sweep.disk_gb,
-        keep_downloads=sweep.keep_downloads,
-        sequences_at_once=sweep.sequences_at_once,
-        patience_s=sweep.patience_s,
-        bandwidth_mb_s=sweep.bandwidth_mb_s,
+    return replace(
+        config.sweep,
         suspects=config.checkpoints.suspects,
         seconds_each=seconds_each,
         progress=sys.stderr.isatty() or config.stage != "run",
