@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from massact.names import choice
+
 ENTRY_POINTS = "massact.stages"
 KINDS = ("pipeline", "suites", "others")
 
@@ -64,7 +66,7 @@ class Stage:
 FOUNDATION = (
     "__init__.py", "_lazy.py", "architecture.py", "bounds.py", "checkpoints", "config.py", "disk.py", "errors.py",
     "fit/table.py", "names.py", "params.py", "pipeline.py", "predict/table.py", "recipe.py", "seal.py", "settings.py",
-    "space.py",    "stages/places.py", "stages/tracked.py", "tables.py", "train/members.py", "trajectories/__init__.py",
+    "space.py", "stages/places.py", "tables.py", "train/members.py", "tracked.py", "trajectories/__init__.py",
     "trajectories/rules.py", "trajectories/table.py",
 )  # fmt: skip
 _AGGREGATION = "trajectories/aggregation.py"
@@ -84,14 +86,21 @@ def register(stage: Stage) -> Stage:
     return stage
 
 
-def stage_named(name: str) -> Stage | None:
-    """The stage of a name; None: there is none, not even an entry point of group `massact.stages`."""
+def stage_named(name: str) -> Stage:
+    """The stage of a name; entry points of group `massact.stages`, where other packages have theirs, are asked last.
+
+    Raises
+    ------
+    ConfigError
+        There is none: with the nearest names.
+    """
     if name not in STAGES:
         from importlib.metadata import entry_points
 
         for point in entry_points(group=ENTRY_POINTS, name=name):
             register(point.load())
-    return STAGES.get(name)
+    choice("stage", name, STAGES)
+    return STAGES[name]
 
 
 def help_text() -> str:

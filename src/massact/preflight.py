@@ -22,7 +22,8 @@ from yaml import YAMLError
 
 from massact.config import Config, register
 from massact.errors import ConfigError, MissingInputError
-from massact.settings import REGRESSORS, nearest_names, settings
+from massact.names import nearest_names
+from massact.settings import REGRESSORS, settings
 
 _LADDER = re.compile(r"^suite\.ladders\.[^.]+")
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,7 +16,7 @@ from massact.checkpoints.select import check_rule, select_steps
 from massact.config import Config, ModelConfig
 from massact.errors import ConfigError
 from massact.fit.table import FORM_PARAMETERS
-from massact.pipeline import STAGES, stage_named
+from massact.pipeline import stage_named
 from massact.recipe import Recipe, checkpoint_steps
 from massact.trajectories.table import AGGREGATIONS
 
@@ -42,17 +41,16 @@ def settings(composed: DictConfig) -> Config:
         config = cast(Config, OmegaConf.to_object(composed))
     except OmegaConfBaseException as error:
         raise ConfigError(" ".join(str(error).split("\n")[:1]), "see docs/configuration.md") from None
-    if stage_named(config.stage) is None:
-        _choice("stage", config.stage, STAGES)
-    _choice("fit.form", config.fit.form, FORM_PARAMETERS)
-    _choice("predictor.form", config.predictor.form, FORM_PARAMETERS)
-    _choice("protocol.dtype", config.protocol.dtype, DTYPES)
-    _choice("protocol.device", config.protocol.device, DEVICES)
-    _choice("protocol.aggregation", config.protocol.aggregation, AGGREGATIONS)
-    _choice("probe.text", config.probe.text, TEXTS)
-    _choice("predictor.features", config.predictor.features, FEATURES)
+    stage_named(config.stage)
+    names.choice("fit.form", config.fit.form, FORM_PARAMETERS)
+    names.choice("predictor.form", config.predictor.form, FORM_PARAMETERS)
+    names.choice("protocol.dtype", config.protocol.dtype, DTYPES)
+    names.choice("protocol.device", config.protocol.device, DEVICES)
+    names.choice("protocol.aggregation", config.protocol.aggregation, AGGREGATIONS)
+    names.choice("probe.text", config.probe.text, TEXTS)
+    names.choice("predictor.features", config.predictor.features, FEATURES)
     for regressor in config.predictor.regressors:
-        _choice("predictor.regressors", regressor, REGRESSORS)
+        names.choice("predictor.regressors", regressor, REGRESSORS)
     _names(config)
     _probe(config)
     if config.model.source == "suite":
@@ -96,7 +94,7 @@ def steps_among(available: Sequence[int], config: Config) -> list[int]:
 
 def repository_of(model: ModelConfig) -> str | None:
     """The Hub repository of a Pythia model or a suite, None for a local folder."""
-    _choice("model.source", model.source, SOURCES)
+    names.choice("model.source", model.source, SOURCES)
     if model.source != "hub" and model.deduped:
         raise ConfigError(f"{model.name} has no deduplicated variant", "drop model.deduped")
     if model.source == "folder":
@@ -126,22 +124,9 @@ def table_stem(model: ModelConfig) -> str:
     return f"{model_name(model)}-seed{model.seed}"
 
 
-def nearest_names(name: str, choices: Iterable[str], n: int = 3) -> list[str]:
-    """The valid names nearest to a wrong one; all of them when they are few."""
-    known = list(choices)
-    close = difflib.get_close_matches(name, known, n=n, cutoff=0.5)
-    return close or (known if len(known) <= 12 else known[:12])
-
-
 def _rule(config: Config) -> dict[str, Any]:
     wanted = config.checkpoints
     return {"rule": wanted.rule, "count": wanted.count, "steps": wanted.steps}
-
-
-def _choice(key: str, value: Any, choices: Iterable[str]) -> None:
-    known = list(choices)
-    if value not in known:
-        raise ConfigError(f"{key} = {value} is not known", f"nearest: {', '.join(nearest_names(str(value), known))}")
 
 
 def _probe(config: Config) -> None:

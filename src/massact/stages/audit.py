@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from massact.compose.sources import source_of
 from massact.config import Config
 from massact.disk import write_text
 from massact.settings import table_stem
-from massact.stages.sources import source_of
 
 if TYPE_CHECKING:
     from massact.checkpoints.audit import Audit

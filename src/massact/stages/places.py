@@ -48,7 +48,7 @@ def is_own(config: Config) -> bool:
         if not _swept_by_pipeline(config):
             return False  # a model of one's own has tables of its own
         own_params = own_params and config.stage == "fit"
-    swept = stage.swept if (stage := stage_named(config.stage)) else ()
+    swept = stage_named(config.stage).swept
     return own_params or any(_differs(override, swept) for override in _overrides())
 
 

@@ -18,7 +18,7 @@ from massact.stages.tables import (
     suspects_of,
     training_log,
 )
-from massact.stages.tracked import warn_unless_recorded
+from massact.tracked import warn_unless_recorded
 from massact.trajectories import aggregate
 
 

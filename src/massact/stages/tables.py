@@ -16,8 +16,8 @@ from massact.fit.table import FORM_PARAMETERS, fits_schema
 from massact.params import Params, load_params
 from massact.predict.table import PREDICTIONS, SCORES
 from massact.stages.places import chosen_model
-from massact.stages.tracked import warn_unless_recorded
 from massact.tables import Schema, read_metadata, read_table
+from massact.tracked import warn_unless_recorded
 from massact.train.members import GRID
 from massact.trajectories import RECORDS
 

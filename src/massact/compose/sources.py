@@ -12,7 +12,7 @@ from massact.checkpoints.suites import Branch
 from massact.config import Config
 from massact.errors import CheckpointError, ConfigError
 from massact.settings import available_steps, model_folder, repository_of, steps_among, steps_of
-from massact.stages.tracked import Recorded, recorded
+from massact.tracked import Recorded, recorded
 
 log = logging.getLogger("massact")
 _NAMED = 5  # branches named in a message

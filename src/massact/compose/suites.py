@@ -1,4 +1,4 @@
-"""A configured suite: its members, and the table that its finished trainings make."""
+"""A configured suite: its members, and what they are trained on and measured with."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from massact.errors import ConfigError
 from massact.extract.probe import CORPUS, chunk
 from massact.extract.provenance import device_named
 from massact.extract.store import RecordStore
-from massact.settings import check_trained_here, nearest_names
+from massact.names import nearest_names
+from massact.settings import check_trained_here
 from massact.train.corpus import read_works, split_works
 from massact.train.data import TrainingText, encode_works
 from massact.train.design import design
@@ -79,20 +80,3 @@ def chosen(members: Sequence[Member], names: Sequence[str]) -> list[Member]:
         if name not in known:
             raise ConfigError(f"suite.only: {name} is no member", f"nearest: {', '.join(nearest_names(name, known))}")
     return [member for member in members if not names or member.name in names]
-
-
-def write_suite(config: Config, suite: Suite) -> Path:
-    """Write `trajectories/<suite>.parquet`: the records of all finished trainings; its metadata has a row on each."""
-    from massact.tables import write_table
-    from massact.trajectories import RECORDS
-
-    metadata = {
-        "suite": config.suite.name,
-        "recipe": suite.recipe.as_dict(),
-        "design_seed": config.suite.seed,
-        "sequences": len(suite.probe.tokens),
-        "steps": suite.steps,
-        "members": [row for member in suite.members if (row := suite.row(member)) is not None],
-    }
-    write_table(suite.records(), suite.published, RECORDS, metadata)
-    return suite.published
