@@ -23,7 +23,8 @@ from yaml import YAMLError
 from massact.config import Config, register
 from massact.errors import ConfigError, MissingInputError
 from massact.names import nearest_names
-from massact.settings import REGRESSORS, settings
+from massact.predict.regressors import regressor_named
+from massact.settings import settings
 
 _LADDER = re.compile(r"^suite\.ladders\.[^.]+")
 
@@ -93,9 +94,8 @@ def _groups(conf: Path) -> dict[str, list[str]]:
 def _check_key(override: Override, groups: dict[str, list[str]]) -> None:
     key = override.key_or_group
     head, _, regressor = key.partition("regressors.")
-    if head == "predictor." and regressor and regressor.split(".")[0] not in REGRESSORS:
-        near = ", ".join(nearest_names(regressor, REGRESSORS))
-        raise ConfigError(f"{key} is not a setting", f"regressors: {near}")
+    if head == "predictor." and regressor:
+        regressor_named(regressor.split(".")[0])
     if key in groups or key.startswith("hydra") or override.package is not None:
         return
     known = list(dict.fromkeys([*groups, *_keys(Config)]))  # a group has its key's name

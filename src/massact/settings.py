@@ -17,6 +17,7 @@ from massact.config import Config, ModelConfig
 from massact.errors import ConfigError
 from massact.fit.table import FORM_PARAMETERS
 from massact.pipeline import stage_named
+from massact.predict.regressors import regressor_named
 from massact.recipe import Recipe, checkpoint_steps
 from massact.trajectories.table import AGGREGATIONS
 
@@ -25,7 +26,6 @@ DEVICES = ("auto", "cpu", "cuda")
 SOURCES = ("hub", "suite", "folder")
 TEXTS = ("auto", "corpus", "redpajama")
 FEATURES = ("both", "paper", "raw")
-REGRESSORS = ("ridge", "lasso", "random_forest", "gradient_boosting", "xgboost")
 
 
 def settings(composed: DictConfig) -> Config:
@@ -50,7 +50,7 @@ def settings(composed: DictConfig) -> Config:
     names.choice("probe.text", config.probe.text, TEXTS)
     names.choice("predictor.features", config.predictor.features, FEATURES)
     for regressor in config.predictor.regressors:
-        names.choice("predictor.regressors", regressor, REGRESSORS)
+        regressor_named(str(regressor))
     _names(config)
     _probe(config)
     if config.model.source == "suite":

@@ -123,11 +123,13 @@ def _held_out(
     x: Float[ndarray, "row feature"], y: Float[ndarray, "row anchor"], owner: ndarray, penalty: float
 ) -> Float[ndarray, "row anchor"]:
     """Residual of each row when its whole architecture is left out; with one architecture, of the mean."""
+    from sklearn.model_selection import LeaveOneGroupOut
+
     residual = y - y.mean(axis=0)
-    for group in np.unique(owner) if len(np.unique(owner)) > 1 else []:
-        test = owner == group
-        learned = _ridge(x[~test], y[~test], penalty)
-        residual[test] = y[test] - (x[test] @ learned[:-1] + learned[-1])
+    if len(np.unique(owner)) > 1:
+        for train, test in LeaveOneGroupOut().split(x, groups=owner):
+            learned = _ridge(x[train], y[train], penalty)
+            residual[test] = y[test] - (x[test] @ learned[:-1] + learned[-1])
     return residual
 
 

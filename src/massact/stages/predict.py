@@ -31,7 +31,7 @@ from massact.trajectories import aggregate
 def run(config: Config, output: Path) -> list[str]:
     """Write metrics.json, scores.csv, predictions.csv and the forecast artefact."""
     from massact.predict import build_artefact, score_all, write_outputs
-    from massact.predict.regressors import check_regressors
+    from massact.predict.options import check_regressors
 
     check_regressors(config.predictor.regressors, config.predictor.seed)
     params, wanted = params_of(config), config.predictor
