@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 
 import hydra
-from hydra._internal.utils import get_args_parser
+from hydra._internal.utils import get_args_parser  # Hydra has no public parser of its command line
 from omegaconf import DictConfig
 
 from massact import stages
@@ -43,7 +43,8 @@ def main() -> int:
     traced = os.environ.get("HYDRA_FULL_ERROR", "0") not in ("", "0")
     try:
         if not asks:
-            configs = preflight(arguments.overrides, CONF, multirun=arguments.multirun)
+            own = Path(arguments.config_dir) if arguments.config_dir else None
+            configs = preflight(arguments.overrides, CONF, multirun=arguments.multirun, own=own)
             in_project(configs, CONF.parent)
             stages.begin(len(configs))
             os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises what it met instead of printing it

@@ -91,12 +91,12 @@ class TimedLogger:
 
 def recipe() -> Recipe:
     said: Any = OmegaConf.to_container(OmegaConf.load(ROOT / "conf/recipe/grid.yaml"))
-    return Recipe(**said.pop("optimiser"), **said)
+    return Recipe.of_dict({**said.pop("optimiser"), **said})
 
 
 def material(r: Recipe) -> tuple[TrainingText, Probe]:
     works, held_out = split_works(read_works(ROOT / "data/corpus/shakespeare.txt.gz"), 2)
-    text = TrainingText.of(works, held_out, r.vocab_size)
+    text = TrainingText.of(works, held_out, r.vocabulary)
     probe = chunk(text.validation, sequences=10, length=r.window, first_token=r.first_token, text="shakespeare")
     return text, probe
 
@@ -104,7 +104,7 @@ def material(r: Recipe) -> tuple[TrainingText, Probe]:
 def architecture(size: str, r: Recipe) -> Architecture:
     layers, width, heads = SHAPES[size]
     return Architecture(
-        n_layers=layers, d_model=width, n_heads=heads, d_mlp=4 * width, vocab_size=r.vocab_size, context=r.window
+        n_layers=layers, d_model=width, n_heads=heads, d_mlp=4 * width, vocab_size=r.vocabulary, context=r.window
     )
 
 
@@ -149,7 +149,8 @@ def hf_trainer(size: str, r: Recipe, text: TrainingText, live: TimedLive, folder
 
     arguments = TrainingArguments(
         output_dir=str(folder / "trainer"), use_cpu=True, report_to=[], disable_tqdm=True, logging_strategy="no",
-        save_strategy="no", max_steps=steps, per_device_train_batch_size=r.batch, learning_rate=r.learning_rate,
+        save_strategy="no", max_steps=steps, per_device_train_batch_size=r.batch,
+        learning_rate=r.training.learning_rate,
         dataloader_pin_memory=False,
     )  # fmt: skip
     model = build_model(architecture(size, r), 0)
@@ -183,7 +184,7 @@ def lightning(size: str, r: Recipe, text: TrainingText, live: TimedLive, folder:
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     trainer = pl.Trainer(
         default_root_dir=folder, accelerator="cpu", logger=False, enable_progress_bar=False, enable_model_summary=False,
-        enable_checkpointing=False, max_steps=steps, gradient_clip_val=r.clip,
+        enable_checkpointing=False, max_steps=steps, gradient_clip_val=r.training.clip,
         callbacks=[EveryStep(live, model=lambda module: module.decoder)],
     )  # fmt: skip
     trainer.fit(Module(), torch.utils.data.DataLoader(Windows(r, text, steps), batch_size=r.batch))

@@ -163,9 +163,9 @@ def cheapest(count: int) -> list[str]:
     """Names of the members of suite=micro's design that take least time, the most expensive of them first."""
     from hydra import compose, initialize_config_dir
 
+    from massact.compose.suites import members_of
     from massact.config import register
     from massact.settings import settings
-    from massact.stages.suites import members_of
 
     register()
     conf = str((Path(__file__).resolve().parent.parent / "conf").resolve())

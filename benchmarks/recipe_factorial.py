@@ -51,10 +51,9 @@ def train_one(number: int, signs: dict[str, int]) -> dict[str, Any]:
 
     v = {name: levels[(signs[name] + 1) // 2] for name, levels in SETTINGS.items()}
     first_token = 0 if v["first_token"] == "endoftext" else None
-    recipe = Recipe(
-        name="factorial", steps=STEPS, warmup=32, checkpoints=22, vocab_size=512, final_fraction=0.1,
-        beta1=0.9, beta2=0.95, clip=1.0, **{**v, "first_token": first_token},
-    )  # fmt: skip
+    fixed = {"steps": STEPS, "warmup": 32, "checkpoints": 22, "vocab_size": 512, "final_fraction": 0.1}
+    fixed |= {"name": "factorial", "beta1": 0.9, "beta2": 0.95, "clip": 1.0}
+    recipe = Recipe.of_dict({**fixed, **v, "first_token": first_token})
     architecture = Architecture(**ARCHITECTURE, vocab_size=512, context=recipe.window)
     done = screen(f"factorial-{number}", architecture, recipe)
     return {

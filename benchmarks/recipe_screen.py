@@ -106,17 +106,9 @@ def row_of(name: str) -> dict[str, Any]:
         vocab_size=512,
         context=v["window"],
     )
-    recipe = Recipe(
-        name="screen",
-        vocab_size=512,
-        checkpoints=24,
-        final_fraction=0.1,
-        beta1=0.9,
-        clip=1.0,
-        **{
-            k: v[k] for k in ("steps", "batch", "window", "learning_rate", "warmup", "weight_decay", "epsilon", "beta2")
-        },
-    )
+    names = ("steps", "batch", "window", "learning_rate", "warmup", "weight_decay", "epsilon", "beta2")
+    fixed = {"vocab_size": 512, "checkpoints": 24, "final_fraction": 0.1, "beta1": 0.9, "clip": 1.0}
+    recipe = Recipe.of_dict({"name": "screen", **fixed, **{name: v[name] for name in names}})
     done = screen(name, architecture, recipe, v["seed"])
     largest = [max(float(r[layer]) for r in done.ratios) for layer in range(v["layers"])]
     return {

@@ -40,7 +40,7 @@ def screen(name: str, architecture: Any, recipe: Any, seed: int = 0) -> Screened
     hf_logging.disable_progress_bar()
     torch.set_num_threads(1)
     works, held_out = split_works(read_works(Path("data/corpus/shakespeare.txt.gz")), HELD_OUT_WORKS)
-    text = TrainingText.of(works, held_out, recipe.vocab_size)
+    text = TrainingText.of(works, held_out, recipe.vocabulary)
     ids = encode_works(text.tokenizer, ["\n\n".join(held_out)])
     probe = chunk(ids, sequences=PROBE_SEQUENCES, length=recipe.window, first_token=recipe.first_token, text="held out")
     wanted = set(checkpoint_steps(recipe.steps, recipe.checkpoints))

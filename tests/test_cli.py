@@ -9,8 +9,8 @@ import pytest
 
 from massact.cli import architecture_from, main
 from massact.errors import ConfigError
+from massact.pipeline import STAGES
 from massact.predict.stored import shipped_artefact
-from massact.settings import STAGES
 from massact.tables import Column, Schema, write_table
 from tests.locales import ASCII_LOCALE
 

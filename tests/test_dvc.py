@@ -93,21 +93,26 @@ FIT = {f"fit@{m}-0-{f}" for m in PARAMS.models for f in PARAMS.forms}
 STEP1 = {f"fit@{m}-0-step1" for m in PARAMS.models}
 SUITE = {"fit_suite@nano", "findings@nano"}
 END = {"predict", "report", "track"}
+PROBED = ("architecture:", "probe:\n  length: 20\narchitecture:")
 EDITS = [
     ("conf/probe/auto.yaml", "sequences: 10", "sequences: 9", EXTRACT),
-    ("conf/model/pocket-d.yaml", "  length: ${..recipe.window}", "  length: 20", {"extract@pocket-d-0"}),
+    ("conf/model/pocket-d.yaml", *PROBED, {"extract@pocket-d-0"}),
+    ("conf/model/base/pocket.yaml", "  length: ${..recipe.window}", "  length: 20", EXTRACT),
+    ("conf/fit/base/form.yaml", "resamples: 200", "resamples: 100", FIT | {"fit_suite@nano"}),
     ("conf/protocol/default.yaml", "ratio_of_means ", "mean_of_ratios ", FIT | SUITE | END),
     ("conf/fit/step1.yaml", "form: step1", "form: step1  # the same", set()),
     ("conf/fit/step1.yaml", "form: step1", "form: step2", STEP1),
     ("params.yaml", "targets: [A, ", "targets: [", {"predict"}),
     ("conf/predictor/default.yaml", "folds: 5", "folds: 4", {"predict"}),
-    ("conf/predictor/default.yaml", "lasso: {}", "lasso: {alpha: 0.5}", {"predict"}),
+    ("conf/predictor/default.yaml", "alpha: 0.05", "alpha: 0.5", {"predict"}),
     ("conf/tracking/mlflow.yaml", "experiment: massact", "experiment: other", {"track"}),
     ("conf/recipe/nano.yaml", "weight_decay: 0.1", "weight_decay: 0.2", set()),
     ("conf/train/default.yaml", "threads: 1", "threads: 2", set()),
     ("conf/checkpoints/paper.yaml", "count: 37", "count: 36", set()),
     ("conf/model/pythia-70m.yaml", "n_layers: 6", "n_layers: 7", set()),
     ("src/massact/report/style.css", "{", "{ ", {"report"}),
+    ("src/massact/report/axes.py", '"""', '""" ', {"report", "findings@nano"}),
+    ("src/massact/stages/gather.py", '"""', '""" ', {"gather", "findings@nano"}),
     ("src/massact/fit/table.py", "Table definition", "The table definition", FIT | {"fit_suite@nano"}),
 ]
 
@@ -130,7 +135,7 @@ SMALL_FIT = {f"fit@{m}-0-{f}" for m in MODELS for f in FORMS} | {"fit_suite@nano
 
 @pytest.mark.slow
 def test_an_edited_model_runs_its_own_stages_and_what_depends_on_them(small):
-    edit(small / "conf/model/pocket-d.yaml", "  length: ${..recipe.window}", "  length: 20")
+    edit(small / "conf/model/pocket-d.yaml", *PROBED)
     expected = {"extract@pocket-d-0", *(f"fit@pocket-d-0-{f}" for f in FORMS), "gather", *END}
     assert ran(shell(small, "dvc", "repro")) == expected
 

@@ -15,7 +15,11 @@ BELOW = {
 
 
 # `massact.tables.seal` finds the schema of a table by its columns, among these.
-LOOKED_UP = {SOURCE / "trajectories" / "table.py", SOURCE / "fit" / "table.py", SOURCE / "fit" / "forms" / "__init__.py"}
+LOOKED_UP = {
+    SOURCE / "trajectories" / "table.py",
+    SOURCE / "fit" / "table.py",
+    SOURCE / "fit" / "forms" / "__init__.py",
+}
 
 
 def imports(path: Path) -> set[str]:

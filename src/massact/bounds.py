@@ -76,6 +76,8 @@ BOUNDS: dict[str, Bounds] = {
     "fit.resamples": Bounds(0, 1e5, "give 0 for no intervals, or some hundred"),
     "predictor.folds": Bounds(2, 1e4, "give at least 2: each fold is predicted from the others"),
     "predictor.seed": _SEED,
+    "predictor.forecast.anchors": Bounds(2, 10_000),
+    "predictor.forecast.penalty": Bounds(0, 1e9, "give 0 (none) or more"),
     "train.threads": Bounds(1, 1_024),
     "suite.architectures": Bounds(1, 10_000),
     "suite.seed": _SEED,
@@ -100,7 +102,7 @@ BOUNDS: dict[str, Bounds] = {
 
 
 def check_bounds(config: Any) -> None:
-    """Hold every number of a configuration to its row of `BOUNDS`.
+    """Hold every number of a configuration, as nested dicts, to its row of `BOUNDS`.
 
     Raises
     ------
@@ -112,7 +114,7 @@ def check_bounds(config: Any) -> None:
             if isinstance(value, list) and not value and key.endswith("n_heads"):
                 raise ConfigError(f"{name} = []", "give at least one number of heads")
             for number in value if isinstance(value, list) else [value]:
-                if number is not None and not bounds.holds(number):
+                if _is_number(number) and not bounds.holds(number):
                     raise ConfigError(f"{name} = {value}", str(bounds))
 
 
@@ -124,7 +126,7 @@ def numbers_of(config: Any, prefix: str = "") -> Iterator[str]:
         elif isinstance(value, dict):
             for inner in value.values():
                 yield from numbers_of(inner, f"{prefix}{name}.*.") if is_dataclass(inner) else ()
-        elif any(_is_number(v) for v in (value if isinstance(value, list) else [value])):
+        elif any(_is_number(v) for v in (value if isinstance(value, list | tuple) else [value])):
             yield f"{prefix}{name}"
 
 
@@ -134,7 +136,7 @@ def _is_number(value: Any) -> bool:
 
 def _found(node: Any, parts: list[str], name: str) -> Iterator[tuple[str, Any]]:
     """Every value a key stands for, with its full name; none where a part of the way is null."""
-    if node is None:
+    if node is None or (parts and not isinstance(node, dict)):
         return
     if not parts:
         yield name.removesuffix("."), node
@@ -142,4 +144,4 @@ def _found(node: Any, parts: list[str], name: str) -> Iterator[tuple[str, Any]]:
         for key, inner in node.items():
             yield from _found(inner, parts[1:], f"{name}{key}.")
     else:
-        yield from _found(getattr(node, parts[0], None), parts[1:], f"{name}{parts[0]}.")
+        yield from _found(node.get(parts[0]), parts[1:], f"{name}{parts[0]}.")

@@ -1,4 +1,8 @@
-"""What a configuration may hold: types only. Values are written in conf/, what the pipeline sweeps in params.yaml."""
+"""What a configuration may hold: types only. Values are written in conf/, what the pipeline sweeps in params.yaml.
+
+Where the package has a class for a thing - `Architecture`, `Recipe`, `SweepOptions`, `DesignSpace` - that class is the
+configuration.
+"""
 
 from __future__ import annotations
 
@@ -7,51 +11,14 @@ from typing import Any
 
 from omegaconf import MISSING
 
+from massact.architecture import Architecture
+from massact.extract.options import SweepOptions
+from massact.recipe import Optimiser, Recipe
+from massact.space import DesignSpace
 
-@dataclass
-class ArchitectureConfig:
-    """The numbers of `massact.Architecture`."""
-
-    n_layers: int = MISSING
-    d_model: int = MISSING
-    n_heads: int = MISSING
-    d_mlp: int = MISSING
-    vocab_size: int = MISSING
-    context: int = MISSING
-    rotary_fraction: float = MISSING
-    rotary_base: float = MISSING
-    parallel_residual: bool = MISSING
-
-
-@dataclass
-class OptimiserConfig:
-    """AdamW and its schedule, as in `massact.recipe.Recipe`."""
-
-    learning_rate: float = MISSING
-    warmup: int = MISSING
-    final_fraction: float = MISSING
-    weight_decay: float = MISSING
-    beta1: float = MISSING
-    beta2: float = MISSING
-    epsilon: float = MISSING
-    clip: float = MISSING
-
-
-@dataclass
-class RecipeConfig:
-    """How a family was trained; `optimiser` and `vocab_size` are null for families trained elsewhere.
-
-    `first_token`: the id every training window begins with, null for none.
-    """
-
-    name: str = MISSING
-    steps: int = MISSING
-    batch: int = MISSING
-    window: int = MISSING
-    checkpoints: int = MISSING
-    first_token: int | None = None
-    vocab_size: int | None = MISSING
-    optimiser: OptimiserConfig | None = MISSING
+for _frozen in (Architecture, DesignSpace, Optimiser, Recipe, SweepOptions):
+    # OmegaConf makes read-only nodes of frozen classes, and a composition is written to. Their objects stay frozen.
+    _frozen.__dataclass_params__.frozen = False  # type: ignore[attr-defined]
 
 
 @dataclass
@@ -76,9 +43,9 @@ class ModelConfig:
     repository: str | None = None  # of a suite, e.g. allenai/OLMo-1B-hf
     variant: str | None = None  # of a suite's branches, e.g. stage1; null: the one with most checkpoints
     trust_remote_code: bool = False  # whether code that a checkpoint brings with it may be run
-    architecture: ArchitectureConfig = field(default_factory=ArchitectureConfig)
+    architecture: Architecture = MISSING
     probe: ModelProbeConfig = field(default_factory=ModelProbeConfig)
-    recipe: RecipeConfig = field(default_factory=RecipeConfig)
+    recipe: Recipe = MISSING
 
 
 @dataclass
@@ -119,24 +86,20 @@ class ProtocolConfig:
 
 
 @dataclass
-class SweepConfig:
-    """How checkpoints are fetched and worked through (`massact.extract.sweep.SweepOptions`); changes no number."""
-
-    prefetch: int = MISSING
-    disk_gb: float | None = MISSING
-    keep_downloads: bool = MISSING
-    sequences_at_once: int | None = MISSING
-    patience_s: float = MISSING
-    bandwidth_mb_s: float = MISSING
-
-
-@dataclass
 class FitConfig:
     """Which form is fitted to every series, whether suspect checkpoints count, and resamples for intervals."""
 
     form: str = MISSING
     suspects: bool = MISSING
     resamples: int = MISSING
+
+
+@dataclass
+class ForecastConfig:
+    """How `massact forecast` is learnt: at how many steps, and with which ridge penalty on standardised features."""
+
+    anchors: int = MISSING
+    penalty: float = MISSING
 
 
 @dataclass
@@ -149,6 +112,7 @@ class PredictorConfig:
     folds: int = MISSING
     seed: int = MISSING
     regressors: dict[str, Any] = MISSING
+    forecast: ForecastConfig = field(default_factory=ForecastConfig)
 
 
 @dataclass
@@ -165,19 +129,6 @@ class TrainConfig:
     """Threads of a training run (part of what makes it repeat bit for bit)."""
 
     threads: int = MISSING
-
-
-@dataclass
-class SpaceConfig:
-    """The ranges and choices of `massact.train.design.DesignSpace`."""
-
-    layers: list[int] = MISSING
-    width: list[int] = MISSING
-    width_multiple: int = MISSING
-    heads: list[int] = MISSING
-    mlp_ratio: list[float] = MISSING
-    rotary_fractions: list[float] = MISSING
-    parallel_residual: list[bool] = MISSING
 
 
 @dataclass
@@ -206,9 +157,9 @@ class SuiteConfig:
     replicated: list[int] = MISSING
     replicates: int = MISSING
     measured: int = MISSING
-    space: SpaceConfig = field(default_factory=SpaceConfig)
+    space: DesignSpace = MISSING
     ladders: dict[str, LadderConfig] | None = MISSING
-    recipe: RecipeConfig = field(default_factory=RecipeConfig)
+    recipe: Recipe = MISSING
     only: list[str] = MISSING
     worker: int = MISSING
 
@@ -247,7 +198,7 @@ class Config:
     checkpoints: CheckpointsConfig = field(default_factory=CheckpointsConfig)
     probe: ProbeConfig = field(default_factory=ProbeConfig)
     protocol: ProtocolConfig = field(default_factory=ProtocolConfig)
-    sweep: SweepConfig = field(default_factory=SweepConfig)
+    sweep: SweepOptions = MISSING
     fit: FitConfig = field(default_factory=FitConfig)
     predictor: PredictorConfig = field(default_factory=PredictorConfig)
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
@@ -258,7 +209,11 @@ class Config:
 
 
 def register() -> None:
-    """Make `Config` known to Hydra as `base_config`."""
+    """Make `Config` known to Hydra as `base_config`, and the list of stages to its help."""
     from hydra.core.config_store import ConfigStore
+    from omegaconf import OmegaConf
 
+    from massact.pipeline import help_text
+
+    OmegaConf.register_new_resolver("massact_stages", help_text, replace=True)
     ConfigStore.instance().store(name="base_config", node=Config)

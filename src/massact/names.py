@@ -1,8 +1,11 @@
-"""Names that become files: one safe component, wherever they come from."""
+"""Names: those that become files are one safe component, and unknown ones are answered with the nearest."""
 
 from __future__ import annotations
 
+import difflib
 import re
+from collections.abc import Iterable
+from typing import Any
 
 from massact.errors import ConfigError, MassactError
 
@@ -84,3 +87,23 @@ def slug(name: str) -> str:
     except ConfigError:
         kept = re.sub(r"[^A-Za-z0-9_-]+", "-", name).strip("-")[:_SHOWN]
         return f"{kept or 'name'}-{hashlib.sha256(name.encode('utf-8', 'surrogatepass')).hexdigest()[:8]}"
+
+
+def nearest_names(name: str, choices: Iterable[str], n: int = 3) -> list[str]:
+    """The valid names nearest to a wrong one; all of them when they are few."""
+    known = list(choices)
+    close = difflib.get_close_matches(name, known, n=n, cutoff=0.5)
+    return close or (known if len(known) <= 12 else known[:12])
+
+
+def choice(key: str, value: Any, choices: Iterable[str]) -> None:
+    """Hold a value to the names that a key may have.
+
+    Raises
+    ------
+    ConfigError
+        With the nearest valid ones.
+    """
+    known = list(choices)
+    if value not in known:
+        raise ConfigError(f"{key} = {value} is not known", f"nearest: {', '.join(nearest_names(str(value), known))}")

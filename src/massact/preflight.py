@@ -22,13 +22,26 @@ from yaml import YAMLError
 
 from massact.config import Config, register
 from massact.errors import ConfigError, MissingInputError
-from massact.settings import REGRESSORS, nearest_names, settings
+from massact.names import nearest_names
+from massact.predict.regressors import regressor_named
+from massact.settings import settings
 
 _LADDER = re.compile(r"^suite\.ladders\.[^.]+")
 
 
-def preflight(overrides: Sequence[str], conf: Path, *, multirun: bool) -> list[Config]:
+def preflight(overrides: Sequence[str], conf: Path, *, multirun: bool, own: Path | None = None) -> list[Config]:
     """Every composition the command line asks for, each checked.
+
+    Parameters
+    ----------
+    overrides
+        The words of the command line.
+    conf
+        The folder of the configuration.
+    multirun
+        Whether it may be a sweep (`-m`).
+    own
+        A folder with more choices of the groups (`--config-dir`).
 
     Raises
     ------
@@ -36,16 +49,15 @@ def preflight(overrides: Sequence[str], conf: Path, *, multirun: bool) -> list[C
         The first value that cannot be meant, with the nearest valid choices.
     """
     parsed = _parse(overrides)
-    groups = _groups(conf)
+    groups = _groups(conf, *([] if own is None else [own]))
     for override in parsed:
         _check_key(override, groups)
         _check_choice(override, groups)
-        if override.is_sweep_override() and not multirun and not _sweeps_itself(parsed, conf):
-            raise ConfigError(f"{override.input_line} names more than one value", "add -m to sweep over them")
     register()
     GlobalHydra.instance().clear()
+    searched = [] if own is None else [f'hydra.searchpath=["file://{own.resolve()}"]']
     with initialize_config_dir(str(conf.resolve()), version_base="1.3"):
-        return [settings(composed) for composed in _compositions(parsed, groups)]
+        return [settings(composed) for composed in _compositions(parsed, groups, searched, multirun=multirun)]
 
 
 def in_project(configs: Sequence[Config], project: Path) -> None:
@@ -80,21 +92,19 @@ def _unreadable(override: str, why: str) -> tuple[str, str]:
     return f"'{shown}' cannot be read ({why.partition(':')[0]})", "write key=value"
 
 
-def _groups(conf: Path) -> dict[str, list[str]]:
-    """Group name -> its choices, in natural order."""
-    return {
-        folder.name: sorted((p.stem for p in folder.glob("*.yaml")), key=lambda name: (len(name), name))
-        for folder in sorted(conf.iterdir())
-        if folder.is_dir()
-    }
+def _groups(*folders: Path) -> dict[str, list[str]]:
+    """Group name -> its choices in all folders, in natural order."""
+    groups: dict[str, set[str]] = {}
+    for path in itertools.chain.from_iterable(folder.glob("*/*.yaml") for folder in folders):
+        groups.setdefault(path.parent.name, set()).add(path.stem)
+    return {name: sorted(choices, key=lambda choice: (len(choice), choice)) for name, choices in sorted(groups.items())}
 
 
 def _check_key(override: Override, groups: dict[str, list[str]]) -> None:
     key = override.key_or_group
     head, _, regressor = key.partition("regressors.")
-    if head == "predictor." and regressor and regressor.split(".")[0] not in REGRESSORS:
-        near = ", ".join(nearest_names(regressor, REGRESSORS))
-        raise ConfigError(f"{key} is not a setting", f"regressors: {near}")
+    if head == "predictor." and regressor:
+        regressor_named(regressor.split(".")[0])
     if key in groups or key.startswith("hydra") or override.package is not None:
         return
     known = list(dict.fromkeys([*groups, *_keys(Config)]))  # a group has its key's name
@@ -118,6 +128,8 @@ def _keys(node: Any, prefix: str = "") -> Iterator[str]:
     """Dotted names of all settings of a structured config."""
     hints = get_type_hints(node)
     for item in fields(node):
+        if item.metadata.get("omegaconf_ignore"):
+            continue
         name = f"{prefix}{item.name}"
         yield name
         for kind in _kinds(hints[item.name]):
@@ -142,21 +154,17 @@ def _values(override: Override, groups: dict[str, list[str]]) -> list[str]:
     return [str(value)]
 
 
-def _sweeps_itself(parsed: Sequence[Override], conf: Path) -> bool:
-    """Whether the chosen experiment is a sweep by itself."""
-    for override in parsed:
-        if override.key_or_group == "experiment":
-            path = conf / "experiment" / f"{override.value()}.yaml"
-            return path.is_file() and "MULTIRUN" in path.read_text(encoding="utf-8")
-    return False
-
-
-def _compositions(parsed: Sequence[Override], groups: dict[str, list[str]]) -> Iterator[DictConfig]:
+def _compositions(
+    parsed: Sequence[Override], groups: dict[str, list[str]], searched: Sequence[str], *, multirun: bool
+) -> Iterator[DictConfig]:
     """Compose each member of the sweep; `hydra.sweeper.params` of the chosen experiment included."""
-    fixed = [o.input_line or "" for o in parsed if not o.is_sweep_override()]
+    fixed = [*searched, *(o.input_line or "" for o in parsed if not o.is_sweep_override())]
     swept = {o.get_key_element(): _lines(o, groups) for o in parsed if o.is_sweep_override()}
     whole = _compose([*fixed, *(lines[0] for lines in swept.values())])
     hydra = whole.hydra
+    for override in parsed:
+        if override.is_sweep_override() and not multirun and hydra.mode != RunMode.MULTIRUN:
+            raise ConfigError(f"{override.input_line} names more than one value", "add -m to sweep over them")
     if hydra.mode == RunMode.MULTIRUN and hydra.sweeper.get("params"):
         named = {o.get_key_element() for o in parsed}
         for key, values in hydra.sweeper.params.items():

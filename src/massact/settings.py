@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -11,27 +10,22 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from massact import names
-from massact.architecture import Architecture
 from massact.bounds import check_bounds
 from massact.checkpoints.pythia import PYTHIA_STEPS, repo_id
 from massact.checkpoints.select import check_rule, select_steps
-from massact.config import Config, ModelConfig, RecipeConfig
+from massact.config import Config, ModelConfig
 from massact.errors import ConfigError
 from massact.fit.forms import FORMS
+from massact.pipeline import stage_named
+from massact.predict.regressors import regressor_named
 from massact.recipe import Recipe, checkpoint_steps
 from massact.trajectories.table import AGGREGATIONS
 
-STAGES = (
-    "run", "train", "extract", "fit", "predict", "report", "audit", "published", "track",
-    "suite", "verify", "gather", "fit_suite", "findings",
-)  # fmt: skip
-SUITE_STAGES = ("suite", "verify", "fit_suite", "findings")
 DTYPES = ("float32", "float16", "bfloat16")
 DEVICES = ("auto", "cpu", "cuda")
 SOURCES = ("hub", "suite", "folder")
 TEXTS = ("auto", "corpus", "redpajama")
 FEATURES = ("both", "paper", "raw")
-REGRESSORS = ("ridge", "lasso", "random_forest", "gradient_boosting", "xgboost")
 
 
 def settings(composed: DictConfig) -> Config:
@@ -43,63 +37,42 @@ def settings(composed: DictConfig) -> Config:
         One line saying which value cannot be meant and what the nearest valid ones are.
     """
     try:
+        check_bounds(OmegaConf.to_container(composed, resolve=True))
         config = cast(Config, OmegaConf.to_object(composed))
     except OmegaConfBaseException as error:
         raise ConfigError(" ".join(str(error).split("\n")[:1]), "see docs/configuration.md") from None
-    _choice("stage", config.stage, STAGES)
-    _choice("fit.form", config.fit.form, FORMS)
-    _choice("predictor.form", config.predictor.form, FORMS)
-    _choice("protocol.dtype", config.protocol.dtype, DTYPES)
-    _choice("protocol.device", config.protocol.device, DEVICES)
-    _choice("protocol.aggregation", config.protocol.aggregation, AGGREGATIONS)
-    _choice("probe.text", config.probe.text, TEXTS)
-    _choice("predictor.features", config.predictor.features, FEATURES)
+    stage_named(config.stage)
+    names.choice("fit.form", config.fit.form, FORMS)
+    names.choice("predictor.form", config.predictor.form, FORMS)
+    names.choice("protocol.dtype", config.protocol.dtype, DTYPES)
+    names.choice("protocol.device", config.protocol.device, DEVICES)
+    names.choice("protocol.aggregation", config.protocol.aggregation, AGGREGATIONS)
+    names.choice("probe.text", config.probe.text, TEXTS)
+    names.choice("predictor.features", config.predictor.features, FEATURES)
     for regressor in config.predictor.regressors:
-        _choice("predictor.regressors", regressor, REGRESSORS)
-    check_bounds(config)
+        regressor_named(str(regressor))
     _names(config)
-    architecture = architecture_of(config.model)
-    _probe(config, architecture)
+    _probe(config)
     if config.model.source == "suite":
         check_rule(**_rule(config))
     else:
         steps_of(config)
     repository_of(config.model)
     if config.stage == "train":
-        recipe_of(config.model.recipe, config.model.name)
+        check_trained_here(config.model.recipe, config.model.name)
     return config
 
 
-def architecture_of(model: ModelConfig) -> Architecture:
-    """The architecture of a configured model."""
-    return Architecture(**{str(k): v for k, v in vars(model.architecture).items()})
-
-
-def recipe_of(recipe: RecipeConfig, name: str) -> Recipe:
-    """The recipe of a model or suite that is trained here.
+def check_trained_here(recipe: Recipe, name: str) -> None:
+    """Refuse the recipe of a model or suite that is trained elsewhere.
 
     Raises
     ------
     ConfigError
-        When the model is trained elsewhere.
+        Naming the model.
     """
     if recipe.optimiser is None or recipe.vocab_size is None:
         raise ConfigError(f"{name} is trained elsewhere", "choose a model of a trained family, e.g. pocket-a")
-    return Recipe(
-        name=recipe.name,
-        steps=recipe.steps,
-        batch=recipe.batch,
-        window=recipe.window,
-        checkpoints=recipe.checkpoints,
-        first_token=recipe.first_token,
-        vocab_size=recipe.vocab_size,
-        **vars(recipe.optimiser),
-    )
-
-
-def tokens_per_step(recipe: RecipeConfig) -> int:
-    """Training tokens one optimiser step sees."""
-    return recipe.batch * recipe.window
 
 
 def available_steps(model: ModelConfig) -> list[int]:
@@ -121,7 +94,7 @@ def steps_among(available: Sequence[int], config: Config) -> list[int]:
 
 def repository_of(model: ModelConfig) -> str | None:
     """The Hub repository of a Pythia model or a suite, None for a local folder."""
-    _choice("model.source", model.source, SOURCES)
+    names.choice("model.source", model.source, SOURCES)
     if model.source != "hub" and model.deduped:
         raise ConfigError(f"{model.name} has no deduplicated variant", "drop model.deduped")
     if model.source == "folder":
@@ -151,30 +124,16 @@ def table_stem(model: ModelConfig) -> str:
     return f"{model_name(model)}-seed{model.seed}"
 
 
-def nearest_names(name: str, choices: Iterable[str], n: int = 3) -> list[str]:
-    """The valid names nearest to a wrong one; all of them when they are few."""
-    known = list(choices)
-    close = difflib.get_close_matches(name, known, n=n, cutoff=0.5)
-    return close or (known if len(known) <= 12 else known[:12])
-
-
 def _rule(config: Config) -> dict[str, Any]:
     wanted = config.checkpoints
     return {"rule": wanted.rule, "count": wanted.count, "steps": wanted.steps}
 
 
-def _choice(key: str, value: Any, choices: Iterable[str]) -> None:
-    known = list(choices)
-    if value not in known:
-        raise ConfigError(f"{key} = {value} is not known", f"nearest: {', '.join(nearest_names(str(value), known))}")
-
-
-def _probe(config: Config, architecture: Architecture) -> None:
+def _probe(config: Config) -> None:
+    context = config.model.architecture.context
     length = config.probe.length if config.probe.length is not None else config.model.probe.length
-    if not 2 <= length <= architecture.context:
-        raise ConfigError(
-            f"probe.length = {length} does not fit {config.model.name}", f"give 2 to {architecture.context} tokens"
-        )
+    if not 2 <= length <= context:
+        raise ConfigError(f"probe.length = {length} does not fit {config.model.name}", f"give 2 to {context} tokens")
 
 
 def _names(config: Config) -> None:

@@ -11,6 +11,7 @@ from massact.errors import ConfigError, TableError
 from massact.predict import build_artefact, forecast
 from massact.predict.forecasting import shipped_artefact
 
+LEARNT_WITH = {"anchors": 12, "penalty": 1.0}
 STEPS = [0, 1, 4, 16, 64, 256, 1024, 4096]
 SHAPES = [(layers, d, heads) for layers, d, heads in [(2, 64, 2), (3, 96, 4), (4, 128, 2), (6, 64, 4), (8, 48, 3),
           (5, 160, 8), (3, 192, 6), (7, 80, 5), (4, 64, 4), (2, 128, 4)]]  # fmt: skip
@@ -38,7 +39,9 @@ def trajectories(shapes, noise=0.05):
 @pytest.fixture(scope="module")
 def artefact():
     models = {f"m{number}": architecture(*shape) for number, shape in enumerate(SHAPES)}
-    return json.loads(json.dumps(build_artefact(trajectories(SHAPES), models, tokens_per_step={"nano": 1024})))
+    return json.loads(
+        json.dumps(build_artefact(trajectories(SHAPES), models, tokens_per_step={"nano": 1024}, **LEARNT_WITH))
+    )
 
 
 def test_a_new_architecture_is_inside_its_interval_mostly(artefact):
@@ -189,9 +192,9 @@ def test_what_nothing_can_be_learnt_from_is_refused():
         (good, {"m0": models["m0"]}, "nothing is known of model m1"),
     ]:
         with pytest.raises(TableError, match=words):
-            build_artefact(table, known, tokens_per_step={"nano": 1024})
+            build_artefact(table, known, tokens_per_step={"nano": 1024}, **LEARNT_WITH)
     with pytest.raises(TableError, match="recipe nano"):
-        build_artefact(good, models, tokens_per_step={})
+        build_artefact(good, models, tokens_per_step={}, **LEARNT_WITH)
 
 
 def test_the_shipped_artefact_answers():

@@ -2,7 +2,6 @@ import hashlib
 import io
 import json
 import resource
-from dataclasses import replace
 
 import pytest
 import torch
@@ -11,10 +10,10 @@ from safetensors.torch import load_file
 from massact.errors import StorageError, TrainError
 from massact.train import TrainingText, train
 from tests.models import tiny
-from tests.test_recipe import RECIPE
+from tests.test_recipe import RECIPE, varied
 
 WORKS = ["It was the best of times, it was the worst of times. " * 40, "Call me Ishmael. Some years ago. " * 40]
-SMALL = replace(RECIPE, steps=12, warmup=3, learning_rate=1e-2, checkpoints=6, window=8)
+SMALL = varied(RECIPE, steps=12, warmup=3, learning_rate=1e-2, checkpoints=6, window=8)
 ARCHITECTURE = tiny(context=8)
 
 
@@ -23,7 +22,7 @@ class KilledError(Exception):
 
 
 def text_of(recipe):
-    return TrainingText.of(WORKS[:1], WORKS[1:], recipe.vocab_size)
+    return TrainingText.of(WORKS[:1], WORKS[1:], recipe.vocabulary)
 
 
 def run(folder, recipe=SMALL, watch=None, seed=0, text=None):
@@ -109,7 +108,7 @@ def test_another_run_in_the_same_folder_is_refused(tmp_path):
 
 def test_a_loss_that_explodes_names_its_step(tmp_path):
     with pytest.raises(TrainError, match=r"at step \d+; lower recipe.learning_rate"):
-        run(tmp_path, recipe=replace(SMALL, learning_rate=1e30, clip=1e30))
+        run(tmp_path, recipe=varied(SMALL, learning_rate=1e30, clip=1e30))
 
 
 def cut_at(folder, step):

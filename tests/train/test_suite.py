@@ -25,6 +25,7 @@ from massact.train.members import Member, grid
 from massact.train.suite import DIVERGED, DONE, FAILED, Suite
 from massact.trajectories import RECORDS
 from tests.models import tiny
+from tests.test_recipe import varied
 from tests.train.test_loop import SMALL, WORKS
 
 RECIPE = replace(SMALL, name="small", steps=260)  # long enough for a state to be saved on the way
@@ -32,7 +33,7 @@ ARCHITECTURES = [tiny(context=8), tiny(context=8, n_layers=3)]
 
 
 def suite(folder: Path, recipe=RECIPE, members: list[Member] | None = None, published: Path | None = None) -> Suite:
-    text = TrainingText.of(WORKS[:1], WORKS[1:], recipe.vocab_size)
+    text = TrainingText.of(WORKS[:1], WORKS[1:], recipe.vocabulary)
     return Suite(
         members or grid("small", ARCHITECTURES, [0], seeds=2),
         recipe,
@@ -80,6 +81,7 @@ import sys
 from pathlib import Path
 import torch
 torch.set_num_threads(1)
+from tests.test_recipe import varied
 from tests.train.test_suite import suite
 made = suite(Path(sys.argv[1]))
 for member, outcome in made.work(made.members, lambda member, step: print(member.name, step, flush=True)):
@@ -115,7 +117,7 @@ def test_two_workers_share_the_members(finished, tmp_path):
 
 
 def test_a_diverged_training_is_a_row_and_final(tmp_path):
-    made = suite(tmp_path, replace(RECIPE, learning_rate=1e30, warmup=1), grid("small", ARCHITECTURES[:1], [], 1))
+    made = suite(tmp_path, varied(RECIPE, learning_rate=1e30, warmup=1), grid("small", ARCHITECTURES[:1], [], 1))
     [(member, outcome)] = made.work(made.members)
     assert outcome.status == DIVERGED
     assert "step" in outcome.what
@@ -159,7 +161,7 @@ def test_what_is_published_is_not_trained_again(finished, tmp_path):
 
 def test_another_recipe_under_the_same_name_is_refused(finished, tmp_path):
     published = publish(finished)
-    other = suite(tmp_path, replace(RECIPE, weight_decay=0.3), published=published)
+    other = suite(tmp_path, varied(RECIPE, weight_decay=0.3), published=published)
     with pytest.raises(TrainError, match="of another architecture, recipe or schedule"):
         list(other.work(other.members))
 

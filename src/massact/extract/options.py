@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
-from massact.extract.probe import Probe
+_ELSEWHERE: dict[str, Any] = {"omegaconf_ignore": True}  # no key of `sweep` in a configuration
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +30,7 @@ class SweepOptions:
     suspects
         Whether to measure checkpoints whose weights are not their own.
     seconds_each
-        Estimated time to measure one checkpoint; None says nothing of time.
+        Called with the `Probe`: estimated time to measure one checkpoint; None says nothing of time.
     progress
         Whether to draw a bar.
     """
@@ -40,6 +41,6 @@ class SweepOptions:
     sequences_at_once: int | None = None
     patience_s: float = 300.0
     bandwidth_mb_s: float = 50.0
-    suspects: bool = False
-    seconds_each: Callable[[Probe], float] | None = None
-    progress: bool = True
+    suspects: bool = field(default=False, metadata=_ELSEWHERE)
+    seconds_each: Callable[..., float] | None = field(default=None, metadata=_ELSEWHERE)
+    progress: bool = field(default=True, metadata=_ELSEWHERE)

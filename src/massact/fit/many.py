@@ -26,6 +26,7 @@ from massact.fit.engine.search import HELD, PATHS, Path
 from massact.fit.forms import FORMS, get_form
 from massact.fit.judgement.bootstrap import BLOCK as RESAMPLED_TOGETHER
 from massact.fit.judgement.bootstrap import (
+    RESAMPLES,
     RESAMPLINGS,
     Resampling,
     intervals_of,
@@ -53,7 +54,7 @@ def fit_many(
     loss: Loss | str = "squares",
     sequences: Float[np.ndarray, "sequence curve step"] | Numbers | None = None,
     intervals: Resampling | str | None = None,
-    resamples: int = 1000,
+    resamples: int = RESAMPLES,
     seed: int = 0,
     path: Path | str = "auto",
     rivals: bool = True,
@@ -216,7 +217,7 @@ def fit_table(
     progress: bool = False,
     *,
     sequences: pd.DataFrame | None = None,
-    resamples: int = 1000,
+    resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> pd.DataFrame:
     """Fit every series of a table of trajectories (schema `TRAJECTORIES`) of models of one architecture.

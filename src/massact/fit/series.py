@@ -22,7 +22,7 @@ from massact.fit.curve import CurveFit
 from massact.fit.engine.bins import count_of, thinned
 from massact.fit.engine.robust import LOSSES, Loss, relative_weights
 from massact.fit.forms import Form, get_form
-from massact.fit.judgement.bootstrap import intervals_of, resampled_sequences, widening
+from massact.fit.judgement.bootstrap import RESAMPLES, intervals_of, resampled_sequences, widening
 from massact.fit.judgement.group import Group, describe, fit_group
 from massact.fit.judgement.regimes import Doubt, Regime
 from massact.fit.judgement.verdict import judged
@@ -43,7 +43,7 @@ def fit_series(
     weights: Numbers | Literal["relative"] | None = None,
     loss: Loss | str = "squares",
     params: Any | None = None,
-    resamples: int = 200,
+    resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> CurveFit:
     """Fit one form to one series.

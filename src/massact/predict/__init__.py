@@ -11,14 +11,17 @@ if TYPE_CHECKING:
     from massact.predict.evaluate import caution, score_all
     from massact.predict.forecasting import forecast
     from massact.predict.outputs import write_outputs
+    from massact.predict.regressors import Regressor, register
 
-__all__ = ["build_artefact", "caution", "forecast", "score_all", "write_outputs"]
+__all__ = ["Regressor", "build_artefact", "caution", "forecast", "register", "score_all", "write_outputs"]
 __getattr__, __dir__ = lazy(
     __name__,
     {
+        "Regressor": "regressors",
         "build_artefact": "artefact",
         "caution": "evaluate",
         "forecast": "forecasting",
+        "register": "regressors",
         "score_all": "evaluate",
         "write_outputs": "outputs",
     },

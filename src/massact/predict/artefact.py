@@ -15,18 +15,19 @@ from massact.errors import TableError
 from massact.predict.basis import SIZES, UNUSED, basis
 from massact.predict.stored import QUANTITY, sealed
 
-ANCHORS = 12
-PENALTY = 1.0
-
 
 def build_artefact(
-    trajectories: pd.DataFrame, architectures: Mapping[str, Architecture], *, tokens_per_step: Mapping[str, int]
+    trajectories: pd.DataFrame,
+    architectures: Mapping[str, Architecture],
+    *,
+    tokens_per_step: Mapping[str, int],
+    anchors: int,
+    penalty: float,
 ) -> dict[str, Any]:
     """Everything `forecast` needs, JSON-serialisable, one entry a recipe; with what it is for and its hash.
 
-    At `ANCHORS` steps, even in log step, the log of each layer's ratio is regressed (ridge, penalty `PENALTY` on
-    standardised features) on the features of `massact.predict.basis`. The residuals kept for intervals are those of
-    whole architectures left out.
+    At a few steps the log of each layer's ratio is regressed (ridge) on the features of `massact.predict.basis`. The
+    residuals kept for intervals are those of whole architectures left out.
 
     Parameters
     ----------
@@ -36,6 +37,10 @@ def build_artefact(
         By model name.
     tokens_per_step
         By recipe.
+    anchors
+        How many steps, even in log step, are regressed.
+    penalty
+        Of the ridge, on standardised features.
 
     Raises
     ------
@@ -47,7 +52,7 @@ def build_artefact(
     _check(ratio, architectures, tokens_per_step)
     return sealed(
         {
-            str(recipe): _learn(rows, architectures, int(tokens_per_step[str(recipe)]))
+            str(recipe): _learn(rows, architectures, int(tokens_per_step[str(recipe)]), anchors, penalty)
             for recipe, rows in ratio.groupby("recipe")
         }
     )
@@ -70,10 +75,12 @@ def _check(ratio: Any, architectures: Mapping[str, Architecture], tokens_per_ste
             raise TableError(f"nothing is known of {column} {', '.join(unknown[:3])}", f"name it by {column}")
 
 
-def _learn(rows: pd.DataFrame, architectures: Mapping[str, Architecture], tokens_per_step: int) -> dict[str, Any]:
+def _learn(
+    rows: pd.DataFrame, architectures: Mapping[str, Architecture], tokens_per_step: int, count: int, penalty: float
+) -> dict[str, Any]:
     table: Any = rows  # pandas' stubs know no column types
     last = int(table.groupby(["model", "seed"])["step"].max().min())
-    anchors = np.unique(np.round(np.expm1(np.linspace(0, np.log1p(last), ANCHORS)))).astype(int)
+    anchors = np.unique(np.round(np.expm1(np.linspace(0, np.log1p(last), count)))).astype(int)
     curves, x, groups = [], [], []
     measured = {architectures[str(model)] for model in table["model"].unique()}
     for (model, _, layer), curve in table.groupby(["model", "seed", "layer"]):
@@ -98,27 +105,31 @@ def _learn(rows: pd.DataFrame, architectures: Mapping[str, Architecture], tokens
         "spread": _rounded(spread),
         "low": _rounded(features.min(axis=0)),
         "high": _rounded(features.max(axis=0)),
-        "coefficients": [_rounded(row) for row in _ridge(standard, values)],
-        "residuals": [_rounded(np.sort(np.abs(column))) for column in _held_out(standard, values, owner).T],
+        "coefficients": [_rounded(row) for row in _ridge(standard, values, penalty)],
+        "residuals": [_rounded(np.sort(np.abs(column))) for column in _held_out(standard, values, owner, penalty).T],
     }
 
 
-def _ridge(x: Float[ndarray, "row feature"], y: Float[ndarray, "row anchor"]) -> Float[ndarray, "feature_and_1 anchor"]:
+def _ridge(
+    x: Float[ndarray, "row feature"], y: Float[ndarray, "row anchor"], penalty: float
+) -> Float[ndarray, "feature_and_1 anchor"]:
     """Coefficients, intercept last (not penalised: features are centred)."""
     mean = y.mean(axis=0)
-    weights = np.linalg.solve(x.T @ x + PENALTY * np.eye(x.shape[1]), x.T @ (y - mean))
+    weights = np.linalg.solve(x.T @ x + penalty * np.eye(x.shape[1]), x.T @ (y - mean))
     return np.vstack([weights, mean - x.mean(axis=0) @ weights])
 
 
 def _held_out(
-    x: Float[ndarray, "row feature"], y: Float[ndarray, "row anchor"], owner: ndarray
+    x: Float[ndarray, "row feature"], y: Float[ndarray, "row anchor"], owner: ndarray, penalty: float
 ) -> Float[ndarray, "row anchor"]:
     """Residual of each row when its whole architecture is left out; with one architecture, of the mean."""
+    from sklearn.model_selection import LeaveOneGroupOut
+
     residual = y - y.mean(axis=0)
-    for group in np.unique(owner) if len(np.unique(owner)) > 1 else []:
-        test = owner == group
-        learned = _ridge(x[~test], y[~test])
-        residual[test] = y[test] - (x[test] @ learned[:-1] + learned[-1])
+    if len(np.unique(owner)) > 1:
+        for train, test in LeaveOneGroupOut().split(x, groups=owner):
+            learned = _ridge(x[train], y[train], penalty)
+            residual[test] = y[test] - (x[test] @ learned[:-1] + learned[-1])
     return residual
 
 

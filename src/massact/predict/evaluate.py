@@ -15,12 +15,12 @@ from numpy import ndarray
 from tqdm import tqdm
 
 from massact.predict.features import architecture_groups, feature_matrix
+from massact.predict.limits import FEW_ARCHITECTURES
 from massact.predict.regressors import BASELINES, make_regressor
 from massact.predict.table import PREDICTIONS, SCORES, SPLITS
 from massact.predict.targets import scale_of
 
 MIN_ROWS = 5
-FEW_ARCHITECTURES = 30
 MOST_GROUP_FOLDS = 10  # each holds whole architectures out; with ten or fewer, one at a time
 
 

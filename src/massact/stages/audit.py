@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from massact.compose.sources import source_of
 from massact.config import Config
 from massact.disk import write_text
 from massact.settings import table_stem
-from massact.stages.sources import source_of
 
 if TYPE_CHECKING:
     from massact.checkpoints.audit import Audit
@@ -48,14 +48,3 @@ def _counts(found: Audit) -> str:
         f"{len(found.identities) + len(found.errors)} checkpoints, {trusted} trusted, {len(found.suspects)} suspect, "
         f"{len(found.errors)} not to be had{main}; {looked} looked at"
     )
-
-
-def suspects_of(provenance: list[dict[str, Any]]) -> list[str]:
-    """Checkpoints that extraction found suspect or could not measure, one line each, from the tables' metadata."""
-    lines = []
-    for entry in provenance:
-        said = {**entry.get("failed", {}), **entry.get("suspects", {})}
-        for step, why in sorted(said.items(), key=lambda item: int(item[0])):
-            left_out = "" if step in entry["checkpoints"] else " (not measured)"
-            lines.append(f"{entry['model']} step {step}: {why}{left_out}")
-    return lines

@@ -5,35 +5,32 @@ from __future__ import annotations
 import json
 import logging
 import re
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from massact.compose.options import sweep_options
+from massact.compose.probes import probe_of
+from massact.compose.sources import source_of, wanted_steps
+from massact.compose.stated import Stated, hold_to_model
 from massact.config import Config
 from massact.disk import file_target, write_text
 from massact.errors import CheckpointError
-from massact.extract.options import SweepOptions
 from massact.extract.outcome import SweepResult, counted
-from massact.extract.plan import FORWARD_SHARE, forward_flops, matmul_flops_per_second
 from massact.extract.probe import Probe
 from massact.extract.provenance import device_named, library_versions, provenance
 from massact.extract.records import records_frame
 from massact.extract.store import RecordStore
 from massact.extract.sweep import measure_checkpoints
 from massact.settings import (
-    architecture_of,
     model_folder,
     model_name,
     repository_of,
     table_stem,
 )
 from massact.stages.places import place
-from massact.stages.probing import probe_of
-from massact.stages.sources import source_of, wanted_steps
-from massact.stages.stated import Stated, hold_to_model
 from massact.tables import write_table
 from massact.trajectories import RECORDS
 
@@ -85,7 +82,7 @@ def extract(config: Config) -> Extraction:
         dtype=config.protocol.dtype,
         device=device,
         label=table_stem(config.model),
-        options=_options(config, device),
+        options=sweep_options(config, device),
     )
     for step, why in result.suspects.items():
         left_out = "" if step in result.measured else "; left out: measure it with checkpoints.suspects=true"
@@ -120,26 +117,6 @@ def failure(result: SweepResult) -> tuple[str, str]:
     if len(others) > _NAMED:
         more = f"{more[:-1]}; and {len(others) - _NAMED} reasons more, named above)"
     return f"{len(result.failed)} of {len(result.statuses())} checkpoints not measured: {first.what}{more}", remedy
-
-
-def _options(config: Config, device: str) -> SweepOptions:
-    sweep = config.sweep
-
-    def seconds_each(probe: Probe) -> float:
-        flops = forward_flops(architecture_of(config.model), *probe.tokens.shape)
-        return flops / (FORWARD_SHARE * matmul_flops_per_second(config.protocol.dtype, device))
-
-    return SweepOptions(
-        prefetch=sweep.prefetch,
-        disk_gb=sweep.disk_gb,
-        keep_downloads=sweep.keep_downloads,
-        sequences_at_once=sweep.sequences_at_once,
-        patience_s=sweep.patience_s,
-        bandwidth_mb_s=sweep.bandwidth_mb_s,
-        suspects=config.checkpoints.suspects,
-        seconds_each=seconds_each,
-        progress=sys.stderr.isatty() or config.stage != "run",
-    )
 
 
 def _extraction(config: Config, result: SweepResult, probe: Probe, device: str, stated: Stated) -> Extraction:

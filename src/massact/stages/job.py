@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import logging
 import os
@@ -16,7 +15,8 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from massact.disk import write_text
 from massact.errors import MassactError, UnforeseenError
-from massact.settings import SUITE_STAGES, model_name, settings
+from massact.pipeline import stage_named
+from massact.settings import model_name, settings
 
 log = logging.getLogger("massact")
 STATUS_FILE, TRACEBACK_FILE = "status.json", "traceback.txt"
@@ -98,8 +98,9 @@ def _run(plain: DictConfig, output: Path, running: JobStatus) -> JobStatus:
     stage, name = running.stage, running.model
     try:
         config = settings(plain)
-        name = config.suite.name if stage in SUITE_STAGES else model_name(config.model)
-        for line in importlib.import_module(f"massact.stages.{stage}").run(config, output):
+        work = stage_named(stage)
+        name = config.suite.name if work.of_suite else model_name(config.model)
+        for line in work.run(config, output):
             log.info("%s", line)
     except MassactError as error:
         return JobStatus(stage, name, error.exit_code, error.what, error.remedy, began=running.began)

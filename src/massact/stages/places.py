@@ -14,6 +14,7 @@ from pathlib import Path
 import massact
 from massact.config import Config
 from massact.params import load_params
+from massact.pipeline import stage_named
 from massact.settings import table_stem
 
 # The pipeline's choices of each group, where it has one alone.
@@ -21,13 +22,6 @@ _CHOICES = {
     "checkpoints": "all", "probe": "auto", "protocol": "default", "sweep": "default", "predictor": "default",
     "train": "default", "published": "default", "paths": "default", "experiment": "pocket", "fit": "eq9",
 }  # fmt: skip
-# What the pipeline sweeps, by stage.
-_SWEPT = {
-    "extract": ("model", "model.seed"),
-    "fit": ("model", "model.seed", "fit"),
-    "fit_suite": ("suite",),
-    "findings": ("suite",),
-}
 # Keys that change no number: where things lie, how fast they come, where they are logged.
 _FREE = ("stage", "tracking", "hydra", "paths", "sweep", "train.threads")
 _PIPELINE_PARAMS = "params.yaml"
@@ -54,7 +48,8 @@ def is_own(config: Config) -> bool:
         if not _swept_by_pipeline(config):
             return False  # a model of one's own has tables of its own
         own_params = own_params and config.stage == "fit"
-    return own_params or any(_differs(override, _SWEPT.get(config.stage, ())) for override in _overrides())
+    swept = stage_named(config.stage).swept
+    return own_params or any(_differs(override, swept) for override in _overrides())
 
 
 def _differs(override: str, swept: Sequence[str]) -> bool:

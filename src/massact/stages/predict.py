@@ -31,7 +31,7 @@ from massact.trajectories import aggregate
 def run(config: Config, output: Path) -> list[str]:
     """Write metrics.json, scores.csv, predictions.csv and the forecast artefact."""
     from massact.predict import build_artefact, score_all, write_outputs
-    from massact.predict.regressors import check_regressors
+    from massact.predict.options import check_regressors
 
     check_regressors(config.predictor.regressors, config.predictor.seed)
     params, wanted = params_of(config), config.predictor
@@ -65,6 +65,8 @@ def run(config: Config, output: Path) -> list[str]:
         pd.concat([aggregate(table, config.protocol.aggregation) for table in tables], ignore_index=True),
         {model: Architecture(**numbers) for model, numbers in architectures.items()},
         tokens_per_step={recipe: count for table in tables for recipe, count in _tokens_per_step(table)},
+        anchors=wanted.forecast.anchors,
+        penalty=wanted.forecast.penalty,
     )
     write_text(path, json.dumps(artefact, indent=1, sort_keys=True) + "\n")
     said = [f"{folder}: {len(scores)} scores, {len(predictions)} predictions", f"forecast artefact: {path}"]

@@ -13,12 +13,10 @@ from massact.config import Config
 from massact.disk import file_target, write_text
 from massact.errors import CheckpointError, ConfigError
 from massact.settings import (
-    architecture_of,
     available_steps,
     model_name,
     repository_of,
     table_stem,
-    tokens_per_step,
 )
 from massact.tables import write_table
 from massact.trajectories import RECORDS, PublishedImport, import_published
@@ -58,7 +56,7 @@ def run(config: Config, output: Path) -> list[str]:
         size,
         n_layers=config.model.architecture.n_layers,
         steps=available_steps(config.model),
-        tokens_per_step=tokens_per_step(config.model.recipe),
+        tokens_per_step=config.model.recipe.tokens_per_step,
         sequences=config.published.sequences,
     )
     rejected = _write_rejected(read.rejected, path.with_suffix(".rejected.csv"))
@@ -103,8 +101,8 @@ def _metadata(config: Config, read: PublishedImport, origin: Mapping[str, Any]) 
         **origin,
         "model": model_name(config.model),
         "seed": config.model.seed,
-        "architecture": architecture_of(config.model).as_dict(),
-        "tokens_per_step": tokens_per_step(config.model.recipe),
+        "architecture": config.model.architecture.as_dict(),
+        "tokens_per_step": config.model.recipe.tokens_per_step,
         "protocol_version": None,
         "protocol_notes": list(PROTOCOL_NOTES),
         "dtype": "float16",

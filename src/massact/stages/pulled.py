@@ -12,7 +12,7 @@ from pathlib import Path
 
 from massact.disk import write_text
 from massact.errors import MassactError
-from massact.stages.tracked import FOLDER_ENDING, LOCK, STORE, md5_of, object_place, outputs
+from massact.tracked import FOLDER_ENDING, LOCK, STORE, md5_of, object_place, outputs
 
 SHIPPED = Path("data/pocket")
 _NAMED = 5

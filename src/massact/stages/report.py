@@ -8,7 +8,6 @@ from typing import Any
 
 from massact.config import Config
 from massact.disk import file_target, storing, write_text
-from massact.stages.audit import suspects_of
 from massact.stages.places import is_own, place
 from massact.stages.tables import (
     all_fits,
@@ -16,9 +15,10 @@ from massact.stages.tables import (
     own_scores_and_predictions,
     results,
     scores_and_predictions,
+    suspects_of,
     training_log,
 )
-from massact.stages.tracked import warn_unless_recorded
+from massact.tracked import warn_unless_recorded
 from massact.trajectories import aggregate
 
 

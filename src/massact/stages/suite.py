@@ -9,11 +9,13 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from massact.compose.suites import chosen, suite_of
 from massact.config import Config
 from massact.errors import TrainingFailedError
-from massact.stages.suites import chosen, suite_of, write_suite
+from massact.tables import write_table
 from massact.train.members import Member
 from massact.train.suite import FAILED, Outcome, Suite
+from massact.trajectories import RECORDS
 
 log = logging.getLogger("massact")
 
@@ -33,7 +35,7 @@ def run(config: Config, output: Path) -> list[str]:
     whole = all(suite.outcome(member) is not None for member in suite.members)
     said = f"{label}: {len(wanted)} of {len(suite.members)} trainings are finished"
     if whole:
-        said = f"{write_suite(config, suite)}: {len(suite.members)} trainings"
+        said = f"{_write(config, suite)}: {len(suite.members)} trainings"
     failed = {m.name: o.what for m, o in outcomes.items() if o is not None and o.status == FAILED}
     if failed:
         name, what = next(iter(failed.items()))
@@ -41,6 +43,20 @@ def run(config: Config, output: Path) -> list[str]:
             f"{len(failed)} of {len(wanted)} trainings failed ({name}: {what})", "run it again: finished ones are kept"
         )
     return [said]
+
+
+def _write(config: Config, suite: Suite) -> Path:
+    """Write `trajectories/<suite>.parquet`: the records of all finished trainings; its metadata has a row on each."""
+    metadata = {
+        "suite": config.suite.name,
+        "recipe": suite.recipe.as_dict(),
+        "design_seed": config.suite.seed,
+        "sequences": len(suite.probe.tokens),
+        "steps": suite.steps,
+        "members": [row for member in suite.members if (row := suite.row(member)) is not None],
+    }
+    write_table(suite.records(), suite.published, RECORDS, metadata)
+    return suite.published
 
 
 class _Progress:

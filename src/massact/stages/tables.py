@@ -17,8 +17,8 @@ from massact.fit.table import fits_schema
 from massact.params import Params, load_params
 from massact.predict.table import PREDICTIONS, SCORES
 from massact.stages.places import chosen_model
-from massact.stages.tracked import warn_unless_recorded
 from massact.tables import Schema, read_metadata, read_table
+from massact.tracked import warn_unless_recorded
 from massact.train.members import GRID
 from massact.trajectories import RECORDS
 
@@ -50,6 +50,17 @@ def all_records(config: Config) -> tuple[pd.DataFrame, list[dict[str, Any]]]:
         remedy = f"make it with: python run.py stage=extract model={chosen.rpartition('-seed')[0]}"
     frames = [read_table(path, RECORDS, remedy=remedy) for path in paths]
     return pd.concat(frames, ignore_index=True), [read_metadata(path, _PROVENANCE) for path in paths]
+
+
+def suspects_of(provenance: list[dict[str, Any]]) -> list[str]:
+    """Checkpoints that extraction found suspect or could not measure, one line each, from the tables' metadata."""
+    lines = []
+    for entry in provenance:
+        said = {**entry.get("failed", {}), **entry.get("suspects", {})}
+        for step, why in sorted(said.items(), key=lambda item: int(item[0])):
+            left_out = "" if step in entry["checkpoints"] else " (not measured)"
+            lines.append(f"{entry['model']} step {step}: {why}{left_out}")
+    return lines
 
 
 def suite_records(config: Config, name: str, part: str | None = None) -> pd.DataFrame:

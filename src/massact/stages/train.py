@@ -14,7 +14,7 @@ from massact.config import Config
 from massact.errors import ConfigError, MassactError
 from massact.outputs import Stranger, files_in, replace_folder, replaceable
 from massact.recipe import Recipe
-from massact.settings import architecture_of, model_folder, recipe_of, table_stem
+from massact.settings import check_trained_here, model_folder, table_stem
 
 MARKER = "training.json"
 # What `save_pretrained` of a model and a tokenizer writes.
@@ -33,7 +33,8 @@ def run(config: Config, output: Path) -> list[str]:
     """
     if config.model.source != "folder":
         raise ConfigError(f"{config.model.name} is trained elsewhere", "choose a model of a trained family")
-    recipe, architecture = recipe_of(config.model.recipe, config.model.name), architecture_of(config.model)
+    recipe, architecture = config.model.recipe, config.model.architecture
+    check_trained_here(recipe, config.model.name)
     name, final = table_stem(config.model), model_folder(config.model)
     folder = Path(config.paths.runs) / recipe.name / name
     same = checkpoints_of({"name": name, "seed": config.model.seed}, architecture, recipe)
@@ -55,7 +56,7 @@ def run(config: Config, output: Path) -> list[str]:
         folder,
         name=name,
         seed=config.model.seed,
-        text=TrainingText.of(works, held_out, recipe.vocab_size),
+        text=TrainingText.of(works, held_out, recipe.vocabulary),
     )
     replace_folder(folder / "checkpoints", final, same)
     return [
@@ -75,7 +76,7 @@ def checkpoints_of(named: dict[str, Any], architecture: Architecture, recipe: Re
             same = (
                 all(said[key] == value for key, value in named.items())
                 and Architecture(**said["architecture"]) == architecture
-                and Recipe(**said["recipe"]) == recipe
+                and Recipe.of_dict(said["recipe"]) == recipe
             )
         except OSError:
             return f"is not empty and has no {MARKER}: massact did not write it"

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from massact.compose.suites import chosen, suite_of
 from massact.config import Config
 from massact.errors import MissingInputError, NotReproducedError
-from massact.stages.suites import chosen, suite_of
 from massact.tables import read_table
 from massact.train.machine import machine
 from massact.train.members import Member

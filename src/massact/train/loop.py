@@ -13,7 +13,7 @@ import shutil
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -106,7 +106,7 @@ def train(
         When the disk refuses; the same call goes on from the last whole state.
     """
     validation = _windows(text.validation, recipe, seed=0, step=0, batch=VALIDATION_WINDOWS).to(device)
-    identity = {"name": name, "seed": seed, "architecture": architecture.as_dict(), "recipe": asdict(recipe)}
+    identity = {"name": name, "seed": seed, "architecture": architecture.as_dict(), "recipe": recipe.as_dict()}
     _claim(folder, identity)
     _remove_torn(folder)
     state = _resume(folder, architecture, recipe, seed, device, identity)
@@ -154,7 +154,7 @@ def _update(state: _State, batch: Int[Tensor, "batch window"], recipe: Recipe) -
         )
     state.optimiser.zero_grad(set_to_none=True)
     loss.backward()
-    torch.nn.utils.clip_grad_norm_(state.model.parameters(), recipe.clip)
+    torch.nn.utils.clip_grad_norm_(state.model.parameters(), recipe.training.clip)
     state.optimiser.step()
     state.step += 1
     return float(loss.item())
@@ -168,8 +168,9 @@ def _loss(model: GPTNeoXForCausalLM, batch: Int[Tensor, "batch window"]) -> Tens
 def _optimiser(model: GPTNeoXForCausalLM, recipe: Recipe) -> torch.optim.AdamW:
     matrices = [p for p in model.parameters() if p.ndim >= 2]
     vectors = [p for p in model.parameters() if p.ndim < 2]
-    groups = [{"params": matrices, "weight_decay": recipe.weight_decay}, {"params": vectors, "weight_decay": 0.0}]
-    return torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=(recipe.beta1, recipe.beta2), eps=recipe.epsilon)
+    o = recipe.training
+    groups = [{"params": matrices, "weight_decay": o.weight_decay}, {"params": vectors, "weight_decay": 0.0}]
+    return torch.optim.AdamW(groups, lr=o.learning_rate, betas=(o.beta1, o.beta2), eps=o.epsilon)
 
 
 def _log_losses(

@@ -280,7 +280,7 @@ class Suite:
         """Hash of all that the numbers of a member depend on, but for the machine."""
         said = {
             "member": asdict(member),
-            "recipe": asdict(self.recipe),
+            "recipe": self.recipe.as_dict(),
             "steps": self.steps,
             "tokens_sha256": self.probe.sha256,
         }

@@ -29,6 +29,7 @@ from massact.fit.judgement.group import Group, derived_of
 Resampling = Literal["sequences", "residuals", "blocks"]
 RESAMPLINGS: tuple[Resampling, ...] = get_args(Resampling)
 LEVEL = 0.95
+RESAMPLES = 200  # unless a caller gives a number; conf/fit/base/form.yaml has the same
 MOST_UNKNOWN = 0.5  # share of resamples without a quantity above which it has no interval
 WARM = 1e-7  # relative decrease of the SSE at which a resample's descent ends
 STRIDE = 2  # every second node of each rate is enough to see that another valley is lower

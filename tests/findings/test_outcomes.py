@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from massact.errors import FitError
-from massact.predict.outcomes import (
+from massact.findings.outcomes import (
     FACTORS,
     OUTCOMES,
     design_rows,

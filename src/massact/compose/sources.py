@@ -11,8 +11,8 @@ from massact.checkpoints.source import CheckpointStatus, Identity, SourceError
 from massact.checkpoints.suites import Branch
 from massact.config import Config
 from massact.errors import CheckpointError, ConfigError
-from massact.settings import available_steps, model_folder, repository_of, steps_among, steps_of, tokens_per_step
-from massact.stages.tracked import Recorded, recorded
+from massact.settings import available_steps, model_folder, repository_of, steps_among, steps_of
+from massact.tracked import Recorded, recorded
 
 log = logging.getLogger("massact")
 _NAMED = 5  # branches named in a message
@@ -97,7 +97,7 @@ def _suite_revisions(repository: str, config: Config) -> dict[int, str]:
         named = "; ".join(f"{name} {why}" for name, why in list(suite.unread.items())[:_NAMED])
         more = f"; and {len(suite.unread) - _NAMED} more" if len(suite.unread) > _NAMED else ""
         log.warning("%s: %d branches are not checkpoints: %s%s", repository, len(suite.unread), named, more)
-    _check_tokens(suite.branches, revisions, tokens_per_step(config.model.recipe))
+    _check_tokens(suite.branches, revisions, config.model.recipe.tokens_per_step)
     return revisions
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from io import BytesIO
 from typing import Any
 
 import matplotlib as mpl
@@ -12,8 +13,22 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator
 
-from massact.predict.outcomes import ladder
+from massact.findings.outcomes import ladder, ladders, outcomes
 from massact.report.axes import FULL_WIDTH, MODEL_COLOURS, STYLE, new_figure, step_axis, value_axis
+
+
+def suite_figures(trajectories: pd.DataFrame, architectures: pd.DataFrame) -> dict[str, bytes]:
+    """All figures of a suite as PNG, by name: `trajectories`, and each ladder's.
+
+    Parameters
+    ----------
+    trajectories, architectures
+        Schemas TRAJECTORIES and ARCHITECTURES, of one suite.
+    """
+    found = outcomes(trajectories)
+    figures = {"trajectories": suite_figure(trajectories, architectures)}
+    figures |= {part: ladder_figure(found, architectures, part) for part in ladders(architectures)}
+    return {name: _png(figure) for name, figure in figures.items()}
 
 
 def suite_figure(trajectories: pd.DataFrame, architectures: pd.DataFrame) -> Figure:
@@ -65,3 +80,9 @@ def ladder_figure(found: pd.DataFrame, architectures: pd.DataFrame, part: str) -
             axes.set_ylim(bottom=0)
         panels[0].set_title(f"{int(joined['n_layers'].iloc[0])} layers, width {int(joined['d_model'].iloc[0])}")
         return figure
+
+
+def _png(figure: Figure) -> bytes:
+    content = BytesIO()
+    figure.savefig(content, format="png", dpi=160, facecolor="white")
+    return content.getvalue()

@@ -14,11 +14,11 @@ from pathlib import Path
 import pytest
 
 from massact.checkpoints.source import CheckpointStatus, SourceError
+from massact.compose.sources import TrackedFolder
 from massact.errors import MissingInputError
-from massact.stages.sources import TrackedFolder
 from massact.stages.tables import read_csv
-from massact.stages.tracked import CACHE, file_md5, listing, object_place, recorded, warn_unless_recorded
 from massact.tables import Column, Schema
+from massact.tracked import CACHE, file_md5, listing, object_place, recorded, warn_unless_recorded
 
 NUMBERS = Schema("numbers", {"x": Column("int64", "a number")}, ("x",))
 

@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 
 from massact.errors import FitError
-from massact.predict.variance import COMPONENTS, balanced, components, end_by_sequence, noise_ceiling
+from massact.findings.variance import COMPONENTS, balanced, components, end_by_sequence, noise_ceiling
 
 TRUTH = {"architecture": 0.4, "seed": 0.1, "sequence": 0.05, "architecture x sequence": 0.02, "rest": 0.03}
 

@@ -1,24 +1,24 @@
-"""A configured suite: its members, and the table that its finished trainings make."""
+"""A configured suite: its members, and what they are trained on and measured with."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from massact.architecture import Architecture
-from massact.config import Config, SpaceConfig
+from massact.config import Config
 from massact.disk import file_target
 from massact.errors import ConfigError
 from massact.extract.probe import CORPUS, chunk
 from massact.extract.provenance import device_named
 from massact.extract.store import RecordStore
-from massact.settings import nearest_names, recipe_of
+from massact.names import nearest_names
+from massact.settings import check_trained_here
 from massact.train.corpus import read_works, split_works
 from massact.train.data import TrainingText, encode_works
-from massact.train.design import DesignSpace, design
+from massact.train.design import design
 from massact.train.members import Member, grid, ladder
 from massact.train.suite import Suite
 
@@ -26,11 +26,11 @@ from massact.train.suite import Suite
 def suite_of(config: Config) -> Suite:
     """The suite a configuration describes; its members are checked before the text is read, which takes seconds."""
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-    recipe = recipe_of(config.suite.recipe, config.suite.name)
+    recipe = config.suite.recipe
     members = members_of(config)
     chosen(members, config.suite.only)
     works, held_out = split_works(read_works(Path(config.probe.corpus)), config.probe.held_out_works)
-    text = TrainingText.of(works, held_out, recipe.vocab_size)
+    text = TrainingText.of(works, held_out, recipe.vocabulary)
     ids = encode_works(text.tokenizer, ["\n\n".join(held_out)])  # as an extraction from checkpoints reads them
     return Suite(
         members,
@@ -55,9 +55,10 @@ def suite_of(config: Config) -> Suite:
 def members_of(config: Config) -> list[Member]:
     """The grid's members, then the ladders'."""
     wanted = config.suite
-    recipe = recipe_of(wanted.recipe, wanted.name)
-    sizes: dict[str, Any] = {"vocab_size": recipe.vocab_size, "context": recipe.window}
-    architectures = design(space_of(wanted.space), wanted.architectures, seed=wanted.seed, **sizes)
+    recipe = wanted.recipe
+    check_trained_here(recipe, wanted.name)
+    sizes: dict[str, Any] = {"vocab_size": recipe.vocabulary, "context": recipe.window}
+    architectures = design(wanted.space, wanted.architectures, seed=wanted.seed, **sizes)
     members = grid(wanted.name, architectures, wanted.replicated, wanted.replicates)
     for name, rungs in (wanted.ladders or {}).items():
         numbers: dict[str, Any] = {str(k): v for k, v in vars(rungs).items() if k != "n_heads"}
@@ -79,35 +80,3 @@ def chosen(members: Sequence[Member], names: Sequence[str]) -> list[Member]:
         if name not in known:
             raise ConfigError(f"suite.only: {name} is no member", f"nearest: {', '.join(nearest_names(name, known))}")
     return [member for member in members if not names or member.name in names]
-
-
-def space_of(space: SpaceConfig) -> DesignSpace:
-    """The configured design space.
-
-    Raises
-    ------
-    ConfigError
-        A range that is not two numbers.
-    """
-    for name in ("layers", "width", "heads", "mlp_ratio"):
-        if len(getattr(space, name)) != 2:
-            raise ConfigError(f"suite.space.{name} = {getattr(space, name)}", "give [smallest, largest]")
-    settings: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in vars(space).items()}
-    return DesignSpace(**settings)
-
-
-def write_suite(config: Config, suite: Suite) -> Path:
-    """Write `trajectories/<suite>.parquet`: the records of all finished trainings; its metadata has a row on each."""
-    from massact.tables import write_table
-    from massact.trajectories import RECORDS
-
-    metadata = {
-        "suite": config.suite.name,
-        "recipe": asdict(suite.recipe),
-        "design_seed": config.suite.seed,
-        "sequences": len(suite.probe.tokens),
-        "steps": suite.steps,
-        "members": [row for member in suite.members if (row := suite.row(member)) is not None],
-    }
-    write_table(suite.records(), suite.published, RECORDS, metadata)
-    return suite.published

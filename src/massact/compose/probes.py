@@ -9,10 +9,10 @@ from pathlib import Path
 from massact.checkpoints.hub_dataset import HubDataset, fetch_files
 from massact.checkpoints.reach import endpoint_named, hub_is_offline, reachable
 from massact.checkpoints.source import CheckpointStatus, SourceError
+from massact.compose.stated import check_architecture
 from massact.config import Config
 from massact.errors import CheckpointError, ConfigError
 from massact.extract.probe import CORPUS, REDPAJAMA, REDPAJAMA_FILES, Probe, chunk, encode, sampled_documents
-from massact.stages.stated import check_architecture
 
 log = logging.getLogger("massact")
 

@@ -144,6 +144,11 @@ def design_rows(found: pd.DataFrame, architectures: pd.DataFrame, part: str = "g
     return factor_columns(first.set_index("model")), logs.groupby(joined["model"]).mean().loc[first["model"]]
 
 
+def ladders(architectures: pd.DataFrame) -> list[str]:
+    """Names of a suite's ladders: the parts of its design that are not the grid."""
+    return sorted(set(architectures["part"]) - {"grid"})
+
+
 def ladder(found: pd.DataFrame, architectures: pd.DataFrame, part: str) -> pd.DataFrame:
     """Outcomes along a ladder: per head count the geometric mean over seeds, their number and their log spread."""
     joined = architectures[architectures["part"] == part].merge(found, on=["model", "seed"])

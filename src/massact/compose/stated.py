@@ -14,7 +14,7 @@ from massact.checkpoints.files import read_config
 from massact.config import Config
 from massact.errors import ConfigError
 from massact.extract.outcome import Failure
-from massact.settings import architecture_of, model_folder, model_name, tokens_per_step
+from massact.settings import model_folder, model_name
 
 if TYPE_CHECKING:
     from massact.checkpoints import CheckpointSource
@@ -60,7 +60,7 @@ def check_architecture(config: Config, folder: Path) -> dict[str, Any]:
         When the checkpoint is of another architecture than configured.
     """
     found = numbers_of(folder)
-    for name, (said, configured) in differences(found, architecture_of(config.model).as_dict()).items():
+    for name, (said, configured) in differences(found, config.model.architecture.as_dict()).items():
         what = f"model.architecture.{name} = {configured}, but {folder / 'config.json'} says {said}"
         if config.model.source != "folder":
             raise ConfigError(what, f"set model.architecture.{name}={said}, or choose another model")
@@ -84,7 +84,7 @@ def hold_to_model(config: Config, source: CheckpointSource, result: SweepResult)
         if key not in read:
             read[key] = numbers_of(source.small_files(step))
         by_step[step] = read[key]
-    configured = architecture_of(config.model).as_dict()
+    configured = config.model.architecture.as_dict()
     own = config.model.source == "folder" and not _described(config.model.name)
     model, known = configured, True
     if own and by_step:
@@ -98,7 +98,7 @@ def hold_to_model(config: Config, source: CheckpointSource, result: SweepResult)
             what = f"step {step} is of another model: its config.json says {name} {found}, the model has {expected}"
             result.failed[step] = Failure(OTHER_MODEL, what, "leave it out, or measure it as a model of its own")
     if known and (not own or _recipe_given(config)):
-        return Stated(model, config.model.recipe.name, tokens_per_step(config.model.recipe))
+        return Stated(model, config.model.recipe.name, config.model.recipe.tokens_per_step)
     log.warning(
         "%s: nothing says how it was trained, so its recipe and tokens are left empty (model.recipe.name=..., "
         "with model.recipe.batch and .window, say it)",

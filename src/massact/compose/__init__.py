@@ -1,0 +1,40 @@
+"""A configuration turned into objects, once: where checkpoints are, what they are probed with, how they are swept."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from massact._lazy import lazy
+
+if TYPE_CHECKING:
+    from massact.compose.options import sweep_options
+    from massact.compose.probes import probe_of
+    from massact.compose.sources import source_of, wanted_steps
+    from massact.compose.stated import Stated, hold_to_model
+    from massact.compose.suites import chosen, members_of, suite_of
+
+__all__ = [
+    "Stated",
+    "chosen",
+    "hold_to_model",
+    "members_of",
+    "probe_of",
+    "source_of",
+    "suite_of",
+    "sweep_options",
+    "wanted_steps",
+]
+__getattr__, __dir__ = lazy(
+    __name__,
+    {
+        "Stated": "stated",
+        "chosen": "suites",
+        "hold_to_model": "stated",
+        "members_of": "suites",
+        "probe_of": "probes",
+        "source_of": "sources",
+        "suite_of": "suites",
+        "sweep_options": "options",
+        "wanted_steps": "sources",
+    },
+)

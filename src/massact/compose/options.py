@@ -1,0 +1,32 @@
+"""How a configured sweep goes about its work."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+
+from massact.config import Config
+from massact.extract.options import SweepOptions
+from massact.extract.plan import FORWARD_SHARE, forward_flops, matmul_flops_per_second
+from massact.extract.probe import Probe
+
+
+def sweep_options(config: Config, device: str) -> SweepOptions:
+    """The options of group `sweep`, with what other groups and the terminal say.
+
+    Parameters
+    ----------
+    device
+        On which the model runs, for the estimate of time.
+    """
+
+    def seconds_each(probe: Probe) -> float:
+        flops = forward_flops(config.model.architecture, *probe.tokens.shape)
+        return flops / (FORWARD_SHARE * matmul_flops_per_second(config.protocol.dtype, device))
+
+    return replace(
+        config.sweep,
+        suspects=config.checkpoints.suspects,
+        seconds_each=seconds_each,
+        progress=sys.stderr.isatty() or config.stage != "run",
+    )

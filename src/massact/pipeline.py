@@ -1,0 +1,211 @@
+"""The stages: what each is called, what its command may choose, and everything its outputs depend on."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from massact.names import choice
+
+ENTRY_POINTS = "massact.stages"
+KINDS = ("pipeline", "suites", "others")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """One stage. A stage of dvc.yaml states its inputs here, and a test holds dvc.yaml to them.
+
+    Attributes
+    ----------
+    name
+        `stage=<name>`.
+    kind
+        Where `--help` lists it: one of `KINDS`; empty: nowhere.
+    module
+        What has `run(config, output)`: it writes the stage's tables and returns the lines to show. Empty:
+        `massact.stages.<name>`.
+    of_suite
+        Whether it works on a suite, and messages name that instead of the model.
+    swept
+        The keys that the pipeline's own command chooses.
+    data, params
+        Files it reads (dvc.yaml's `deps` outside the package), and keys of params.yaml.
+    conf
+        Files below conf/, each with the keys it reads; all of them where there are none.
+    code
+        Modules and folders below src/massact/ that decide its numbers.
+    beside
+        Modules and folders that it imports and that do not decide them, beyond `FOUNDATION`.
+    versioned
+        A file below src/massact/ whose constants stand for its code: results that are dear are not made again for an
+        edit, but for a new version.
+    """
+
+    name: str
+    kind: str = "others"
+    module: str = ""
+    of_suite: bool = False
+    swept: tuple[str, ...] = ()
+    data: tuple[str, ...] = ()
+    params: tuple[str, ...] = ()
+    conf: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    code: tuple[str, ...] = ()
+    beside: tuple[str, ...] = ()
+    versioned: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def run(self, config: Any, output: Path) -> list[str]:
+        """Do the work; returns the lines to show."""
+        return importlib.import_module(self.module or f"massact.stages.{self.name}").run(config, output)
+
+
+# What no output depends on: files and messages, the configuration (its values are inputs of their own), where things
+# are written, and table definitions, which refuse a table and never change one.
+FOUNDATION = (
+    "__init__.py", "_lazy.py", "architecture.py", "bounds.py", "checkpoints", "config.py", "disk.py", "errors.py",
+    "fit/table.py", "names.py", "params.py", "pipeline.py", "predict/table.py", "recipe.py", "seal.py", "settings.py",
+    "space.py", "stages/places.py", "tables.py", "train/members.py", "tracked.py", "trajectories/__init__.py",
+    "trajectories/rules.py", "trajectories/table.py",
+)  # fmt: skip
+_AGGREGATION = "trajectories/aggregation.py"
+_TABLES = "stages/tables.py"  # which rows of which tables a stage takes
+_PROTOCOL = {"protocol/default.yaml": ("aggregation",)}
+_MODEL = "data/extracted/${item.model}-seed${item.seed}.parquet"
+_SUITE = "data/trajectories/${item.suite}.parquet"
+_RESULTS = ("results/scores.csv", "results/predictions.csv")
+_FORM = "fit/base/form.yaml"
+
+STAGES: dict[str, Stage] = {}
+
+
+def register(stage: Stage) -> Stage:
+    """Make a stage known under its name; a later one of the same name takes its place."""
+    STAGES[stage.name] = stage
+    return stage
+
+
+def stage_named(name: str) -> Stage:
+    """The stage of a name; entry points of group `massact.stages`, where other packages have theirs, are asked last.
+
+    Raises
+    ------
+    ConfigError
+        There is none: with the nearest names.
+    """
+    if name not in STAGES:
+        from importlib.metadata import entry_points
+
+        for point in entry_points(group=ENTRY_POINTS, name=name):
+            register(point.load())
+    choice("stage", name, STAGES)
+    return STAGES[name]
+
+
+def help_text() -> str:
+    """The stages, one line a kind."""
+    names = {kind: " ".join(stage.name for stage in STAGES.values() if stage.kind == kind) for kind in KINDS}
+    return "\n".join(f"  {kind + ':':<10} {listed}" for kind, listed in names.items())
+
+
+for _stage in (
+    Stage(name="run", kind=""),
+    Stage(name="train", kind="pipeline"),
+    Stage(
+        name="extract",
+        kind="pipeline",
+        swept=("model", "model.seed"),
+        data=("data/.pulled", "data/corpus/shakespeare.txt.gz", "data/pocket/${item.model}-seed${item.seed}"),
+        conf={
+            "model/${item.model}.yaml": (),
+            "model/base/pocket.yaml": (),
+            "recipe/nano.yaml": ("name", "steps", "batch", "window", "checkpoints", "vocab_size"),
+            "checkpoints/all.yaml": (),
+            "probe/auto.yaml": (),
+            "protocol/default.yaml": ("dtype", "device"),
+        },
+        versioned={"extract/protocol.py": ("PROTOCOL_VERSION", "TOP_K")},
+    ),
+    Stage(
+        name="gather",
+        kind="pipeline",
+        data=("data/extracted", "data/trajectories/nano.parquet"),
+        params=("models", "seeds", "suites"),
+        code=("stages/gather.py", _TABLES, "trajectories/table.py"),
+    ),
+    Stage(
+        name="fit",
+        kind="pipeline",
+        swept=("model", "model.seed", "fit"),
+        data=(_MODEL,),
+        params=("quantities",),
+        conf={"fit/${item.form}.yaml": (), _FORM: (), **_PROTOCOL},
+        code=("stages/fit.py", "fit", _AGGREGATION),
+    ),
+    Stage(
+        name="fit_suite",
+        kind="pipeline",
+        of_suite=True,
+        swept=("suite",),
+        data=(_SUITE,),
+        params=("quantities",),
+        conf={"fit/eq9.yaml": (), _FORM: (), **_PROTOCOL},
+        code=("stages/fit_suite.py", "stages/fit.py", _TABLES, "fit", _AGGREGATION),
+    ),
+    Stage(
+        name="findings",
+        kind="pipeline",
+        of_suite=True,
+        swept=("suite",),
+        data=(_SUITE, "data/fits/${item.suite}-eq9.parquet"),
+        conf=_PROTOCOL,
+        code=(
+            "stages/findings.py",
+            "stages/gather.py",
+            _TABLES,
+            "findings",
+            "report/axes.py",
+            "report/frames.py",
+            _AGGREGATION,
+        ),
+    ),
+    Stage(
+        name="predict",
+        kind="pipeline",
+        data=("data/extracted", "data/fits", "data/trajectories/nano.parquet"),
+        params=("models", "seeds", "forms", "quantities", "targets", "suites"),
+        conf={"predictor/default.yaml": (), **_PROTOCOL},
+        code=("stages/predict.py", _TABLES, "predict", _AGGREGATION),
+    ),
+    Stage(
+        name="report",
+        kind="pipeline",
+        data=("data/extracted", "data/fits", *_RESULTS),
+        params=("models", "seeds", "forms"),
+        conf=_PROTOCOL,
+        code=("stages/report.py", _TABLES, "report", _AGGREGATION),
+        beside=("fit",),  # its curves are drawn from the parameters in the fits' tables
+    ),
+    Stage(
+        name="track",
+        kind="pipeline",
+        data=("data/extracted", "data/fits", *_RESULTS),
+        params=("models", "seeds", "forms"),
+        conf={**_PROTOCOL, "tracking/mlflow.yaml": ()},
+        code=(
+            "stages/track.py",
+            _TABLES,
+            "predict/tracking.py",
+            "mlflow_runs.py",
+            "mlflow_store.py",
+            _AGGREGATION,
+        ),
+        beside=("stages/track_figures.py", "report", "fit"),  # figures are in MLflow alone
+    ),
+    Stage(name="suite", kind="suites", of_suite=True),
+    Stage(name="verify", kind="suites", of_suite=True),
+    Stage(name="audit"),
+    Stage(name="published"),
+):
+    register(_stage)
