@@ -17,7 +17,7 @@ from massact.architecture import numbers_in
 from massact.checkpoints.memory import MemorySource
 from massact.checkpoints.source import Identity
 from massact.errors import MassactError, MeasureError, NotFiniteError, StorageError, TrainError
-from massact.extract.hooks import measure
+from massact.extract.measurement import measure
 from massact.extract.outcome import Failure, SweepResult
 from massact.extract.protocol import Measurement
 from massact.extract.provenance import provenance, record_key
@@ -384,7 +384,7 @@ class LiveMeasurement:
             result.measured[step] = outcome
             weights = entry.weights_sha256
             result.identified[step] = Identity(step, f"step{step}", "memory", weights, {}, 0, entry.settings)
-        result.set_zero_medians_aside()
+        result.set_flawed_aside()
         return result
 
     def _recorded(self, step: int, entry: Entry) -> Measurement | NotFiniteError:
