@@ -13,7 +13,7 @@ from massact.disk import input_bytes
 from massact.errors import ConfigError
 from massact.fit.table import DERIVED, FORM_PARAMETERS
 from massact.names import component
-from massact.trajectories.table import QUANTITIES
+from massact.trajectories.table import FITTED
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ def load_params(path: Path) -> Params:
             raise ConfigError(f"{path}: {name} is not a list with members", f"write {name}: [...]")
         lists[name] = tuple(values)
     parameters = {name for form in FORM_PARAMETERS.values() for name in form}
-    known = {"forms": FORM_PARAMETERS, "quantities": QUANTITIES, "targets": {*parameters, *DERIVED}}
+    known = {"forms": FORM_PARAMETERS, "quantities": FITTED, "targets": {*parameters, *DERIVED}}
     for name, choices in known.items():
         for value in lists[name]:
             if value not in choices:

@@ -17,6 +17,7 @@ from massact.extract.protocol import PROTOCOL_VERSION
 from massact.tables import Column, Rule
 
 if TYPE_CHECKING:
+    import pandas as pd
     from torch import Tensor
 
 RATIO_OF_MEANS, MEAN_OF_RATIOS = AGGREGATIONS = ("ratio_of_means", "mean_of_ratios")
@@ -142,6 +143,26 @@ class Aggregate:
 
 # (columns of records by name, each (row, sequence); how ratios are aggregated) -> the quantity.
 OverSequences = Callable[[Mapping[str, ndarray], str], Aggregate]
+
+
+class SequenceColumns(dict[str, ndarray]):
+    """Columns of records as float64 (row, sequence), each made when it is asked for.
+
+    Parameters
+    ----------
+    records
+        Sorted so that the sequences of a row follow one another.
+    rows
+        How many rows there are.
+    """
+
+    def __init__(self, records: pd.DataFrame, rows: int) -> None:
+        super().__init__()
+        self._records, self._rows = records, rows
+
+    def __missing__(self, name: str) -> ndarray:
+        self[name] = self._records[name].to_numpy(dtype=np.float64).reshape(self._rows, -1)
+        return self[name]
 
 
 @dataclass(frozen=True)
@@ -296,6 +317,21 @@ class Statistic(ABC):
     def columns(self) -> dict[str, Column]:
         """Its columns in a table of records."""
         return {name: column for array, one in self.arrays.items() for name, column in one.columns(array).items()}
+
+    def rows(self, arrays: Mapping[str, ndarray]) -> dict[str, ndarray]:
+        """The columns of its records, each (row, sequence), rows by layer and within it by head."""
+        sequences_last, n_axes = {}, len(self.axes)
+        for name, array in arrays.items():
+            moved = np.moveaxis(array, 0, n_axes - 1)
+            flat = moved.reshape(-1, *moved.shape[n_axes - 1 :])
+            columns = self.arrays[name].columns(name)
+            sequences_last |= {c: flat[..., i] if flat.ndim == 3 else flat for i, c in enumerate(columns)}
+        return sequences_last
+
+    def places(self, arrays: Mapping[str, ndarray]) -> dict[str, ndarray]:
+        """The layer, and the head where it has one, of each row of `rows`: (row,)."""
+        shape = next(iter(arrays.values())).shape[1 : len(self.axes)]
+        return dict(zip(self.row_axes, (index.ravel() for index in np.indices(shape)), strict=True))
 
     @property
     def fitted(self) -> tuple[str, ...]:

@@ -7,10 +7,11 @@ from massact.extract.statistic import AGGREGATIONS, Statistic
 from massact.tables import Column, Schema
 from massact.trajectories.rules import ARCHITECTURES_RULES, records_rules, trajectories_rules
 
-__all__ = ["AGGREGATIONS", "ARCHITECTURES", "AXES", "QUANTITIES", "RECORDS", "REJECTED", "TRAJECTORIES"]
+__all__ = ["AGGREGATIONS", "ARCHITECTURES", "AXES", "FITTED", "QUANTITIES", "RECORDS", "REJECTED", "TRAJECTORIES"]
 
 # Of the paper's statistic.
 QUANTITIES = tuple(DEFAULT.quantities)
+FITTED = DEFAULT.fitted
 AXES = {
     "family": Column("string", "models trained alike, e.g. pythia, pocket"),
     "recipe": Column("string", "training recipe; never pool recipes on one step axis; empty where nobody knows it"),
