@@ -144,7 +144,7 @@ def count_journals(counts: dict[str, list[int]], folder: Path, rng: random.Rando
         weights = f"{step:064x}"
         key = store.key({**PARTS, "weights": weights, "tokens": probe.sha256})
         store.write(key, measurement(step))
-        live._journal.entries[step] = Entry(step, weights, weights, "s", "float32", key)
+        live._journal.entries[step] = Entry(step, weights, weights, "s", "float32", {"magnitudes": key})
     live._journal.write(without={})
     live.end()
     whole = path.read_bytes()

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -47,6 +46,7 @@ class Magnitudes(Statistic):
     """
 
     top_k: int = TOP_K
+    arrays: Mapping[str, Array] = field(init=False, compare=False, repr=False)
 
     name = MAGNITUDES
     version = PROTOCOL_VERSION
@@ -59,20 +59,17 @@ class Magnitudes(Statistic):
     def __post_init__(self) -> None:
         if not isinstance(self.top_k, int | np.integer) or self.top_k is True or self.top_k < 1:
             raise MeasureError(f"top_k = {self.top_k!r}", "give a whole number from 1 on")
-        object.__setattr__(self, "top_k", int(self.top_k))
-
-    @cached_property
-    def arrays(self) -> Mapping[str, Array]:
-        """top, token, dimension (sequence, layer, rank) and median (sequence, layer)."""
-        k = self.top_k
+        k = int(self.top_k)
+        object.__setattr__(self, "top_k", k)
         token = f"position of top{{rank}} in the sequence; {_NO_PLACE}"
         dimension = f"residual-stream dimension of top{{rank}}; {_NO_PLACE}"
-        return {
+        arrays = {
             "top": Array("float32", "|h|, rank {rank}", ranks=k),
             "token": Array("int32", token, unit="", ranks=k),
             "dimension": Array("int32", dimension, unit="", ranks=k),
             "median": Array("float32", "lower median of |h|"),
         }
+        object.__setattr__(self, "arrays", arrays)
 
     def reduce(self, block: Block) -> Mapping[str, Tensor]:
         """The k largest |h| of each sequence, their places, and the lower median."""

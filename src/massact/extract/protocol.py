@@ -80,7 +80,7 @@ class Measurement:
             f"dimension {self.dimension[s, layer, 0]} of sequence {s}, {times:.4g} times its median)"
         )
 
-    def arrays(self, statistic: str = MAGNITUDES) -> Mapping[str, ndarray]:
+    def arrays(self, statistic: str = MAGNITUDES) -> dict[str, ndarray]:
         """The arrays of a statistic, by name.
 
         Raises
@@ -93,7 +93,7 @@ class Measurement:
                 f"{statistic} was not measured, only {', '.join(self.reduced) or 'nothing'}",
                 "name it among the statistics: measure(model, tokens, statistics=(...,))",
             )
-        return self.reduced[statistic].arrays
+        return dict(self.reduced[statistic].arrays)
 
     @property
     def top(self) -> Float32[ndarray, "sequence layer k"]:

@@ -331,11 +331,11 @@ class _Sweep:
     def _take(self, identity: Identity, outcomes: Sequence[Measurement | NotFiniteError | None]) -> bool:
         """Put a checkpoint's outcomes into the result; False when one is not there."""
         taken: Measurement | None = None
+        refused = next((outcome for outcome in outcomes if isinstance(outcome, NotFiniteError)), None)
+        if refused is not None:
+            raise refused
         for outcome in outcomes:
-            if isinstance(outcome, NotFiniteError):
-                raise outcome
-        for outcome in outcomes:
-            if outcome is None:
+            if not isinstance(outcome, Measurement):
                 return False
             taken = outcome if taken is None else taken.with_also(outcome)
         if taken is None:
