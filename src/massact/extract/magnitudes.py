@@ -85,7 +85,7 @@ class Magnitudes(Statistic):
 
     def key_parts(self) -> dict[str, Any]:
         """Those that its records have had since before there were other statistics."""
-        return {"protocol": self.version, "top_k": self.top_k}
+        return {"top_k": self.top_k}
 
     def flaw(self, arrays: Mapping[str, ndarray]) -> Flaw | None:
         """A median of 0: the ratio to it does not exist."""

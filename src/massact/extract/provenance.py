@@ -38,6 +38,7 @@ def key_parts(identity: Identity, probe: Probe, dtype: str, device: str) -> dict
         "tokens": probe.sha256,
         "sequences": sequences,
         "length": length,
+        "protocol": PROTOCOL_VERSION,
         "dtype": dtype,
         "arithmetic": _arithmetic(),
         "device": device,

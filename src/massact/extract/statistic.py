@@ -13,7 +13,6 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from massact.errors import MeasureError
-from massact.extract.protocol import PROTOCOL_VERSION
 from massact.tables import Column, Rule
 
 if TYPE_CHECKING:
@@ -271,7 +270,7 @@ class Statistic(ABC):
 
     def key_parts(self) -> dict[str, Any]:
         """What tells its records from those of other statistics, versions and options."""
-        return {"protocol": PROTOCOL_VERSION, "statistic": self.name, "version": self.version, **self.options()}
+        return {"statistic": self.name, "version": self.version, **self.options()}
 
     def flaw(self, arrays: Mapping[str, ndarray]) -> Flaw | None:
         """Why a checkpoint's quantities do not exist; None where they do."""
