@@ -26,6 +26,7 @@ from safetensors.numpy import save
 
 from massact import claims
 from massact.errors import MassactError
+from massact.extract.magnitudes import magnitudes
 from massact.extract.protocol import Measurement
 from massact.extract.store import RecordStore
 
@@ -46,7 +47,7 @@ def measurement(seed: int, sequences: int = 10, layers: int = 6) -> Measurement:
     rng = np.random.default_rng(seed)
     top = -np.sort(-rng.uniform(2, 100, (sequences, layers, 3)).astype(np.float32), axis=2)
     places = rng.integers(0, 64, (2, *top.shape), dtype=np.int32)
-    return Measurement(top, places[0], places[1], rng.uniform(0.1, 1, top.shape[:2]).astype(np.float32))
+    return magnitudes(top, places[0], places[1], rng.uniform(0.1, 1, top.shape[:2]).astype(np.float32))
 
 
 def random_json(rng: random.Random, depth: int = 4) -> Any:
@@ -143,7 +144,7 @@ def count_journals(counts: dict[str, list[int]], folder: Path, rng: random.Rando
         weights = f"{step:064x}"
         key = store.key({**PARTS, "weights": weights, "tokens": probe.sha256})
         store.write(key, measurement(step))
-        live._journal.entries[step] = Entry(step, weights, weights, "s", "float32", key)
+        live._journal.entries[step] = Entry(step, weights, weights, "s", "float32", {"magnitudes": key})
     live._journal.write(without={})
     live.end()
     whole = path.read_bytes()

@@ -10,7 +10,7 @@ from massact.errors import MassactError
 
 if TYPE_CHECKING:
     from massact import checkpoints, extract, fit, predict, report, train, trajectories
-    from massact.extract.hooks import measure
+    from massact.extract.measurement import measure
     from massact.extract.probe import Probe
     from massact.extract.protocol import Measurement
     from massact.extract.store import RecordStore
@@ -73,7 +73,7 @@ __getattr__, __dir__ = lazy(
         "fit_many": "fit.many",
         "fit_series": "fit.series",
         "forecast": "predict.forecasting",
-        "measure": "extract.hooks",
+        "measure": "extract.measurement",
         "predict": "",
         "report": "",
         "train": "",

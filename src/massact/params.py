@@ -14,7 +14,7 @@ from massact.errors import ConfigError
 from massact.fit.forms import FORMS
 from massact.fit.table import DERIVED
 from massact.names import component
-from massact.trajectories.table import QUANTITIES
+from massact.trajectories.table import FITTED
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def load_params(path: Path) -> Params:
             raise ConfigError(f"{path}: {name} is not a list with members", f"write {name}: [...]")
         lists[name] = tuple(values)
     parameters = {name for form in FORMS.values() for name in form.parameters}
-    known = {"forms": FORMS, "quantities": QUANTITIES, "targets": {*parameters, *DERIVED}}
+    known = {"forms": FORMS, "quantities": FITTED, "targets": {*parameters, *DERIVED}}
     for name, choices in known.items():
         for value in lists[name]:
             if value not in choices:

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from massact.extract import Measurement
+from massact.extract.magnitudes import magnitudes
 
 
 def measurement(sequences, layers, top=22.9, median=0.5):
@@ -10,7 +10,7 @@ def measurement(sequences, layers, top=22.9, median=0.5):
     places = np.zeros(shape, dtype=np.int32)
     if largest.size:
         largest[-1, -1], places[-1, -1] = top, 7
-    return Measurement(largest, places, places.copy(), np.full(shape[:2], median, dtype=np.float32))
+    return magnitudes(largest, places, places.copy(), np.full(shape[:2], median, dtype=np.float32))
 
 
 def test_a_measurement_is_shown_in_one_line():

@@ -17,13 +17,14 @@ from safetensors.numpy import save
 
 from massact.errors import StorageError
 from massact.extract import Measurement
+from massact.extract.magnitudes import magnitudes
 from massact.extract.store import RecordStore
 
 
 def measurement(value: float = 1.0) -> Measurement:
     top = np.full((2, 3, 3), value, dtype=np.float32)
     places = np.zeros((2, 3, 3), dtype=np.int32)
-    return Measurement(top=top, token=places, dimension=places + 1, median=np.ones((2, 3), dtype=np.float32))
+    return magnitudes(top=top, token=places, dimension=places + 1, median=np.ones((2, 3), dtype=np.float32))
 
 
 def test_what_is_written_is_read(tmp_path):

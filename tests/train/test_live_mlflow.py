@@ -15,6 +15,7 @@ from mlflow.utils.validation import _validate_param
 
 from massact.errors import ConfigError
 from massact.extract import measure
+from massact.extract.magnitudes import magnitudes
 from massact.mlflow_store import valid_params
 from massact.train.live_hf import TrainerMeasurement
 from massact.train.live_mlflow import MlflowLogger, step_metrics
@@ -171,7 +172,7 @@ def test_a_store_that_breaks_is_warned_of_and_the_training_goes_on(uri, tmp_path
 
 def test_what_is_not_finite_is_no_metric():
     found = measure(tiny_gpt2(), TOKENS)
-    flat = type(found)(top=found.top, token=found.token, dimension=found.dimension, median=found.median * 0)
+    flat = magnitudes(top=found.top, token=found.token, dimension=found.dimension, median=found.median * 0)
     assert {name.partition("/")[0] for name in step_metrics(flat)} == {"top1", "median"}
 
 

@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 
 from massact.errors import ConfigError
-from massact.extract import Measurement
+from massact.extract.magnitudes import magnitudes
 from massact.extract.probe import Probe
 from massact.extract.records import records_frame
 from massact.trajectories import RECORDS, aggregate
@@ -14,7 +14,7 @@ def records(top1, median):
     sequences = len(top1)
     top = np.repeat(np.asarray(top1, dtype=np.float32)[:, None, None], 3, axis=2)
     zeros = np.zeros((sequences, 1, 3), dtype=np.int32)
-    m = Measurement(top=top, token=zeros, dimension=zeros, median=np.asarray(median, dtype=np.float32)[:, None])
+    m = magnitudes(top=top, token=zeros, dimension=zeros, median=np.asarray(median, dtype=np.float32)[:, None])
     probe = Probe(np.zeros((sequences, 4), dtype=np.int64), "t", 0)
     frame = records_frame({2: m, 0: m}, probe, family="f", recipe="r", model="m", seed=0, tokens_per_step=10)
     return RECORDS.validate(frame)

@@ -11,7 +11,7 @@ import pytest
 
 from massact.checkpoints.pythia import PYTHIA_STEPS
 from massact.errors import MissingInputError
-from massact.extract import Measurement
+from massact.extract.magnitudes import magnitudes
 from massact.extract.probe import Probe
 from massact.extract.records import records_frame
 from massact.trajectories import RECORDS, aggregate, import_published
@@ -42,7 +42,7 @@ def test_the_table_is_the_one_our_own_extraction_gives(folder):
     values = {step: tiled(excerpt("14m", step)).astype(np.float32) for step in (0, 2, 12000)}
     unknown = np.full((10, 6, 3), -1, dtype=np.int32)
     measured = {
-        step: Measurement(top=v[:, :3].transpose(0, 2, 1), token=unknown, dimension=unknown, median=v[:, 3])
+        step: magnitudes(top=v[:, :3].transpose(0, 2, 1), token=unknown, dimension=unknown, median=v[:, 3])
         for step, v in values.items()
     }
     ours = records_frame(

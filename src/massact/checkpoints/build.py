@@ -34,7 +34,9 @@ def load_model(folder: Path, dtype: str, *, trusted: bool = False) -> nn.Module:
     return build_model(folder, dtype, read_tensors(folder, weights), trusted=trusted)
 
 
-def build_model(folder: Path, dtype: str, tensors: Mapping[str, Tensor], *, trusted: bool = False) -> nn.Module:
+def build_model(
+    folder: Path, dtype: str, tensors: Mapping[str, Tensor], *, trusted: bool = False, unembedding: bool = False
+) -> nn.Module:
     """The model that the folder's config.json describes, holding all of `tensors` and nothing else.
 
     Only the unembedding may be lacking, since no hidden state depends on it: it is then filled with NaN, and the log
@@ -46,6 +48,8 @@ def build_model(folder: Path, dtype: str, tensors: Mapping[str, Tensor], *, trus
         As the folder's weight files hold them, under old or new names; transformers converts them.
     trusted
         Whether the checkpoint's own code may be run.
+    unembedding
+        Whether the unembedding may not be lacking either.
 
     Raises
     ------
@@ -63,7 +67,7 @@ def build_model(folder: Path, dtype: str, tensors: Mapping[str, Tensor], *, trus
     _check_layers(folder, config, len(tensors))
     with _failures(folder):
         model, found = _made(folder, dtype, tensors, trusted=trusted and runs_own_code(config))
-    _check_complete(folder, model, found)
+    _check_complete(folder, model, found, unembedding=unembedding)
     if getattr(model, "hf_quantizer", None) is None:
         whole = (name for name, held in model.state_dict().items() if not held.is_floating_point())
         check_formats(folder, tensors, whole)
@@ -121,7 +125,7 @@ def _failures(folder: Path) -> Iterator[None]:
         raise SourceError(CheckpointStatus.LOAD_FAILED, f"{folder} does not load ({said})") from None
 
 
-def _check_complete(folder: Path, model: Any, found: Mapping[str, Any]) -> None:
+def _check_complete(folder: Path, model: Any, found: Mapping[str, Any], *, unembedding: bool) -> None:
     missing = sorted({*map(str, found["missing_keys"])})
     decoder = decoder_names(model)
     absent = [name for name in missing if name in decoder] + sorted(map(str, found["mismatched_keys"]))
@@ -138,6 +142,12 @@ def _check_complete(folder: Path, model: Any, found: Mapping[str, Any]) -> None:
         )
     if found.get("error_msgs"):
         raise SourceError(CheckpointStatus.LOAD_FAILED, f"{folder} does not load ({found['error_msgs'][0]})")
+    if missing and unembedding:
+        raise SourceError(
+            CheckpointStatus.LOAD_FAILED,
+            f"{folder} has no unembedding ({missing[0]}), on which logits and losses depend",
+            "leave this checkpoint out",
+        )
     if missing:
         log.warning("%s has no unembedding (%s): hidden states do not need it", folder, missing[0])
         for name in missing:

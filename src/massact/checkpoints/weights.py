@@ -35,7 +35,8 @@ class CheckpointLoader:
 
     Every checkpoint is read as tensors (`prepare`, which may run in another thread). Building a model takes longer than
     measuring a small one. So the first is made by its own class and checked; later ones of the same config.json are
-    copied into its parameters (`load`). The unembedding, which no hidden state depends on, keeps its first weights.
+    copied into its parameters (`load`). The unembedding, which no hidden state depends on, keeps its first weights,
+    unless `unembedding` is asked for.
 
     Parameters
     ----------
@@ -45,6 +46,8 @@ class CheckpointLoader:
         Runs a model on a few tokens and gives each block's output (`massact.extract.hooks.block_outputs`). Then models
         are given as bridges, wherever a bridge gives the same as Hugging Face's own to the last bit. None: as Hugging
         Face's own, with a third less of Python around a small model's forward pass.
+    unembedding
+        Whether every model has its own unembedding, as logits and losses need. A checkpoint without one is refused.
 
     Attributes
     ----------
@@ -52,9 +55,17 @@ class CheckpointLoader:
         Why the model given last is no bridge; empty when it is one, or none was asked for.
     """
 
-    def __init__(self, dtype: str = "float32", device: str = "cpu", *, outputs_of: OutputsOf | None = None) -> None:
+    def __init__(
+        self,
+        dtype: str = "float32",
+        device: str = "cpu",
+        *,
+        outputs_of: OutputsOf | None = None,
+        unembedding: bool = False,
+    ) -> None:
         self.dtype = dtype
         self.device = device
+        self.unembedding = unembedding
         self.reason = ""
         self._bridging = BridgeOrPlain(outputs_of) if outputs_of is not None else None
         self._model: nn.Module | None = None
@@ -94,7 +105,7 @@ class CheckpointLoader:
     def _filled(self, prepared: Prepared) -> Any:
         resolved, tensors = prepared.resolved, prepared.tensors or {}
         if self._model is not None and self._made_of == (prepared.config, resolved.trusted) and self._pour(tensors):
-            if self._heads and not any(name in self._heads for name in tensors):
+            if not self.unembedding and self._heads and not any(name in self._heads for name in tensors):
                 log.warning("%s has no unembedding: hidden states do not need it", resolved.folder)
             return self._model
         from massact.checkpoints.bridge import placed, wrap_loaded
@@ -102,8 +113,13 @@ class CheckpointLoader:
 
         self._model, self._parameters = None, {}  # room for the next one
         folder = resolved.folder
-        model = build_model(folder, self.dtype, tensors, trusted=resolved.trusted)
-        parameters = _decoder_parameters(model)
+        whole = self.unembedding
+
+        def build() -> nn.Module:
+            return build_model(folder, self.dtype, tensors, trusted=resolved.trusted, unembedding=whole)
+
+        model = build()
+        parameters = _parameters(model, whole=whole)
         if self._bridging is None:
             self._model = placed(model, folder, self.device)
         else:
@@ -111,14 +127,12 @@ class CheckpointLoader:
                 placed(model, folder, self.device),
                 prepared.config,
                 wrap=lambda plain: wrap_loaded(plain, folder, self.dtype, self.device),
-                again=lambda: placed(
-                    build_model(folder, self.dtype, tensors, trusted=resolved.trusted), folder, self.device
-                ),
+                again=lambda: placed(build(), folder, self.device),
             )
             if self.reason:  # it may have been built again
-                parameters = _decoder_parameters(self._model)
+                parameters = _parameters(self._model, whole=whole)
         self._made_of = (prepared.config, resolved.trusted)
-        self._parameters = parameters if _still_used(parameters, self._model) else {}
+        self._parameters = parameters if _still_used(parameters, self._model, whole=whole) else {}
         self._heads = {name: tensor.shape for name, tensor in tensors.items() if is_unembedding(name)}
         return self._model
 
@@ -139,10 +153,13 @@ class CheckpointLoader:
 
         if not self._parameters:
             return False
+        if self.unembedding:
+            tensors = _with_one_unembedding(tensors, self._parameters)
         formats = {getattr(torch, name) for name in FLOATS}
         for name, tensor in tensors.items():
             parameter = self._parameters.get(name)
-            expected = self._heads.get(name) if parameter is None else parameter.shape
+            ignored = None if self.unembedding else self._heads.get(name)
+            expected = ignored if parameter is None else parameter.shape
             if (expected != tensor.shape or tensor.dtype not in formats) and not is_computed(name):
                 return False
         if not tensors.keys() >= self._parameters.keys():
@@ -174,17 +191,42 @@ def check_unchanged(resolved: Resolved) -> None:
         raise SourceError(CheckpointStatus.CORRUPT, f"{folder} changed while it was read", "run it again")
 
 
-def _decoder_parameters(model: Any) -> dict[str, Any]:
-    """Parameters of the model without its unembedding, by the names that files give them."""
-    inside = {id(parameter) for parameter in model.base_model.parameters()}
-    persistent = set(model.base_model.state_dict()) - {name for name, _ in model.base_model.named_parameters()}
+def _parameters(model: Any, *, whole: bool) -> dict[str, Any]:
+    """Parameters of the model, without its unembedding unless it is to be whole, by the names that files give them."""
+    part = model if whole else model.base_model
+    inside = {id(parameter) for parameter in part.parameters()}
+    persistent = set(part.state_dict()) - {name for name, _ in part.named_parameters(remove_duplicate=False)}
     if persistent:  # a state that is not a parameter would not be refilled
         return {}
     return {name: parameter for name, parameter in model.named_parameters() if id(parameter) in inside}
 
 
-def _still_used(parameters: Mapping[str, Any], given: Any) -> bool:
-    """Whether wrapping left every parameter in its place, and added none to the decoder."""
+def _still_used(parameters: Mapping[str, Any], given: Any, *, whole: bool) -> bool:
+    """Whether wrapping left every parameter in its place, and added none."""
     model = getattr(given, "original_model", given)
-    held = {id(parameter) for parameter in model.base_model.parameters()}
+    held = {id(parameter) for parameter in (model if whole else model.base_model).parameters()}
     return held == {id(parameter) for parameter in parameters.values()}
+
+
+def _with_one_unembedding(tensors: Mapping[str, Tensor], parameters: Mapping[str, Any]) -> dict[str, Tensor]:
+    """The tensors with the unembedding under the name that the model has it by.
+
+    A tied unembedding is no parameter of its own: the file's copy is left out where it is the embedding's. Whatever is
+    in doubt keeps its name, which no parameter has: such a checkpoint is built by its own class.
+    """
+    found = dict(tensors)
+    weights = [name for name in tensors if is_unembedding(name) and name not in parameters]
+    own = [name for name in parameters if is_unembedding(name)]
+    for name in weights:
+        alias = next((other for other in own if other.rpartition(".")[2] == name.rpartition(".")[2]), None)
+        if alias is not None and alias not in tensors and len(weights) == 1:
+            found[alias] = found.pop(name)
+        elif not own and any(tensor is not found[name] and _equal(tensor, found[name]) for tensor in tensors.values()):
+            del found[name]
+    return found
+
+
+def _equal(one: Tensor, other: Tensor) -> bool:
+    import torch
+
+    return one.shape == other.shape and one.dtype == other.dtype and torch.equal(one, other)

@@ -1,4 +1,7 @@
-"""Measure one loaded model on one set of tokens; keep one record per (weights, tokens, protocol)."""
+"""Attach to one loaded model, reduce what it computes on one set of tokens, and sweep over checkpoints.
+
+One record is kept per (weights, tokens, statistic and its version).
+"""
 
 from __future__ import annotations
 
@@ -7,19 +10,25 @@ from typing import TYPE_CHECKING
 from massact._lazy import lazy
 
 if TYPE_CHECKING:
-    from massact.extract.hooks import measure
+    from massact.extract.magnitudes import Magnitudes
+    from massact.extract.measurement import measure
     from massact.extract.probe import Probe
     from massact.extract.protocol import PROTOCOL_VERSION, Measurement
+    from massact.extract.statistic import Statistic
     from massact.extract.store import RecordStore
+    from massact.extract.work import Work
 
-__all__ = ["PROTOCOL_VERSION", "Measurement", "Probe", "RecordStore", "measure"]
+__all__ = ["PROTOCOL_VERSION", "Magnitudes", "Measurement", "Probe", "RecordStore", "Statistic", "Work", "measure"]
 __getattr__, __dir__ = lazy(
     __name__,
     {
-        "measure": "hooks",
+        "measure": "measurement",
+        "Magnitudes": "magnitudes",
         "PROTOCOL_VERSION": "protocol",
         "Measurement": "protocol",
         "Probe": "probe",
         "RecordStore": "store",
+        "Statistic": "statistic",
+        "Work": "work",
     },
 )

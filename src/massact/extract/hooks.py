@@ -1,102 +1,110 @@
-"""Measure a loaded model: the reducer attached to every block, by bridge hook points or by forward hooks."""
+"""Attach to a loaded model: tensors of every block handed on while it runs, by a bridge's hook points or forward hooks.
+
+Nothing here knows what becomes of a tensor; `massact.extract.measurement` reduces them.
+"""
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Collection, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int, Int64
 from numpy import ndarray
-from torch import Tensor
+from torch import Tensor, nn
 
-from massact.errors import MeasureError, NotFiniteError, OutOfMemoryError
-from massact.extract.blocks import Decoder, Layout, Receiver, decoder_of, hooked, is_bridge, layout_of
+from massact.errors import MeasureError, OutOfMemoryError
+from massact.extract.blocks import Decoder, Layout, decoder_of, hooked, is_bridge, layout_of
 from massact.extract.conditions import measuring, running_device
 from massact.extract.context import require_positions
-from massact.extract.protocol import BRIDGE, PLAIN_HOOKS, TOP_K, Measurement
-from massact.extract.reduce import BlockReduction, reduce_block
+from massact.extract.protocol import BRIDGE, PLAIN_HOOKS
+from massact.extract.statistic import BLOCK_OUTPUT, HookPoint
 from massact.extract.token_ids import token_ids
 from massact.extract.wrappers import inside
 from massact.host import out_of_memory
 
-log = logging.getLogger("massact")
-_WHOLE = "measure the whole decoder, whose blocks run once each"
-
 # Short sequences go through together, up to this many tokens: more gains nothing on two cores and takes memory.
 TOKENS_AT_ONCE = 2048
+# What TransformerLens puts between a module's name and those of its parts.
+_WRAPPED = "_original_component."
+
+# (hook point, layer, tensor): a tensor is (sequence, position, width).
+Receiver = Callable[[HookPoint, int, Tensor], None]
 
 
-def measure(model: Any, tokens: Any, *, top_k: int = TOP_K, sequences_at_once: int | None = None) -> Measurement:
-    """Measure |h| after every block; no hidden state outlives its block.
+@dataclass(frozen=True)
+class Subject:
+    """A model, and ids that it can take, held to each other.
 
-    What is measured after block l is what block l hands on, the residual stream before any final norm
-    (`massact.extract.blocks`). It is measured in the number format of the weights: autocast, TF32, a default dtype and
-    torch.compile are put aside for the time of the call, and so is training mode. The model is otherwise untouched.
-
-    Parameters
+    Attributes
     ----------
-    model
-        A `TransformerBridge` (read at `blocks.{l}.hook_resid_post`) or a Hugging Face decoder (read by forward
-        hooks on its blocks), also inside DataParallel, torch.compile, PEFT and their like, and with weights that
-        Accelerate has offloaded. The first model of a class is run on three tokens more, to find its blocks.
-    tokens : int (sequence, position)
-        Token ids, one row a sequence, all of one length: a tensor, an array, lists, or a tokenizer's encoding without
-        padding.
-    top_k
-        How many of the largest magnitudes to keep; at most positions x width. Ties go to the lowest position, then
-        the lowest dimension.
-    sequences_at_once
-        How many go through the model together; None: as many as hold 2,048 tokens, at least one. When memory runs
-        out, half as many are tried, and the log says so. Each sequence is measured by itself either way.
-
-    Returns
-    -------
-    Measurement
-        float32 magnitudes and int32 places, on the host.
-
-    Raises
-    ------
-    NotFiniteError
-        NaN or infinite hidden states: the first sequence and layer with one are named.
-    OutOfMemoryError
-        When even one sequence does not fit.
-    MeasureError
-        Tokens that are no ids of the model or longer than its table of positions, `top_k` or `sequences_at_once` out of
-        range, a model without weights, or one whose blocks cannot be found or hand on no residual stream.
+    ids : int64 (sequence, position)
+    device
+        Where its input goes.
     """
-    bridged = is_bridge(model)
-    decoder = decoder_of(model if bridged else inside(model))
-    ids, device, at_once = _asked(decoder, tokens, sequences_at_once)
-    kept = _Kept.of(ids, device, decoder.n_layers, top_k)
-    done = 0
 
-    def keep(layer: int, hidden: Tensor) -> None:
-        if layer in kept.layers:
-            raise MeasureError(f"layer {layer} of {decoder.name} runs more than once in one pass", _WHOLE)
-        if tuple(hidden.shape[:2]) != (last - done, ids.shape[1]):
-            raise MeasureError(f"layer {layer} of {decoder.name} gives a tensor of shape {tuple(hidden.shape)}", _WHOLE)
-        kept.put(layer, slice(done, last), reduce_block(hidden, top_k))
+    model: Any
+    decoder: Decoder
+    ids: Int64[ndarray, "sequence position"]
+    device: torch.device
 
-    with measuring(decoder.module, device):
-        placed = torch.from_numpy(ids).to(device)
-        layout = None if bridged else _layout(decoder, placed)
-        with _attached(model, decoder, layout, keep):
-            while done < len(ids):
-                kept.layers.clear()
-                last = min(done + at_once, len(ids))
-                if not _ran(decoder, placed[done:last]):
-                    at_once = _fewer(at_once, ids.shape[1])
-                    continue
-                if len(kept.layers) != decoder.n_layers:
-                    raise MeasureError(f"only {len(kept.layers)} of {decoder.n_layers} blocks were reached", _WHOLE)
-                done = last
-    dtype = str(next(decoder.module.parameters()).dtype).removeprefix("torch.")
-    return replace(kept.measurement(dtype), attached=BRIDGE if bridged else PLAIN_HOOKS)
+    @classmethod
+    def of(cls, model: Any, tokens: Any) -> Subject:
+        """Find the decoder in a model, and see that the tokens are ids of its own and fit its positions.
+
+        Raises
+        ------
+        MeasureError
+            When they are not or do not, or when the model has no weights or is no decoder.
+        """
+        decoder = decoder_of(model if is_bridge(model) else inside(model))
+        ids = token_ids(tokens)
+        if int(ids.max()) >= decoder.vocabulary:
+            raise MeasureError(
+                f"token {int(ids.max())} is not among the model's {decoder.vocabulary}",
+                "take the model's own tokenizer",
+            )
+        require_positions(decoder.name, decoder.config, decoder.module, ids.shape[1])
+        device = running_device(decoder.module)
+        if device is None:
+            raise MeasureError(f"{decoder.name} is on the meta device: its weights have no values", "load them")
+        return cls(model, decoder, ids, device)
+
+    @property
+    def attached(self) -> str:
+        """How its blocks are read."""
+        return BRIDGE if is_bridge(self.model) else PLAIN_HOOKS
+
+    @contextmanager
+    def observed(self, points: Collection[HookPoint], receive: Receiver) -> Iterator[Int[Tensor, "sequence position"]]:
+        """Call `receive` with every block's tensors at these points while the context is open; the ids, on the device.
+
+        The model is in the conditions of a measurement meanwhile (`massact.extract.conditions`), and as it was
+        afterwards.
+
+        Raises
+        ------
+        MeasureError
+            When the blocks cannot be found, or one has no such part.
+        OutOfMemoryError
+            When one sequence does not fit.
+        """
+        with measuring(self.decoder.module, self.device), ExitStack() as stack:
+            placed = torch.from_numpy(self.ids).to(self.device)
+            layout = None if is_bridge(self.model) else _layout(self.decoder, placed)
+            blocks: Any = self.model.blocks if layout is None else self.decoder.module.get_submodule(layout.path)
+            for point in points:
+                if point != BLOCK_OUTPUT:
+                    stack.enter_context(_hooked_parts(self.decoder, blocks, point, layout, receive))
+                elif layout is None:
+                    stack.enter_context(_bridged(self.model, self.decoder, receive))
+                else:
+                    stack.enter_context(hooked(self.decoder, layout, partial(receive, BLOCK_OUTPUT)))
+            yield placed
 
 
 def block_outputs(model: Any, tokens: Any) -> list[Float[Tensor, "sequence position width"]]:
@@ -105,48 +113,44 @@ def block_outputs(model: Any, tokens: Any) -> list[Float[Tensor, "sequence posit
     Parameters
     ----------
     model, tokens
-        As in `measure`, and measured under the same conditions; all sequences go through together.
+        As in `massact.extract.measure`, and run under the same conditions; all sequences go through together.
 
     Raises
     ------
     MeasureError
-        As `measure`.
+        As `massact.extract.measure`.
     """
-    bridged = is_bridge(model)
-    decoder = decoder_of(model if bridged else inside(model))
-    ids, device, _ = _asked(decoder, tokens, None)
     outputs: dict[int, Tensor] = {}
 
-    def keep(layer: int, hidden: Tensor) -> None:
+    def keep(point: HookPoint, layer: int, hidden: Tensor) -> None:
         outputs[layer] = hidden.detach().clone()
 
-    with measuring(decoder.module, device):
-        placed = torch.from_numpy(ids).to(device)
-        layout = None if bridged else _layout(decoder, placed)
-        with _attached(model, decoder, layout, keep):
-            decoder.run(placed)
+    subject = Subject.of(model, tokens)
+    with subject.observed([BLOCK_OUTPUT], keep) as ids:
+        subject.decoder.run(ids)
     return [outputs[layer] for layer in sorted(outputs)]
 
 
-def _asked(
-    decoder: Decoder, tokens: Any, sequences_at_once: int | None
-) -> tuple[Int64[ndarray, "sequence position"], torch.device, int]:
-    """The ids, where they go, and how many sequences go at once, all held to the model before it is run."""
-    ids = token_ids(tokens)
-    if int(ids.max()) >= decoder.vocabulary:
-        raise MeasureError(
-            f"token {int(ids.max())} is not among the model's {decoder.vocabulary}", "take the model's own tokenizer"
-        )
-    require_positions(decoder.name, decoder.config, decoder.module, ids.shape[1])
-    if sequences_at_once is not None and (
-        not isinstance(sequences_at_once, int | np.integer) or sequences_at_once is True or sequences_at_once < 1
-    ):
-        raise MeasureError(f"sequences_at_once = {sequences_at_once!r}", "give a whole number from 1 on, or None")
-    device = running_device(decoder.module)
-    if device is None:
-        raise MeasureError(f"{decoder.name} is on the meta device: its weights have no values", "load them")
-    at_once = int(sequences_at_once or max(1, TOKENS_AT_ONCE // ids.shape[1]))
-    return ids, device, min(at_once, len(ids))
+def sequences_per_pass(subject: Subject, asked: int | None) -> int:
+    """How many sequences go through the model together: as many as hold 2,048 tokens, at least one, unless asked for.
+
+    Raises
+    ------
+    MeasureError
+        When what is asked for is no whole number from 1 on.
+    """
+    if asked is not None and (not isinstance(asked, int | np.integer) or asked is True or asked < 1):
+        raise MeasureError(f"sequences_at_once = {asked!r}", "give a whole number from 1 on, or None")
+    sequences, length = subject.ids.shape
+    return min(int(asked or max(1, TOKENS_AT_ONCE // length)), sequences)
+
+
+def no_room(length: int) -> OutOfMemoryError:
+    """The error for a sequence that does not fit."""
+    return OutOfMemoryError(
+        f"one sequence of {length} tokens does not fit into memory",
+        "take protocol.dtype=bfloat16, a shorter probe.length or another machine",
+    )
 
 
 def _layout(decoder: Decoder, tokens: Int[Tensor, "sequence position"]) -> Layout:
@@ -155,98 +159,64 @@ def _layout(decoder: Decoder, tokens: Int[Tensor, "sequence position"]) -> Layou
     except (RuntimeError, MemoryError) as error:
         if not out_of_memory(error):
             raise
-        raise _no_room(tokens.shape[1]) from None
-
-
-@dataclass
-class _Kept:
-    """What is kept of all sequences and layers, in tensors made before the first block is run.
-
-    Small things made after every block, and kept, would each hold on to the memory of the large ones freed around them.
-    """
-
-    top: Float[Tensor, "sequence layer k"]
-    place: Int[Tensor, "sequence layer k"]
-    median: Float[Tensor, "sequence layer"]
-    layers: set[int] = field(default_factory=set)
-    width: int = 0
-
-    @classmethod
-    def of(cls, ids: Int64[ndarray, "sequence position"], device: torch.device, n_layers: int, top_k: int) -> _Kept:
-        if not isinstance(top_k, int | np.integer) or top_k is True or top_k < 1:
-            raise MeasureError(f"top_k = {top_k!r}", "give a whole number from 1 on")
-        shape = (len(ids), n_layers, int(top_k))
-        return cls(
-            torch.empty(shape, dtype=torch.float32, device=device),
-            torch.empty(shape, dtype=torch.int64, device=device),
-            torch.empty(shape[:2], dtype=torch.float32, device=device),
-        )
-
-    def put(self, layer: int, sequences: slice, reduced: BlockReduction) -> None:
-        """Copy one block's reduction in; a device is not waited for."""
-        self.top[sequences, layer] = reduced.top
-        self.place[sequences, layer] = reduced.place
-        self.median[sequences, layer] = reduced.median
-        self.layers.add(layer)
-        self.width = reduced.width
-
-    def measurement(self, dtype: str) -> Measurement:
-        """All of it on the host; the device is waited for here."""
-        top, place, median = self.top.cpu().numpy(), self.place.cpu().numpy(), self.median.cpu().numpy()
-        bad = np.argwhere(~np.isfinite(top[..., 0]))
-        if len(bad):
-            sequence, layer = (int(i) for i in bad[0])
-            raise NotFiniteError(
-                f"sequence {sequence}: layer {layer} holds NaN or infinite values in {dtype}",
-                "the weights themselves overflow: leave this checkpoint out"
-                if dtype == "float32"
-                else "measure this checkpoint in float32",
-            )
-        token, dimension = np.divmod(place, self.width)
-        return Measurement(top, token.astype(np.int32), dimension.astype(np.int32), median)
-
-
-def _ran(decoder: Decoder, tokens: Int[Tensor, "sequence position"]) -> bool:
-    """Run the block stack; False when memory ran out."""
-    try:
-        decoder.run(tokens)
-    except (RuntimeError, MemoryError) as error:
-        if not out_of_memory(error):
-            raise
-    else:
-        return True
-    if tokens.device.type == "cuda":
-        torch.cuda.empty_cache()
-    return False
-
-
-def _fewer(at_once: int, length: int) -> int:
-    if at_once == 1:
-        raise _no_room(length)
-    log.warning(
-        "out of memory with %d sequences at once: %d are tried, the numbers are the same", at_once, at_once // 2
-    )
-    return at_once // 2
-
-
-def _no_room(length: int) -> OutOfMemoryError:
-    return OutOfMemoryError(
-        f"one sequence of {length} tokens does not fit into memory",
-        "take protocol.dtype=bfloat16, a shorter probe.length or another machine",
-    )
+        raise no_room(tokens.shape[1]) from None
 
 
 @contextmanager
-def _attached(model: Any, decoder: Decoder, layout: Layout | None, receive: Receiver) -> Iterator[None]:
-    """Call `receive(layer, hidden)` with every block's output while the context is open; a bridge needs no layout."""
-    if layout is not None:
-        with hooked(decoder, layout, receive):
-            yield
-        return
+def _bridged(model: Any, decoder: Decoder, receive: Receiver) -> Iterator[None]:
+    """Every block's output by the bridge's own hook points."""
 
     def hook(layer: int) -> Callable[..., None]:
-        return lambda tensor, hook: receive(layer, tensor)
+        return lambda tensor, hook: receive(BLOCK_OUTPUT, layer, tensor)
 
     points = [(f"blocks.{layer}.hook_resid_post", hook(layer)) for layer in range(decoder.n_layers)]
     with model.hooks(fwd_hooks=points):
         yield
+
+
+@contextmanager
+def _hooked_parts(
+    decoder: Decoder, blocks: Any, point: HookPoint, layout: Layout | None, receive: Receiver
+) -> Iterator[None]:
+    """What a part of every block takes or gives, by forward hooks; a bridge keeps the model's own parts inside."""
+
+    def hand_on(layer: int, values: Any) -> None:
+        tensor = next((value for value in values if isinstance(value, Tensor)), None)
+        if tensor is None or tensor.ndim != 3 or not tensor.is_floating_point():
+            given = type(values).__name__ if tensor is None else f"a tensor of shape {tuple(tensor.shape)}"
+            raise MeasureError(
+                f"layer {layer} of {decoder.name}: {point} is {given}, not (sequence, position, width)",
+                "leave this statistic out for this model",
+            )
+        receive(point, layer, tensor.transpose(0, 1) if layout is not None and layout.position_first else tensor)
+
+    def taken(layer: int) -> Callable[..., None]:
+        return lambda module, args, named: hand_on(layer, (*args, *named.values()))
+
+    def given(layer: int) -> Callable[..., None]:
+        return lambda module, args, output: hand_on(layer, output if isinstance(output, tuple | list) else (output,))
+
+    with ExitStack() as stack:
+        for layer, block in enumerate(blocks):
+            part = _part(decoder, layer, block, point)
+            if point.side == "input":
+                handle = part.register_forward_pre_hook(taken(layer), with_kwargs=True)
+            else:
+                handle = part.register_forward_hook(given(layer))
+            stack.callback(handle.remove)
+        yield
+
+
+def _part(decoder: Decoder, layer: int, block: nn.Module, point: HookPoint) -> nn.Module:
+    if not point.parts:
+        return block
+    parts: dict[str, nn.Module] = {}
+    for name, module in block.named_modules():  # the outermost of what a bridge wraps comes first
+        parts.setdefault(f"{name}.".replace(_WRAPPED, "").removesuffix("."), module)
+    for name in point.parts:
+        if name in parts:
+            return parts[name]
+    raise MeasureError(
+        f"layer {layer} of {decoder.name} has no {' or '.join(point.parts)}",
+        "name the part as this class does, in the statistic's hook points",
+    )

@@ -6,17 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from massact.errors import MassactError, NotFiniteError, OutOfMemoryError
 from massact.extract.protocol import Measurement
+from massact.extract.statistic import Statistic
 from massact.host import out_of_memory
 
 if TYPE_CHECKING:
     from massact.checkpoints.source import Identity
 
 NOT_TRIED = "not_tried"
-ZERO_MEDIAN = "zero_median"
 _SAID_AT_MOST = 300  # characters of what a library says
 
 
@@ -76,15 +74,15 @@ class SweepResult:
     suspects: dict[int, str] = field(default_factory=dict)
     seconds: dict[int, float] = field(default_factory=dict)
 
-    def set_zero_medians_aside(self) -> None:
-        """Make failures of steps whose median is 0 somewhere: the ratio to it does not exist there."""
-        for step, m in list(self.measured.items()):
-            if (m.median > 0).all():
-                continue
-            sequence, layer = (int(i) for i in np.argwhere(~(m.median > 0))[0])
-            what = f"step {step}: the median of |h| is 0 at layer {layer}, sequence {sequence}"
-            self.failed[step] = Failure(ZERO_MEDIAN, what, "leave this step out; are its weights all zero?")
-            del self.measured[step], self.identified[step]
+    def set_flawed_aside(self) -> None:
+        """Make failures of steps of which a statistic's quantities do not exist, such as a ratio to a median of 0."""
+        for step, measurement in list(self.measured.items()):
+            for reduced in measurement.reduced.values():
+                flaw = reduced.kind.flaw(reduced.arrays) if isinstance(reduced.kind, Statistic) else None
+                if flaw is not None:
+                    self.failed[step] = Failure(flaw.status, f"step {step}: {flaw.what}", flaw.remedy)
+                    del self.measured[step], self.identified[step]
+                    break
 
     def statuses(self) -> dict[int, str]:
         """Step -> measured, stored (by an earlier run), suspect (left out), or the status of its failure."""

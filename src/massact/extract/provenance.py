@@ -11,35 +11,39 @@ from typing import Any
 
 from massact.checkpoints.source import Identity
 from massact.errors import ConfigError
+from massact.extract.magnitudes import DEFAULT
 from massact.extract.outcome import SweepResult
 from massact.extract.probe import Probe
-from massact.extract.protocol import PROTOCOL_VERSION, TOP_K
+from massact.extract.protocol import PROTOCOL_VERSION
+from massact.extract.statistic import BLOCK_OUTPUT, Statistic
 from massact.extract.store import RecordKey
 
 LIBRARIES = ("torch", "transformers", "transformer-lens")
 
 
-def record_key(identity: Identity, probe: Probe, dtype: str, device: str) -> RecordKey:
-    """The store's key: other weights, settings, tokens, protocol, number format, device or libraries: other records.
+def record_key(identity: Identity, probe: Probe, dtype: str, device: str, statistic: Statistic = DEFAULT) -> RecordKey:
+    """The store's key: other weights, settings, tokens, statistic, number format, device or libraries: other records.
 
     The record names all of it, and is held to it when it is read.
     """
+    return RecordKey.of(key_parts(identity, probe, dtype, device) | statistic.key_parts(), statistic)
+
+
+def key_parts(identity: Identity, probe: Probe, dtype: str, device: str) -> dict[str, Any]:
+    """What any number depends on that is computed from a checkpoint and a probe."""
     sequences, length = probe.tokens.shape
-    return RecordKey.of(
-        {
-            "weights": identity.weights_sha256,
-            "settings": identity.config_id,
-            "tokens": probe.sha256,
-            "sequences": sequences,
-            "length": length,
-            "protocol": PROTOCOL_VERSION,
-            "top_k": TOP_K,
-            "dtype": dtype,
-            "arithmetic": _arithmetic(),
-            "device": device,
-            "libraries": library_versions(),
-        }
-    )
+    return {
+        "weights": identity.weights_sha256,
+        "settings": identity.config_id,
+        "tokens": probe.sha256,
+        "sequences": sequences,
+        "length": length,
+        "protocol": PROTOCOL_VERSION,
+        "dtype": dtype,
+        "arithmetic": _arithmetic(),
+        "device": device,
+        "libraries": library_versions(),
+    }
 
 
 def _arithmetic() -> str:
@@ -56,14 +60,16 @@ def library_versions() -> dict[str, str]:
     return {name: importlib.metadata.version(name) for name in LIBRARIES}
 
 
-def provenance(result: SweepResult, probe: Probe, *, dtype: str, fixed: Mapping[str, Any]) -> dict[str, Any]:
-    """What the table's metadata says; nothing in it changes from one identical run to the next."""
+def provenance(
+    result: SweepResult, probe: Probe, *, dtype: str, fixed: Mapping[str, Any], statistic: Statistic = DEFAULT
+) -> dict[str, Any]:
+    """What the metadata of a statistic's table says; nothing in it changes from one identical run to the next."""
     attached, reasons = result.attached()
     return {
         **fixed,
         "protocol_version": PROTOCOL_VERSION,
         "dtype": dtype,
-        "hook": "blocks.{layer}.hook_resid_post",
+        **_measured_where(statistic),
         "attached": attached,
         **({"attached_reason": "; ".join(reasons)} if reasons else {}),
         "probe": {
@@ -85,6 +91,14 @@ def provenance(result: SweepResult, probe: Probe, *, dtype: str, fixed: Mapping[
         "suspects": {str(step): why for step, why in sorted(result.suspects.items())},
         "failed": {str(step): str(failure) for step, failure in sorted(result.failed.items())},
     }
+
+
+def _measured_where(statistic: Statistic) -> dict[str, Any]:
+    """What is measured; the paper's statistic is told by its hook point alone."""
+    if statistic.hooks == (BLOCK_OUTPUT,) and statistic.name == DEFAULT.name:
+        return {"hook": "blocks.{layer}.hook_resid_post"}
+    told = {"name": statistic.name, "version": statistic.version, **statistic.options()}
+    return {"statistic": told, "hooks": [str(point) for point in statistic.hooks]}
 
 
 def device_named(wanted: str) -> str:

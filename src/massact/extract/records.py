@@ -6,9 +6,12 @@ from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
+from numpy import ndarray
 
+from massact.extract.magnitudes import DEFAULT
 from massact.extract.probe import Probe
 from massact.extract.protocol import Measurement
+from massact.extract.statistic import Statistic
 
 
 def records_frame(
@@ -20,12 +23,18 @@ def records_frame(
     model: str,
     seed: int,
     tokens_per_step: int | None,
+    statistic: Statistic = DEFAULT,
 ) -> pd.DataFrame:
-    """One row per (step, layer, sequence), steps ascending; schema `massact.trajectories.table.RECORDS`.
+    """One row per (step, layer, sequence), steps ascending; schema `massact.trajectories.table.records_schema`.
 
-    `tokens_per_step` is None, and `recipe` empty, where nobody knows how the model was trained.
+    Where the statistic has one number a head, one row per head too. `tokens_per_step` is None, and `recipe` empty,
+    where nobody knows how the model was trained. Steps on which the statistic was not measured have no rows.
     """
-    frames = [_step_frame(step, measured[step]) for step in sorted(measured)]
+    frames = [
+        _step_frame(step, measured[step].arrays(statistic.name), statistic)
+        for step in sorted(measured)
+        if statistic.name in measured[step].reduced
+    ]
     frame = pd.concat(frames, ignore_index=True)
     return frame.assign(
         family=family,
@@ -38,12 +47,10 @@ def records_frame(
     )
 
 
-def _step_frame(step: int, m: Measurement) -> pd.DataFrame:
-    sequences, layers = m.median.shape
-    layer, sequence = np.meshgrid(np.arange(layers), np.arange(sequences), indexing="ij")
-    columns = {"step": np.full(layers * sequences, step), "layer": layer.ravel(), "sequence": sequence.ravel()}
-    for rank in range(m.top.shape[2]):
-        columns[f"top{rank + 1}"] = m.top[:, :, rank].T.ravel()
-        columns[f"token{rank + 1}"] = m.token[:, :, rank].T.ravel()
-        columns[f"dimension{rank + 1}"] = m.dimension[:, :, rank].T.ravel()
-    return pd.DataFrame({**columns, "median": m.median.T.ravel()})
+def _step_frame(step: int, arrays: Mapping[str, ndarray], statistic: Statistic) -> pd.DataFrame:
+    values = statistic.rows(arrays)
+    rows, sequences = next(iter(values.values())).shape
+    columns = {"step": np.full(rows * sequences, step)}
+    columns |= {axis: np.repeat(place, sequences) for axis, place in statistic.places(arrays).items()}
+    columns["sequence"] = np.tile(np.arange(sequences), rows)
+    return pd.DataFrame(columns | {name: value.ravel() for name, value in values.items()})

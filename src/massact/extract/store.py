@@ -1,4 +1,4 @@
-"""Records that survive: one file per (weights, tokens, protocol), whole or absent, written by one process.
+"""Records that survive: one file per (weights, tokens, statistic), whole or absent, written by one process.
 
 A record is a line that names its format, a line with the hash of all that follows, a line of JSON that says which
 key it is for, and its arrays as safetensors. It is held to all of it: a record that is damaged, of another format or
@@ -15,7 +15,6 @@ import socket
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -25,17 +24,13 @@ from safetensors.numpy import load, save
 from massact import claims
 from massact.disk import read_regular, refused
 from massact.errors import NotFiniteError, StorageError
-from massact.extract.protocol import Measurement
+from massact.extract.magnitudes import DEFAULT
+from massact.extract.protocol import Measurement, RecordKind, Reduced
 
 _MAGIC = b"massact-record-3\n"
 # In place of arrays: a checkpoint whose hidden states overflow is remembered as such.
 _NOT_FINITE = "not_finite"
-_ARRAYS = {"top": np.float32, "token": np.int32, "dimension": np.int32, "median": np.float32}
 _LARGEST_BYTES = 1 << 30
-# Wider residual streams are no transformer's.
-_LARGEST_WIDTH = 1_000_000
-_LARGEST = {"float16": 65504.0}
-_LARGEST_FLOAT32 = float(np.finfo(np.float32).max)
 _POLL_S = 0.2
 _SETTLE_S = 1.0
 
@@ -43,22 +38,33 @@ log = logging.getLogger("massact")
 
 
 class RecordKey(str):
-    """The hash under which a record is kept, with the parts that it is the hash of."""
+    """The hash under which a record is kept, with the parts that it is the hash of and what kind of record it is.
 
-    parts: Mapping[str, Any]
-    text: str
+    A plain string is as good where the parts are not at hand and the record is one of magnitudes.
+    """
+
+    parts: Mapping[str, Any] | None = None
+    text: str = "{}"
+    kind: RecordKind = DEFAULT
 
     @classmethod
-    def of(cls, parts: Mapping[str, Any]) -> RecordKey:
+    def of(cls, parts: Mapping[str, Any], kind: RecordKind = DEFAULT) -> RecordKey:
         """Hash of the parts, in any order."""
         text = json.dumps(dict(parts), sort_keys=True)
-        key = cls(hashlib.sha256(text.encode()).hexdigest())
+        key = cls.known(hashlib.sha256(text.encode()).hexdigest(), kind)
         key.parts, key.text = dict(parts), text
+        return key
+
+    @classmethod
+    def known(cls, text: str, kind: RecordKind) -> RecordKey:
+        """A key whose hash is known and whose parts are not."""
+        key = cls(text)
+        key.kind = kind
         return key
 
 
 class RecordStore:
-    """A folder of measurements, each under the hash of what was measured.
+    """A folder of records, each under the hash of what was measured.
 
     Parameters
     ----------
@@ -84,7 +90,7 @@ class RecordStore:
     def read(self, key: str) -> Measurement | NotFiniteError | None:
         """The measurement, or why there cannot be one; None when there is no record that can be believed.
 
-        Believed is a record whose hash holds, that says it is for this key, and whose arrays are a measurement's.
+        Believed is a record whose hash holds, that says it is for this key, and whose arrays are of the key's kind.
 
         Raises
         ------
@@ -228,8 +234,9 @@ def _content(outcome: Measurement | NotFiniteError, key: str) -> bytes:
     said = f'{{"key": {json.dumps(key)}, "parts": {getattr(key, "text", "{}")}, '
     if isinstance(outcome, NotFiniteError):
         return f'{said}"{_NOT_FINITE}": {json.dumps([outcome.what, outcome.remedy])}}}\n'.encode()
-    arrays = {name: np.ascontiguousarray(array) for name, array in outcome.arrays().items()}
-    words = {field.name: getattr(outcome, field.name) for field in fields(outcome) if field.name not in arrays}
+    kind = getattr(key, "kind", DEFAULT)
+    arrays = {name: np.ascontiguousarray(array) for name, array in outcome.arrays(kind.name).items()}
+    words = {"attached": outcome.attached}
     return f'{said}"words": {json.dumps(words)}}}\n'.encode() + save(arrays)
 
 
@@ -251,34 +258,8 @@ def _parsed(content: bytes, key: str) -> tuple[Measurement | NotFiniteError, dic
             raise ValueError("its failure is no text")
         return NotFiniteError(what, remedy), parts
     words = said["words"]
-    if not all(isinstance(word, str) for word in words.values()):
-        raise ValueError("its words are no text")
-    arrays = load(payload)
-    _require_measurement(arrays, parts)
-    return Measurement(**arrays, **words), parts
-
-
-def _require_measurement(arrays: Mapping[str, np.ndarray], parts: Mapping[str, Any]) -> None:
-    """Names, types, shapes and values that a measurement can have; ValueError when they are not."""
-    if {name: array.dtype for name, array in arrays.items()} != _ARRAYS:
-        raise ValueError("its arrays are not those of a measurement")
-    top, token, dimension, median = (arrays[name] for name in _ARRAYS)
-    if (
-        top.ndim != 3
-        or not top.size
-        or not top.shape == token.shape == dimension.shape
-        or median.shape != top.shape[:2]
-    ):
-        raise ValueError("its arrays have other shapes")
-    if top.shape[0] != parts.get("sequences", top.shape[0]) or top.shape[2] != parts.get("top_k", top.shape[2]):
-        raise ValueError("it has another number of sequences or of places than its key")
-    largest, first = _LARGEST.get(parts.get("dtype", ""), _LARGEST_FLOAT32), top[..., 0]
-    possible = (first <= largest) & (median <= first) & (median >= 0) & (top[..., -1] >= 0)  # NaN is not
-    possible &= (top[..., :-1] >= top[..., 1:]).all(axis=2)
-    if not possible.all():
-        raise ValueError("a magnitude is not finite, negative, not descending, or below the median")
-    # Seen without their sign, negative places are large ones.
-    if token.view(np.uint32).max() >= parts.get("length", 1 << 31):
-        raise ValueError("a token lies outside the sequence")
-    if dimension.view(np.uint32).max() >= _LARGEST_WIDTH:
-        raise ValueError("a dimension lies outside the residual stream")
+    if set(words) - {"attached"} or not all(isinstance(word, str) for word in words.values()):
+        raise ValueError("its words are not those of a measurement")
+    arrays, kind = load(payload), getattr(key, "kind", DEFAULT)
+    kind.check(arrays, parts)
+    return Measurement({kind.name: Reduced(kind, arrays)}, **words), parts

@@ -1,4 +1,4 @@
-"""Measure many checkpoints of one model: what is in the store is never measured again."""
+"""Do a work with many checkpoints of one model: what is in the store is never done again."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,23 +17,74 @@ from massact.checkpoints.source import CheckpointStatus, Identity, RemoteSource,
 from massact.errors import MassactError, MeasureError, MissingInputError, NotFiniteError, StorageError
 from massact.extract.agreement import agreement
 from massact.extract.ahead import ahead
-from massact.extract.context import require_context
+from massact.extract.magnitudes import DEFAULT
 from massact.extract.options import SweepOptions
 from massact.extract.outcome import NOT_TRIED, Failure, SweepResult
 from massact.extract.plan import plan_sweep, require_disk
 from massact.extract.probe import Probe
 from massact.extract.protocol import Measurement
-from massact.extract.provenance import record_key
+from massact.extract.statistic import Statistic
 from massact.extract.store import RecordStore
+from massact.extract.work import Measuring, Work
 
 if TYPE_CHECKING:
     from massact.checkpoints import CheckpointSource
     from massact.checkpoints.audit import Audit
     from massact.checkpoints.weights import CheckpointLoader, Prepared
+    from massact.extract.store import RecordKey
 
 log = logging.getLogger("massact")
 # Smaller checkpoints on this disk are read faster than a second thread takes turns.
 _WORTH_READING_AHEAD_BYTES = 64_000_000
+
+
+def sweep(
+    source: CheckpointSource,
+    steps: Sequence[int],
+    work: Work,
+    store: RecordStore,
+    *,
+    label: str,
+    options: SweepOptions | None = None,
+) -> SweepResult:
+    """Do a work with the checkpoints of one model, one after the other; a failed checkpoint does not stop the rest.
+
+    The checkpoints are audited first, from metadata where a server states it; those whose weights are not their own,
+    or whose settings are not those of most, are left out unless `options.suspects`. While one is worked on the next is
+    fetched and read. Those that the network kept back are tried again at the end, as long as that brings some.
+
+    Parameters
+    ----------
+    store
+        Where each record is kept as soon as it is made, so that a killed sweep continues.
+
+    Returns
+    -------
+    SweepResult
+        `failed` says why a step has no records.
+
+    Raises
+    ------
+    StorageError
+        When records cannot be written.
+    ConfigError
+        When the downloads cannot fit on the disk. What `work.begin` raises of every checkpoint's files is raised.
+    """
+    one = _Sweep(source, store, work, label, options or SweepOptions())
+    found = one.audited(steps)
+    if found is None:
+        return one.result
+    try:
+        if one.begin(found):
+            pending = one.from_store(found)
+            one.announce(found, pending)
+            one.work_through(found, pending)
+            one.try_again()
+    finally:
+        for identity in found.identities.values():  # also what came after its turn, and what killed sweeps left
+            one.give_back(identity)
+        store.settle()
+    return one.result
 
 
 def measure_checkpoints(
@@ -45,19 +97,17 @@ def measure_checkpoints(
     device: str,
     label: str,
     options: SweepOptions | None = None,
+    statistics: Sequence[Statistic] = (DEFAULT,),
 ) -> tuple[SweepResult, Probe | None]:
-    """Measure the steps of one model, one after the other; a failed checkpoint does not stop the rest.
-
-    The checkpoints are audited first, from metadata where a server states it; those whose weights are not their own,
-    or whose settings are not those of most, are left out unless `options.suspects`. While one is measured the next is
-    fetched and read. Those that the network kept back are tried again at the end, as long as that brings some.
+    """Measure the steps of one model: the sweep whose work is `Measuring`.
 
     Parameters
     ----------
     probe_of
         Makes the probe from a folder with the model's tokenizer (which decides the ids).
     store
-        Where each measurement is kept as soon as it is made, so that a killed sweep continues.
+        Where each measurement is kept as soon as it is made, so that a killed sweep continues. Each statistic has
+        records of its own: one more is measured alone where the others are there.
 
     Returns
     -------
@@ -71,38 +121,25 @@ def measure_checkpoints(
     ConfigError
         When the downloads cannot fit on the disk, or the probe's text is too short.
     """
-    sweep = _Sweep(source, store, dtype, device, label, options or SweepOptions())
-    found = sweep.audited(steps)
-    if found is None:
-        return sweep.result, None
-    try:
-        probe = sweep.probe(found, probe_of)
-        if probe is not None:
-            pending = sweep.from_store(found, probe)
-            sweep.announce(found, probe, pending)
-            sweep.measure_all(found, probe, pending)
-            sweep.try_again(probe)
-    finally:
-        for identity in found.identities.values():  # also what came after its turn, and what killed sweeps left
-            sweep.give_back(identity)
-        store.settle()
-    return sweep.result, probe
+    options = options or SweepOptions()
+    work = Measuring(
+        probe_of,
+        statistics,
+        dtype=dtype,
+        device=device,
+        sequences_at_once=options.sequences_at_once,
+        seconds_each=options.seconds_each,
+    )
+    return sweep(source, steps, work, store, label=label, options=options), work.probe
 
 
 class _Sweep:
-    """One call of `measure_checkpoints`."""
+    """One call of `sweep`."""
 
     def __init__(
-        self,
-        source: CheckpointSource,
-        store: RecordStore,
-        dtype: str,
-        device: str,
-        label: str,
-        options: SweepOptions,
+        self, source: CheckpointSource, store: RecordStore, work: Work, label: str, options: SweepOptions
     ) -> None:
-        self.source, self.store, self.options = source, store, options
-        self.dtype, self.device, self.label = dtype, device, label
+        self.source, self.store, self.work, self.options, self.label = source, store, work, options, label
         self.result = SweepResult()
         self._loader: CheckpointLoader | None = None
 
@@ -129,19 +166,17 @@ class _Sweep:
                 found.identities.pop(step, None)
         return found
 
-    def probe(self, found: Audit, probe_of: Callable[[Path], Probe]) -> Probe | None:
-        """The probe, by the tokenizer of the first step that has one; without any, every step has failed.
+    def begin(self, found: Audit) -> bool:
+        """Whether the work could begin, with the files of the first step that will do; else every step has failed.
 
-        Steps with the configuration of most come first: the probe is held to it.
+        Steps with the configuration of most come first: the work is held to it.
         """
         failure: Failure | None = None
         frequent = Counter(identity.config_id for identity in found.identities.values())
         for step in sorted(found.identities, key=lambda step: -frequent[found.identities[step].config_id]):
             try:
-                folder = self.source.small_files(step)
-                probe = probe_of(folder)
-                require_context(folder, probe.length)
-                return probe
+                self.work.begin(self.source.small_files(step))
+                return True
             except (SourceError, MeasureError, MissingInputError) as error:
                 failure = Failure.of(error)
                 if getattr(error, "fatal", False):
@@ -152,46 +187,49 @@ class _Sweep:
                 failure = Failure.unforeseen(step, error)
         if failure is not None:
             self.result.failed |= dict.fromkeys(found.identities, failure)
-        return None
+        return False
 
-    def from_store(self, found: Audit, probe: Probe) -> list[int]:
+    def from_store(self, found: Audit) -> list[int]:
         """Take what the store has; the other steps."""
         pending = []
         for step, identity in found.identities.items():
             try:
-                if not self._take(identity, self.store.read(self._key(identity, probe))):
+                if not self._take(identity, [self.store.read(key) for key in self.work.keys(identity)]):
                     pending.append(step)
             except NotFiniteError as error:
                 self.result.failed[step] = Failure.of(error)
         return pending
 
-    def announce(self, found: Audit, probe: Probe, pending: Sequence[int]) -> None:
+    def announce(self, found: Audit, pending: Sequence[int]) -> None:
         """Say what is to come, and refuse what cannot fit."""
         if not pending:
             return
         o, source = self.options, self.source
         remote = source if isinstance(source, RemoteSource) else None
         sizes = [0 if remote is None or remote.cached(step) else found.identities[step].bytes for step in pending]
-        each = o.seconds_each(probe) if o.seconds_each else 0.0
         plan = plan_sweep(
-            sizes, depth=o.prefetch, keep=o.keep_downloads, seconds_each=each, bandwidth_mb_s=o.bandwidth_mb_s
+            sizes,
+            depth=o.prefetch,
+            keep=o.keep_downloads,
+            seconds_each=self.work.seconds_each(),
+            bandwidth_mb_s=o.bandwidth_mb_s,
         )
         log.info("%s: %s", self.label, plan)
         if remote is not None:
             require_disk(plan, remote.folder(), o.disk_gb)
 
-    def measure_all(self, found: Audit, probe: Probe, pending: Sequence[int]) -> None:
-        """Measure steps in order, each prepared while the one before it is measured.
+    def work_through(self, found: Audit, pending: Sequence[int]) -> None:
+        """Work on steps in order, each prepared while the one before it is worked on.
 
-        Those another process is measuring come last: two processes on one model share the work.
+        Those another process is at work on come last: two processes on one model share the work.
         """
         with tqdm(
             total=len(pending), desc=self.label, unit="checkpoint", disable=not (self.options.progress and pending)
         ) as bar:
-            busy = self._pass(found, probe, pending, bar, wait=False)
-            self._pass(found, probe, busy, bar, wait=True)
+            busy = self._pass(found, pending, bar, wait=False)
+            self._pass(found, busy, bar, wait=True)
 
-    def try_again(self, probe: Probe) -> None:
+    def try_again(self) -> None:
         """Try what the network kept back, once the server answers, as long as each round brings some."""
         remote = self.source if isinstance(self.source, RemoteSource) else None
         done = 0
@@ -204,15 +242,15 @@ class _Sweep:
             found = self.audited(again)
             if found is None:
                 return
-            self.measure_all(found, probe, self.from_store(found, probe))
+            self.work_through(found, self.from_store(found))
 
     def give_back(self, identity: Identity) -> None:
         """Let go of a checkpoint that was fetched, whole or not."""
         if isinstance(self.source, RemoteSource):
             self.source.release(identity, keep=self.options.keep_downloads)
 
-    def _pass(self, found: Audit, probe: Probe, pending: Sequence[int], bar: tqdm, *, wait: bool) -> list[int]:
-        """Measure steps in order; the steps that another process is measuring, unless they are waited for."""
+    def _pass(self, found: Audit, pending: Sequence[int], bar: tqdm, *, wait: bool) -> list[int]:
+        """Work on steps in order; the steps that another process is at work on, unless they are waited for."""
         busy: list[int] = []
         fatal = False
 
@@ -220,24 +258,25 @@ class _Sweep:
         worth = any(found.identities[step].bytes > _WORTH_READING_AHEAD_BYTES for step in pending)
         depth = self.options.prefetch if worth or isinstance(self.source, RemoteSource) else 0
 
-        first = {self._key(found.identities[step], probe): step for step in reversed(pending)}
+        keys = {step: tuple(self.work.keys(found.identities[step])) for step in pending}
+        first = {keys[step]: step for step in reversed(pending)}
 
         def prepare(step: int) -> Prepared | None:
             identity = found.identities[step]
             if not depth:  # it is read under its claim: nobody has it
                 return self._prepare(identity)
-            key = self._key(identity, probe)
-            return self._prepared(identity, key) if first[key] == step else None  # its twin's record will be there
+            # Of two steps with the same weights, the second finds the records of the first.
+            return self._prepared(identity, keys[step]) if first[keys[step]] == step else None
 
         for step, made in ahead(pending, prepare, depth):
             left.remove(step)
             identity = found.identities[step]
-            if not wait and self.store.claimed_elsewhere(self._key(identity, probe)):
+            if not wait and any(self.store.claimed_elsewhere(key) for key in keys[step]):
                 busy.append(step)
                 continue
             bar.set_postfix_str(f"step {step}", refresh=False)
             try:
-                self._measure(identity, probe, made)
+                self._work_on(identity, keys[step], made)
                 self.result.failed.pop(step, None)
             except StorageError:
                 raise
@@ -253,56 +292,64 @@ class _Sweep:
             self.result.failed[step] = Failure(NOT_TRIED, f"step {step} was not tried", "run it again")
         return [] if fatal else busy
 
-    def _measure(self, identity: Identity, probe: Probe, made: Callable[[], Prepared | None]) -> None:
-        """Measure one checkpoint under its claim, unless another process has; give its files back."""
-        key = self._key(identity, probe)
+    def _work_on(self, identity: Identity, keys: Sequence[RecordKey], made: Callable[[], Prepared | None]) -> None:
+        """Make one checkpoint's records under their claims, unless another process has; give its files back."""
         try:
-            with self.store.claim(key) as ours:
-                if not ours and self._take(identity, self.store.read(key)):
+            with ExitStack() as claims:
+                ours = {key for key in sorted(keys) if claims.enter_context(self.store.claim(key))}
+                known = {key: self.store.read(key) for key in keys if key not in ours}
+                if self._take(identity, [known.get(key) for key in keys]):
                     return
                 prepared = made()
                 if prepared is None or not _all_there(prepared):
                     prepared = self._prepare(identity)
                 began = time.perf_counter()
-                measured = self._measured(prepared, identity, probe)
-                self.store.write(key, measured, settled=False)
+                wanted = [key for key in keys if known.get(key) is None]
+                for key, outcome in zip(wanted, self._outcomes(prepared, identity, wanted), strict=True):
+                    self.store.write(key, outcome, settled=False)
+                    known[key] = outcome
                 self.result.seconds[identity.step] = time.perf_counter() - began
-                self._take(identity, measured)
+                self._take(identity, [known[key] for key in keys])
         finally:
             self.give_back(identity)
 
-    def _measured(self, prepared: Prepared, identity: Identity, probe: Probe) -> Measurement | NotFiniteError:
-        import torch
-
-        from massact.extract.hooks import measure
-
+    def _outcomes(
+        self, prepared: Prepared, identity: Identity, keys: Sequence[RecordKey]
+    ) -> list[Measurement | NotFiniteError]:
         found, settings = prepared.resolved, prepared.resolved.config_id
         if found.weights_sha256 != identity.weights_sha256 or settings not in ("", identity.config_id):
             raise MeasureError(f"the weights of step {identity.step} changed while they were read", "run it again")
         loader = self._loader_here()
-        model = loader.load(prepared)
-        try:
-            found = measure(model, torch.from_numpy(probe.tokens), sequences_at_once=self.options.sequences_at_once)
-        except NotFiniteError as error:
-            return error
-        return replace(found, attached=f"{found.attached}: {loader.reason}") if loader.reason else found
+        outcomes = list(self.work.run(loader.load(prepared), keys))
+        if not loader.reason:
+            return outcomes
+        return [
+            o if isinstance(o, NotFiniteError) else replace(o, attached=f"{o.attached}: {loader.reason}")
+            for o in outcomes
+        ]
 
-    def _take(self, identity: Identity, outcome: Measurement | NotFiniteError | None) -> bool:
-        """Put an outcome into the result; False when there is none."""
-        if outcome is None:
+    def _take(self, identity: Identity, outcomes: Sequence[Measurement | NotFiniteError | None]) -> bool:
+        """Put a checkpoint's outcomes into the result; False when one is not there."""
+        taken: Measurement | None = None
+        refused = next((outcome for outcome in outcomes if isinstance(outcome, NotFiniteError)), None)
+        if refused is not None:
+            raise refused
+        for outcome in outcomes:
+            if not isinstance(outcome, Measurement):
+                return False
+            taken = outcome if taken is None else taken.with_also(outcome)
+        if taken is None:
             return False
-        if isinstance(outcome, NotFiniteError):
-            raise outcome
         self.result.failed.pop(identity.step, None)
-        self.result.measured[identity.step] = outcome
+        self.result.measured[identity.step] = taken
         self.result.identified[identity.step] = identity
         return True
 
-    def _prepared(self, identity: Identity, key: str) -> Prepared | None:
-        """A checkpoint fetched and read, unless its record exists or is being made."""
-        if self.store.read(key) is not None or self.store.claimed_elsewhere(key):
+    def _prepared(self, identity: Identity, keys: Sequence[RecordKey]) -> Prepared | None:
+        """A checkpoint fetched and read, unless its records exist or one is being made."""
+        if all(self.store.read(key) is not None for key in keys):
             return None
-        return self._prepare(identity)
+        return None if any(self.store.claimed_elsewhere(key) for key in keys) else self._prepare(identity)
 
     def _prepare(self, identity: Identity) -> Prepared:
         return self._loader_here().prepare(self.source.resolve(identity.step))
@@ -312,12 +359,14 @@ class _Sweep:
         from massact.extract.hooks import block_outputs
 
         if self._loader is None:
-            remote = isinstance(self.source, RemoteSource)
-            self._loader = CheckpointLoader(self.dtype, self.device, outputs_of=block_outputs if remote else None)
+            bridged = self.work.bridged and isinstance(self.source, RemoteSource)
+            self._loader = CheckpointLoader(
+                self.work.dtype,
+                self.work.device,
+                outputs_of=block_outputs if bridged else None,
+                unembedding=self.work.unembedding,
+            )
         return self._loader
-
-    def _key(self, identity: Identity, probe: Probe) -> str:
-        return record_key(identity, probe, self.dtype, self.device)
 
 
 def _all_there(prepared: Prepared) -> bool:

@@ -37,12 +37,11 @@ from massact.fit.judgement.bootstrap import (
 )
 from massact.fit.judgement.group import Group, fit_group
 from massact.fit.judgement.verdict import judged
-from massact.fit.sequences import sequence_array
+from massact.fit.sequences import AXES, axes_in, sequence_array
 from massact.fit.table import ARCHITECTURE, DERIVED, fits_schema
 from massact.fit.units import table_back, units_of
 
 BATCH, RESAMPLED = 512, 16  # curves between two movements of the progress bar, without and with intervals
-SERIES = ["family", "recipe", "model", "seed", "layer", "quantity"]
 
 
 def fit_many(
@@ -222,7 +221,7 @@ def fit_table(
 ) -> pd.DataFrame:
     """Fit every series of a table of trajectories (schema `TRAJECTORIES`) of models of one architecture.
 
-    A series is one (family, recipe, model, seed, layer, quantity) over steps. `architecture` has the keys of
+    A series is one (family, recipe, model, seed, layer, [head,] quantity) over steps. `architecture` has the keys of
     `massact.fit.table.ARCHITECTURE` (others are ignored); `quantities` are those fitted, all when None. `sequences`,
     from `massact.fit.sequences.sequence_series`, give intervals from `resamples` resamples of them. Returns a table of
     `fits_schema(form)`, validated.
@@ -234,7 +233,8 @@ def fit_table(
         unknown form.
     """
     get_form(form)
-    absent = [name for name in (*SERIES, "step", "value") if name not in getattr(trajectories, "columns", ())]
+    wanted_columns = (*AXES, "quantity", "step", "value")
+    absent = [name for name in wanted_columns if name not in getattr(trajectories, "columns", ())]
     if absent:
         raise FitError(f"the trajectories have no column {', '.join(absent)}", "pass a table of trajectories")
     missing = [name for name in ARCHITECTURE if name not in architecture]
@@ -253,17 +253,19 @@ def fit_table(
             steps, values, form=form, sequences=each, resamples=resamples, seed=seed, progress=progress
         ).drop(columns="curve")
         parts.append(pd.concat([keys, fits], axis=1))
-    schema = fits_schema(form)
+    series = [*axes_in(trajectories), "quantity"]
+    schema = fits_schema(form, per_head="head" in series)
     if not parts:
         return schema.validate(pd.DataFrame(columns=pd.Index(schema.columns)))
-    out = pd.concat(parts).sort_values(by=SERIES)
+    out = pd.concat(parts).sort_values(by=series)
     return schema.validate(out.assign(form=form, **{name: architecture[name] for name in ARCHITECTURE}))
 
 
 def _by_steps(trajectories: pd.DataFrame) -> Iterator[tuple[np.ndarray, pd.DataFrame, np.ndarray]]:
     """Series that share their steps: steps (step,), their keys (curve rows) and values (curve, step)."""
     grids: dict[bytes, tuple[np.ndarray, list[Any], list[np.ndarray]]] = {}
-    for key, series in trajectories.sort_values(by=[*SERIES, "step"]).groupby(SERIES, sort=True):
+    names = [*axes_in(trajectories), "quantity"]
+    for key, series in trajectories.sort_values(by=[*names, "step"]).groupby(names, sort=True):
         steps = series["step"].to_numpy(dtype=float)
         if np.any(np.diff(steps) == 0):
             at = steps[:-1][np.diff(steps) == 0][0]
@@ -272,7 +274,7 @@ def _by_steps(trajectories: pd.DataFrame) -> Iterator[tuple[np.ndarray, pd.DataF
         keys.append(key)
         values.append(series["value"].to_numpy(dtype=float))
     for steps, keys, values in grids.values():
-        yield steps, pd.DataFrame(keys, columns=pd.Index(SERIES)), np.stack(values)
+        yield steps, pd.DataFrame(keys, columns=pd.Index(names)), np.stack(values)
 
 
 def _batches(present: np.ndarray, most: int) -> Iterator[np.ndarray]:

@@ -8,11 +8,18 @@ import numpy as np
 import pandas as pd
 
 from massact.errors import FitError
+from massact.extract.magnitudes import DEFAULT
+from massact.extract.statistic import SequenceColumns, Statistic
 
 AXES = ["family", "recipe", "model", "seed", "layer"]
 
 
-def sequence_series(records: pd.DataFrame, aggregation: str) -> pd.DataFrame:
+def axes_in(table: pd.DataFrame) -> list[str]:
+    """What tells the series of a table apart beside their quantity: also the head where there is one a head."""
+    return [*AXES, *(["head"] if "head" in table.columns else [])]
+
+
+def sequence_series(records: pd.DataFrame, aggregation: str, statistic: Statistic = DEFAULT) -> pd.DataFrame:
     """What each sequence says of every quantity: columns of a series, `step`, `sequence`, `value`.
 
     Over sequences their mean is the aggregate. Of a ratio of means a sequence has no value of its own; it gets the
@@ -22,7 +29,7 @@ def sequence_series(records: pd.DataFrame, aggregation: str) -> pd.DataFrame:
     Parameters
     ----------
     records
-        Schema RECORDS.
+        Schema `records_schema(statistic)`.
     aggregation
         `ratio_of_means` or `mean_of_ratios`.
 
@@ -31,27 +38,20 @@ def sequence_series(records: pd.DataFrame, aggregation: str) -> pd.DataFrame:
     FitError
         Steps that were measured on different sequences.
     """
-    ordered = records.sort_values([*AXES, "step", "sequence"], kind="stable")
-    groups = ordered.groupby([*AXES, "step"], sort=False)
-    counts = set(groups.size().tolist())
-    if len(counts) > 1:
+    axes = axes_in(records)
+    ordered = records.sort_values([*axes, "step", "sequence"], kind="stable")
+    sizes: Any = ordered.groupby([*axes, "step"], sort=False).size()
+    if len(set(sizes)) > 1:
         raise FitError("records hold different numbers of sequences", "extract the model again")
-    top, median = (ordered[name].astype(float) for name in ("top1", "median"))
-    if aggregation == "ratio_of_means":
-        keys = [ordered[name] for name in [*AXES, "step"]]
-        mean: Any = median.groupby(keys).transform("mean")
-        centre: Any = top.groupby(keys).transform("mean") / mean
-        ratio = centre + (top - centre * median) / mean
-    else:
-        ratio = top / median
-    index = ordered[[*AXES, "step", "sequence"]]
-    values = {"ratio": ratio, "top1": top, "median": median}
+    columns = SequenceColumns(ordered, len(sizes))
+    index = ordered[[*axes, "step", "sequence"]]
+    values = {name: q.over_sequences(columns, aggregation).each.ravel() for name, q in statistic.quantities.items()}
     return pd.concat([index.assign(quantity=name, value=value) for name, value in values.items()], ignore_index=True)
 
 
 def sequence_array(series: pd.DataFrame, keys: pd.DataFrame, steps: np.ndarray) -> np.ndarray:
     """Values (sequence, curve, step) of the curves in `keys`, from what `sequence_series` returned."""
-    names = [*AXES, "quantity"]
+    names = [*axes_in(keys), "quantity"]
     wide = series.pivot_table(index=names, columns=["sequence", "step"], values="value")
     wide = wide.loc[pd.MultiIndex.from_frame(keys.loc[:, names])]
     sequences = sorted(set(series["sequence"]))

@@ -26,17 +26,18 @@ ARCHITECTURE = {
 }
 
 
-def fits_schema(form: str) -> Schema:
-    """The schema of a fits table of one form (a key of `massact.fit.FORMS`)."""
+def fits_schema(form: str, *, per_head: bool = False) -> Schema:
+    """The schema of a fits table of one form (a key of `massact.fit.FORMS`), of series one a layer or one a head."""
     from massact.fit.forms import FORMS
 
+    head = {"head": Column("int32", "0-based attention head")} if per_head else {}
     parameters: dict[str, Column] = {}
     for name in FORMS[form].parameters:
         parameters[name] = Column("float64", f"parameter {name} of {form}, t in steps", nan=True)
         parameters[f"{name}_stderr"] = Column("float64", f"standard error of {name}, NaN where unknown", nan=True)
         parameters[f"{name}_determined"] = Column("bool", f"whether {name} may be quoted")
     return Schema(
-        f"fits of {form}",
+        f"fits of {form} by head" if per_head else f"fits of {form}",
         {
             "family": Column("string", "models trained alike"),
             "recipe": Column("string", "training recipe"),
@@ -44,7 +45,8 @@ def fits_schema(form: str) -> Schema:
             "seed": Column("int64", "training seed"),
             **ARCHITECTURE,
             "layer": Column("int32", "0-based block"),
-            "quantity": Column("string", "ratio, top1 or median"),
+            **head,
+            "quantity": Column("string", "what is fitted: ratio, top1 or median, or another statistic's quantity"),
             "form": Column("string", "fitted form"),
             "n_points": Column("int32", "checkpoints fitted"),
             **parameters,
@@ -61,7 +63,7 @@ def fits_schema(form: str) -> Schema:
             "doubts": Column("string", "why a plateau or a peak of the curve is not quoted, empty where it may be"),
             "status": Column("string", "how the fit ended, with the remedy where there is one"),
         },
-        key=("family", "recipe", "model", "seed", "layer", "quantity", "form"),
+        key=("family", "recipe", "model", "seed", "layer", *head, "quantity", "form"),
     )
 
 

@@ -16,6 +16,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy import ndarray
 
+from massact.extract.magnitudes import DEFAULT
+from massact.extract.statistic import Statistic
 from massact.report.axes import (
     FULL_WIDTH,
     MODEL_COLOURS,
@@ -29,31 +31,33 @@ from massact.report.axes import (
 )
 from massact.report.frames import layers_of, numbers, where
 from massact.report.inputs import Run, of_run
-from massact.trajectories.table import QUANTITIES
 
 RUNS_PER_FIGURE = 4
 RUNS_PER_MAP = 6
-QUANTITY_LABELS = {"ratio": "ratio top-1 / median", "top1": "largest |h|", "median": "median |h|"}
+QUANTITY_LABELS = {name: quantity.label for name, quantity in DEFAULT.quantities.items()}
 
 
-def trajectories_figure(trajectories: pd.DataFrame, runs: Sequence[Run], named: Mapping[Run, str]) -> Figure:
+def trajectories_figure(
+    trajectories: pd.DataFrame, runs: Sequence[Run], named: Mapping[Run, str], statistic: Statistic = DEFAULT
+) -> Figure:
     """One row a run, one column a quantity, one line a layer; the band is the 95 % interval over sequences.
 
-    The runs are of one recipe, whose other runs in the table widen the scales.
+    Of a statistic with one number a head there is one line a head, in its layer's colour. The runs are of one recipe,
+    whose other runs in the table widen the scales.
     """
     with mpl.rc_context(STYLE):
         figure = new_figure(FULL_WIDTH, 0.5 + 1.9 * len(runs))
-        grid = figure.subplots(len(runs), len(QUANTITIES), squeeze=False, sharex=True)
+        grid = figure.subplots(len(runs), len(statistic.quantities), squeeze=False, sharex=True)
         shown = where(trajectories, recipe=runs[0].recipe)  # all figures of a recipe have the same scales
         last = float(numbers(shown, "step").max())
         for at, (row, run) in enumerate(zip(grid, runs, strict=True)):
             rows = of_run(trajectories, run)
             layers = layers_of(rows)
-            for axes, quantity in zip(row, QUANTITIES, strict=True):
-                _curves(axes, where(rows, quantity=quantity), layers)
-                _shared_limits(axes, numbers(where(shown, quantity=quantity), "value"))
+            for axes, (name, quantity) in zip(row, statistic.quantities.items(), strict=True):
+                _curves(axes, where(rows, quantity=name), layers)
+                _shared_limits(axes, numbers(where(shown, quantity=name), "value"))
                 step_axis(axes, last, label=at == len(runs) - 1)
-                axes.set_ylabel(QUANTITY_LABELS[quantity])
+                axes.set_ylabel(quantity.label)
             row[0].set_title(named[run])
             row[-1].legend(
                 handles=_layer_handles(layers), loc="center left", bbox_to_anchor=(1.02, 0.5), handlelength=1.2
@@ -153,14 +157,16 @@ def chunks(runs: Sequence[Run], size: int = RUNS_PER_FIGURE) -> list[list[Run]]:
 
 def _curves(axes: Axes, rows: pd.DataFrame, layers: Sequence[int]) -> None:
     for at, layer in enumerate(layers):
-        series = where(rows, layer=layer).sort_values("step")
-        steps, values = numbers(series, "step"), numbers(series, "value")
-        half, colour = half_widths(series), layer_colour(at, len(layers))
-        if np.isfinite(half).any():
-            low = np.maximum(values - half, 0.02 * values)
-            axes.fill_between(steps, low, values + half, color=colour, alpha=0.18, lw=0)
-        marked = len(steps) < 40 and len(layers) <= 8
-        axes.plot(steps, values, color=colour, marker="o" if marked else None, markersize=2)
+        of_layer = where(rows, layer=layer).sort_values("step")
+        heads = sorted(set(of_layer["head"])) if "head" in of_layer else []
+        for series in [where(of_layer, head=head) for head in heads] or [of_layer]:
+            steps, values = numbers(series, "step"), numbers(series, "value")
+            half, colour = half_widths(series), layer_colour(at, len(layers))
+            if np.isfinite(half).any():
+                low = np.maximum(values - half, 0.02 * values)
+                axes.fill_between(steps, low, values + half, color=colour, alpha=0.18, lw=0)
+            marked = len(steps) < 40 and len(layers) <= 8
+            axes.plot(steps, values, color=colour, marker="o" if marked else None, markersize=2)
 
 
 def _shared_limits(axes: Axes, values: Float[ndarray, " row"]) -> None:

@@ -88,7 +88,7 @@ def extract(config: Config) -> Extraction:
         left_out = "" if step in result.measured else "; left out: measure it with checkpoints.suspects=true"
         log.warning("%s step %d is suspect: it %s%s", model_name(config.model), step, why, left_out)
     stated = hold_to_model(config, source, result)
-    result.set_zero_medians_aside()
+    result.set_flawed_aside()
     if probe is None or not result.measured:
         raise CheckpointError(*failure(result))
     for step, reason in result.failed.items():

@@ -7,13 +7,14 @@ import json
 import os
 import weakref
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from massact import claims
 from massact.disk import read_regular, write_text
 from massact.errors import TrainError
+from massact.extract.protocol import MAGNITUDES
 
 FORMAT = 2
 _LARGEST_BYTES = 1 << 28
@@ -31,8 +32,8 @@ class Entry:
         Of the model as it was: `massact.checkpoints.memory.MemoryIdentity`.
     dtype
         Number format of the weights; several are joined by `+`.
-    key
-        The record's.
+    keys
+        Statistic -> the key of its record.
     """
 
     step: int
@@ -40,7 +41,24 @@ class Entry:
     decoder_sha256: str
     settings: str
     dtype: str
-    key: str
+    keys: Mapping[str, str]
+
+    @property
+    def as_json(self) -> dict[str, Any]:
+        """The entry as the journal has it: the record of magnitudes as `key`, those of other statistics by name."""
+        own = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "keys"}
+        others = {name: key for name, key in self.keys.items() if name != MAGNITUDES}
+        own |= {"key": self.keys[MAGNITUDES]} if MAGNITUDES in self.keys else {}
+        return own | ({"others": others} if others else {})
+
+    @classmethod
+    def of_json(cls, values: Mapping[str, Any]) -> Entry:
+        """The entry that the journal has so; TypeError or AttributeError when it is none."""
+        own = dict(values)
+        keys = dict(own.pop("others", {}).items())
+        if "key" in own:
+            keys = {MAGNITUDES: own.pop("key"), **keys}
+        return cls(**own, keys=keys)
 
 
 class Journal:
@@ -114,7 +132,7 @@ class Journal:
                 f"{self.path} was opened by another live measurement of this process",
                 "give each training a journal of its own",
             )
-        steps = {str(step): asdict(entry) for step, entry in self.entries.items() if step not in without}
+        steps = {str(step): entry.as_json for step, entry in self.entries.items() if step not in without}
         content = {"format": FORMAT, "of": self.of, "model": self.model, "steps": steps}
         write_text(self.path, json.dumps({**content, "sha256": _hash(content)}) + "\n", durable=True)
 
@@ -153,12 +171,13 @@ def _entries(content: dict[str, Any]) -> dict[int, Entry]:
         raise ValueError("its hash does not hold")
     entries = {}
     for name, values in content["steps"].items():
-        entry = Entry(**values)
-        texts = [getattr(entry, field.name) for field in fields(entry) if field.name != "step"]
+        entry = Entry.of_json(values)
+        texts = [getattr(entry, field.name) for field in fields(entry) if field.name not in ("step", "keys")]
+        texts += [text for pair in entry.keys.items() for text in pair]
         if type(entry.step) is not int or str(entry.step) != name or not all(isinstance(text, str) for text in texts):
             raise ValueError(f"the entry of step {name} is not one")
-        hashes = (entry.weights_sha256, entry.decoder_sha256, entry.key)
-        if any(len(text) != 64 or set(text) - set("0123456789abcdef") for text in hashes):
+        hashes = (entry.weights_sha256, entry.decoder_sha256, *entry.keys.values())
+        if not entry.keys or any(len(text) != 64 or set(text) - set("0123456789abcdef") for text in hashes):
             raise ValueError(f"the entry of step {name} has no hashes")
         entries[entry.step] = entry
     return entries

@@ -7,7 +7,7 @@ import json
 import logging
 import operator
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,10 +17,12 @@ from massact.architecture import numbers_in
 from massact.checkpoints.memory import MemorySource
 from massact.checkpoints.source import Identity
 from massact.errors import MassactError, MeasureError, NotFiniteError, StorageError, TrainError
-from massact.extract.hooks import measure
+from massact.extract.magnitudes import DEFAULT
+from massact.extract.measurement import measure
 from massact.extract.outcome import Failure, SweepResult
 from massact.extract.protocol import Measurement
 from massact.extract.provenance import provenance, record_key
+from massact.extract.store import RecordKey
 from massact.train.journal import Entry, Journal
 from massact.train.unwrap import unwrapped
 
@@ -28,10 +30,12 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from massact.extract.probe import Probe
-    from massact.extract.store import RecordKey, RecordStore
+    from massact.extract.statistic import Statistic
+    from massact.extract.store import RecordStore
 
 log = logging.getLogger("massact")
 Logger = Callable[[int, Measurement], None]
+Outcome = Measurement | NotFiniteError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,8 +111,10 @@ class LiveMeasurement:
         The token sequences: of a text by `massact.extract.probe.chunk`, or your own by `Probe.of`.
     steps
         When to measure, in optimiser steps taken: `massact.recipe.checkpoint_steps(2048, 44)`.
+    statistics
+        What to measure. A training that goes on may have more of them than before: those have values from then on.
     store
-        Where records go, keyed by weights, tokens and protocol as those of an extraction are. A model with code of its
+        Where records go, keyed by weights, tokens and statistic as those of an extraction are. A model with code of its
         own (a forward that no library defines, hooks) is measured each time and never taken from the store.
     journal
         A JSON file that remembers which record belongs to which step. One file a training run; while it is measured,
@@ -135,15 +141,16 @@ class LiveMeasurement:
         journal: str | Path,
         loggers: Iterable[Logger] = (),
         strict: bool = False,
+        statistics: Iterable[Statistic] = (DEFAULT,),
     ) -> None:
         self.subject, self.probe, self.steps = subject, probe, frozenset(whole_step(step) for step in steps)
         self.store, self.loggers, self.strict = store, tuple(loggers), strict
+        self.statistics = tuple(statistics)
         self.seconds = 0.0
         identity = {"subject": asdict(subject), "tokens_sha256": probe.sha256}
         of = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
         self._journal = Journal(Path(journal), of=of, model=subject.model)
-        self._unkept: dict[int, Measurement | NotFiniteError] = {}  # the disk has not taken these
-        self._keys: dict[int, RecordKey] = {}
+        self._unkept: dict[int, dict[RecordKey, Outcome]] = {}  # the disk has not taken these
         self._untold = bool(self._journal.entries and self.loggers)
         self._works = False
         self._warned: set[str] = set()
@@ -206,44 +213,68 @@ class LiveMeasurement:
             unwrapped(model)
         self._journal.open()
 
-    def _measure(self, step: int, model: Any) -> Measurement | NotFiniteError | None:
+    def _measure(self, step: int, model: Any) -> Outcome | None:
         """The outcome for a step that is due; None when the journal has it for these weights."""
         began = time.perf_counter()
         model = unwrapped(model)
         self._journal.open()
         identity = MemorySource({step: model}).identify(step)
         entries = self._journal.entries
+        had: dict[str, str] = {}
         if step in entries:
             if entries[step].decoder_sha256 == identity.decoder_sha256:
-                return None
-            log.warning("%s has other weights than before: measured again from step %d on", self.subject.model, step)
-            self._journal.entries = {earlier: entry for earlier, entry in entries.items() if earlier < step}
+                had = dict(entries[step].keys)
+                if all(statistic.name in had for statistic in self.statistics):
+                    return None
+            else:
+                log.warning(
+                    "%s has other weights than before: measured again from step %d on", self.subject.model, step
+                )
+                self._journal.entries = {earlier: entry for earlier, entry in entries.items() if earlier < step}
+                self._unkept = {earlier: kept for earlier, kept in self._unkept.items() if earlier < step}
         parameter = next(model.parameters())
         dtype = "+".join(sorted({str(held.dtype).removeprefix("torch.") for held in model.parameters()}))
-        key = record_key(identity, self.probe, dtype, parameter.device.type)
-        outcome = None if identity.foreign else self._stored(key)
-        if outcome is None:
-            outcome = self._outcome(step, model)
-            self._unkept[step] = outcome
+        device = parameter.device.type
+        keys = [record_key(identity, self.probe, dtype, device, statistic) for statistic in self.statistics]
+        outcomes = self._outcomes(step, model, [key for key in keys if key.kind.name not in had], identity.foreign)
         self._works = True
         self._journal.entries[step] = Entry(
-            step, identity.weights_sha256, identity.decoder_sha256, identity.config_id, dtype, key
+            step,
+            identity.weights_sha256,
+            identity.decoder_sha256,
+            identity.config_id,
+            dtype,
+            {**had, **{key.kind.name: str(key) for key in outcomes}},
         )
-        self._keys[step] = key
         self._keep()
         self.seconds += time.perf_counter() - began
-        return outcome
+        earlier = [self._recorded(step, entries[step], s) for s in self.statistics if s.name in had]
+        return _together([*earlier, *outcomes.values()])
 
-    def _outcome(self, step: int, model: Any) -> Measurement | NotFiniteError:
+    def _outcomes(self, step: int, model: Any, keys: Sequence[RecordKey], foreign: str) -> dict[RecordKey, Outcome]:
+        """What the store has of these keys, and what it has not, measured in the same passes."""
+        stored = {key: None if foreign else self._stored(key) for key in keys}
+        missing = [key for key in keys if stored[key] is None]
+        found = self._measured(step, model, missing) if missing else {}
+        if found:
+            self._unkept.setdefault(step, {}).update(found)
+        return {key: outcome for key in keys if (outcome := found.get(key) or stored[key]) is not None}
+
+    def _measured(self, step: int, model: Any, keys: Sequence[RecordKey]) -> dict[RecordKey, Outcome]:
         import torch
 
+        names = {key.kind.name for key in keys}
+        wanted = [statistic for statistic in self.statistics if statistic.name in names]
         try:
-            return measure(model, torch.from_numpy(self.probe.tokens))
+            found = measure(model, torch.from_numpy(self.probe.tokens), statistics=wanted)
         except NotFiniteError as error:
+            if len(keys) > 1:  # told for each: some may be finite
+                return {key: self._measured(step, model, [key])[key] for key in keys}
             log.warning("%s step %d: %s", self.subject.model, step, error)
-            return error
+            return {keys[0]: error}
+        return {key: found.only(key.kind.name) for key in keys}
 
-    def _stored(self, key: RecordKey) -> Measurement | NotFiniteError | None:
+    def _stored(self, key: RecordKey) -> Outcome | None:
         try:
             return self.store.read(key)
         except StorageError:
@@ -255,7 +286,9 @@ class LiveMeasurement:
         """Write the records that are not written yet, and the journal; a disk that refuses is warned of."""
         try:
             for step in sorted(self._unkept):
-                self.store.write(self._keys[step], self._unkept[step])
+                for key, outcome in list(self._unkept[step].items()):
+                    self.store.write(key, outcome)
+                    del self._unkept[step][key]
                 del self._unkept[step]
         except StorageError as error:
             self._unwritten(error)
@@ -377,19 +410,25 @@ class LiveMeasurement:
         """
         result = SweepResult()
         for step, entry in sorted(self._journal.entries.items()):
-            outcome = self._unkept.get(step) or self._recorded(step, entry)
+            outcome = _together([self._recorded(step, entry, s) for s in self.statistics if s.name in entry.keys])
+            if outcome is None:
+                continue
             if isinstance(outcome, NotFiniteError):
                 result.failed[step] = Failure.of(outcome)
                 continue
             result.measured[step] = outcome
             weights = entry.weights_sha256
             result.identified[step] = Identity(step, f"step{step}", "memory", weights, {}, 0, entry.settings)
-        result.set_zero_medians_aside()
+        result.set_flawed_aside()
         return result
 
-    def _recorded(self, step: int, entry: Entry) -> Measurement | NotFiniteError:
+    def _recorded(self, step: int, entry: Entry, statistic: Statistic) -> Outcome:
         """The record of a step, which must be of the weights and the tokens that the journal says it is of."""
-        found = self.store.described(entry.key)
+        key = RecordKey.known(entry.keys[statistic.name], statistic)
+        unkept = self._unkept.get(step, {}).get(key)
+        if unkept is not None:
+            return unkept
+        found = self.store.described(key)
         said = None if found is None else found[1]
         asked = {
             "weights": entry.weights_sha256,
@@ -404,19 +443,23 @@ class LiveMeasurement:
             )
         return found[0]
 
-    def records(self) -> pd.DataFrame:
-        """The tidy table so far: one row per (step, layer, sequence), schema `massact.trajectories.RECORDS`."""
-        from massact.extract.records import records_frame
-        from massact.trajectories import RECORDS
+    def records(self, statistic: Statistic | None = None) -> pd.DataFrame:
+        """The tidy table of one statistic so far, the first by default: one row per (step, layer, sequence).
 
+        Its schema is `massact.trajectories.table.records_schema(statistic)`.
+        """
+        from massact.extract.records import records_frame
+        from massact.trajectories.table import records_schema
+
+        statistic = statistic or self.statistics[0]
         s, measured = self.subject, self.result().measured
-        if not measured:
+        if not any(statistic.name in measurement.reduced for measurement in measured.values()):
             raise TrainError(f"nothing of {s.model} has been measured yet", f"it is due at steps {sorted(self.steps)}")
         axes = {"family": s.family, "recipe": s.recipe, "model": s.model, "seed": s.seed}
-        frame = records_frame(measured, self.probe, tokens_per_step=s.tokens_per_step, **axes)
-        return RECORDS.validate(frame, s.model)
+        frame = records_frame(measured, self.probe, tokens_per_step=s.tokens_per_step, statistic=statistic, **axes)
+        return records_schema(statistic).validate(frame, s.model)
 
-    def metadata(self) -> dict[str, Any]:
+    def metadata(self, statistic: Statistic | None = None) -> dict[str, Any]:
         """What the table says of where it comes from; nothing in it changes from one identical run to the next."""
         s = self.subject
         fixed = {
@@ -427,14 +470,26 @@ class LiveMeasurement:
             "tokens_per_step": s.tokens_per_step,
         }
         dtype = next((entry.dtype for _, entry in sorted(self._journal.entries.items(), reverse=True)), "float32")
-        return provenance(self.result(), self.probe, dtype=dtype, fixed=fixed)
+        statistic = statistic or self.statistics[0]
+        return provenance(self.result(), self.probe, dtype=dtype, fixed=fixed, statistic=statistic)
 
-    def write(self, path: Path) -> None:
-        """Write the table with its provenance, as `stage=extract` writes that of a sweep over checkpoints."""
+    def write(self, path: Path, statistic: Statistic | None = None) -> None:
+        """Write the table of a statistic, the first by default, with its provenance, as `stage=extract` does."""
         from massact.tables import write_table
-        from massact.trajectories import RECORDS
+        from massact.trajectories.table import records_schema
 
-        write_table(self.records(), path, RECORDS, self.metadata())
+        statistic = statistic or self.statistics[0]
+        write_table(self.records(statistic), path, records_schema(statistic), self.metadata(statistic))
+
+
+def _together(outcomes: Iterable[Outcome]) -> Outcome | None:
+    """The measurements of one step as one; one that is not finite makes the step so. None: there are none."""
+    whole: Measurement | None = None
+    for outcome in outcomes:
+        if isinstance(outcome, NotFiniteError):
+            return outcome
+        whole = outcome if whole is None else whole.with_also(outcome)
+    return whole
 
 
 def whole_step(step: Any) -> int:

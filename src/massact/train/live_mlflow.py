@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from massact.errors import ConfigError
+from massact.extract.statistic import RATIO_OF_MEANS, Statistic
 from massact.mlflow_store import (
     KEY,
     experiment_id,
@@ -83,7 +84,7 @@ class MlflowLogger:
     def __call__(self, step: int, measurement: Measurement) -> None:
         """Log one step, now or with the next ones."""
         metrics = step_metrics(measurement)
-        if self._told.get(step, metrics) != metrics:  # begun anew: later steps were of the training before
+        if _contradict(self._told.get(step, metrics), metrics):  # begun anew: later steps were of the training before
             self._told = {earlier: said for earlier, said in self._told.items() if earlier < step}
         self._told[step] = metrics
         if time.monotonic() - self._written >= max(self.every_s, self._pause_s):
@@ -173,31 +174,46 @@ class MlflowLogger:
     def _write(self, client: MlflowClient) -> None:
         from mlflow.entities import Metric
 
-        if any(self._recorded.get(step, metrics) != metrics for step, metrics in self._told.items()):
+        if any(_contradict(self._recorded.get(step, {}), metrics) for step, metrics in self._told.items()):
             home = client.get_run(self._run_id).info.experiment_id
             client.delete_tag(self._run_id, KEY)
             client.set_terminated(self._run_id)
             self._run_id, self._recorded = self._new_run(client, home), {}
         now = time.time_ns() // 1_000_000
-        new = {step: metrics for step, metrics in self._told.items() if step not in self._recorded}
-        metrics = [Metric(name, value, now, step) for step, said in new.items() for name, value in said.items()]
+        metrics = [
+            Metric(name, value, now, step)
+            for step, said in self._told.items()
+            for name, value in said.items()
+            if name not in self._recorded.get(step, {})
+        ]
         for first in range(0, len(metrics), _AT_ONCE):
             client.log_batch(self._run_id, metrics=metrics[first : first + _AT_ONCE])
-        self._recorded |= new
+        self._recorded |= {step: self._recorded.get(step, {}) | said for step, said in self._told.items()}
 
 
 def step_metrics(measurement: Measurement) -> dict[str, float]:
-    """Means over sequences by layer, unitless; `ratio` is that of the means. What is not finite is left out."""
-    top1 = measurement.top[..., 0].mean(0, dtype=np.float64)
-    median = measurement.median.mean(0, dtype=np.float64)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        columns = {"ratio": top1 / median, "top1": top1, "median": median}
-    return {
-        f"{name}/layer{layer:02d}": float(value)
-        for name, column in columns.items()
-        for layer, value in enumerate(column)
-        if np.isfinite(value)
-    }
+    """Each statistic's quantities over sequences by layer, or by layer and head; a ratio is that of the means.
+
+    What is not finite is left out.
+    """
+    metrics: dict[str, float] = {}
+    for reduced in measurement.reduced.values():
+        statistic = reduced.kind
+        if not isinstance(statistic, Statistic):
+            continue
+        columns = {name: rows.astype(np.float64) for name, rows in statistic.rows(reduced.arrays).items()}
+        rows = zip(*statistic.places(reduced.arrays).values(), strict=True)
+        places = ["/".join(f"{axis}{at:02d}" for axis, at in zip(statistic.row_axes, row, strict=True)) for row in rows]
+        for name, quantity in statistic.quantities.items():
+            with np.errstate(divide="ignore", invalid="ignore"):
+                values = quantity.over_sequences(columns, RATIO_OF_MEANS).value
+            metrics |= {f"{name}/{p}": float(v) for p, v in zip(places, values, strict=True) if np.isfinite(v)}
+    return metrics
+
+
+def _contradict(recorded: dict[str, float], told: dict[str, float]) -> bool:
+    """Whether one has other numbers than the other; one of them may have more statistics."""
+    return not (recorded.items() <= told.items() or told.items() <= recorded.items())
 
 
 def _recorded(client: MlflowClient, run_id: str, names: list[str]) -> dict[int, dict[str, float]]:

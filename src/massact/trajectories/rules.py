@@ -1,79 +1,19 @@
-"""Rules of the tables of measurements: what no measurement of |h| can give, whatever the model."""
+"""Rules of the tables of measurements that hold whatever is measured; a statistic brings its own."""
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from massact.rules import Metadata, at_least, below_architecture, starts_of_runs
 from massact.tables import Rule
 
 if TYPE_CHECKING:  # schemas are read by commands that must answer at once
     import numpy as np
     import pandas as pd
 
-Metadata = Mapping[str, Any]
+    from massact.extract.statistic import Statistic
+
 TRAINING = ("family", "recipe", "model", "seed")
-_RANKS = ("top1", "top2", "top3")
-_PLACES = tuple(f"{place}{rank}" for rank in (1, 2, 3) for place in ("token", "dimension"))
-
-
-def at_least(smallest: int, *columns: str) -> tuple[Rule, ...]:
-    """No value of these columns is smaller; null and NaN may be."""
-    return tuple(_at_least(smallest, name) for name in columns)
-
-
-def _at_least(smallest: int, name: str) -> Rule:
-    return Rule((name,), lambda f, _: ~(f[name] < smallest), f"{name} is {smallest} or more")
-
-
-def _ordered(frame: pd.DataFrame, _: Metadata) -> Any:
-    """top1 >= top2 >= top3 >= median."""
-    import numpy as np
-
-    names = (*_RANKS, "median")
-    return np.logical_and.reduce([frame[a] >= frame[b] for a, b in itertools.pairwise(names)])
-
-
-def _token_inside(frame: pd.DataFrame, _: Metadata) -> Any:
-    import numpy as np
-
-    return np.logical_and.reduce([frame[f"token{rank}"] < frame["probe_length"] for rank in (1, 2, 3)])
-
-
-def _of_architecture(number: str, below: Callable[[pd.DataFrame], Any]) -> Callable[[pd.DataFrame, Metadata], Any]:
-    """Whether a column is below a number of the row's architecture, where the metadata states that."""
-
-    def holds(frame: pd.DataFrame, metadata: Metadata) -> Any:
-        import numpy as np
-
-        stated = _stated(metadata, number)
-        if not stated:
-            return np.ones(len(frame), dtype=bool)
-        limit = next(iter(stated.values()))
-        if None not in stated:
-            starts = _starts(frame, "model")
-            limits = np.array([stated.get(model, np.inf) for model in frame["model"].to_numpy()[starts]], dtype=float)
-            limit = np.repeat(limits, np.diff(np.append(starts, len(frame))))
-        return below(frame) < limit
-
-    return holds
-
-
-def _stated(metadata: Metadata, number: str) -> dict[str | None, int]:
-    """A number of the architectures that a table's metadata states, by model; by None of the only one."""
-    entries = metadata.get("members") or metadata.get("models") or []
-    found = {e.get("model"): e.get("architecture") for e in entries if isinstance(e, Mapping)}
-    if isinstance(metadata.get("architecture"), Mapping):
-        found = {None: metadata["architecture"]}
-    numbers = {model: a.get(number) for model, a in found.items() if isinstance(a, Mapping)}
-    return {model: value for model, value in numbers.items() if isinstance(value, int)}
-
-
-def _widest(frame: pd.DataFrame) -> Any:
-    import numpy as np
-
-    return np.maximum.reduce([frame[f"dimension{rank}"] for rank in (1, 2, 3)])
 
 
 def whole_steps(frame: pd.DataFrame, _: Metadata) -> Any:
@@ -85,9 +25,10 @@ def whole_steps(frame: pd.DataFrame, _: Metadata) -> Any:
 
     if frame.empty:
         return np.ones(0, dtype=bool)
-    starts = _starts(frame, *TRAINING, "step")
+    starts = starts_of_runs(frame, *TRAINING, "step")
     heads = frame[[*TRAINING, "step"]].iloc[starts].reset_index(drop=True)
-    cells = _mixed(frame["layer"], frame["sequence"], frame["probe_length"], frame["first_token"])
+    heads_too = [frame["head"]] if "head" in frame else []
+    cells = _mixed(frame["layer"], frame["sequence"], frame["probe_length"], frame["first_token"], *heads_too)
     runs = heads.groupby([*TRAINING, "step"], sort=False, dropna=False).ngroup().to_numpy()
     steps = runs.max() + 1
     content = np.zeros(steps, dtype=np.uint64)
@@ -101,18 +42,6 @@ def whole_steps(frame: pd.DataFrame, _: Metadata) -> Any:
         usual[one] = kinds[counts.argmax()]
     good = content == usual[of_step]
     return np.repeat(good[runs], np.diff(np.append(starts, len(frame))))
-
-
-def _starts(frame: pd.DataFrame, *names: str) -> np.ndarray:
-    """Rows whose values differ from those of the row before them, the first one included."""
-    import numpy as np
-
-    change = np.zeros(len(frame), dtype=bool)
-    change[:1] = True
-    for name in names:
-        values = frame[name].to_numpy()
-        change[1:] |= values[1:] != values[:-1]
-    return np.flatnonzero(change)
 
 
 def _mixed(*columns: Any) -> np.ndarray:
@@ -133,32 +62,31 @@ AXES_RULES = (
     *at_least(1, "probe_length"),
     *at_least(-1, "first_token"),
 )
-RECORDS_RULES = (
-    *AXES_RULES,
-    *at_least(0, "sequence"),
-    Rule(("median",), lambda f, _: f["median"] > 0, "the median is positive (else there is no ratio)"),
-    Rule((*_RANKS, "median"), _ordered, "top1 >= top2 >= top3 >= median"),
-    *at_least(-1, *_PLACES),
-    Rule(
-        ("token1", "token2", "token3", "probe_length"),
-        _token_inside,
-        "positions of the largest values lie within the probe",
-    ),
-    Rule(
-        ("dimension1", "dimension2", "dimension3"),
-        _of_architecture("d_model", _widest),
-        "dimensions of the largest values lie within the model's width",
-    ),
-    Rule(("layer",), _of_architecture("n_layers", lambda f: f["layer"]), "layers are those of the model"),
-    Rule((), whole_steps, "all steps of a training have the same layers, sequences and probe"),
-)
-TRAJECTORIES_RULES = (
-    *AXES_RULES,
-    *at_least(0, "se"),
-    *at_least(1, "n_sequences"),
-    Rule(("value",), lambda f, _: f["value"] > 0, "values of |h| and their ratio are positive"),
-    Rule(("value",), lambda f, _: ~((f["quantity"] == "ratio") & (f["value"] < 1)), "a ratio is 1 or more"),
-)
+
+
+def records_rules(statistic: Statistic) -> tuple[Rule, ...]:
+    """Rules of a table of one statistic's records."""
+    heads = (Rule(("head",), below_architecture("n_heads", lambda f: f["head"]), "heads are those of the model"),)
+    return (
+        *AXES_RULES,
+        *at_least(0, "sequence"),
+        *(at_least(0, "head") + heads if "head" in statistic.axes else ()),
+        *statistic.record_rules,
+        Rule(("layer",), below_architecture("n_layers", lambda f: f["layer"]), "layers are those of the model"),
+        Rule((), whole_steps, "all steps of a training have the same layers, sequences and probe"),
+    )
+
+
+def trajectories_rules(statistic: Statistic) -> tuple[Rule, ...]:
+    """Rules of a table of one statistic's trajectories."""
+    return (
+        *AXES_RULES,
+        *at_least(0, "se"),
+        *at_least(1, "n_sequences"),
+        *statistic.trajectory_rules,
+    )
+
+
 ARCHITECTURES_RULES = (
     *at_least(1, "n_layers", "d_model", "n_heads", "d_head", "d_mlp", "vocab_size", "context", "n_parameters"),
     *at_least(0, "seed", "steps", "tokens", "seconds", "measured_steps", "sequences", "rotary_fraction", "rotary_base"),

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from massact.extract.magnitudes import DEFAULT
+from massact.extract.statistic import AGGREGATIONS, Statistic
 from massact.tables import Column, Schema
-from massact.trajectories.rules import ARCHITECTURES_RULES, RECORDS_RULES, TRAJECTORIES_RULES
+from massact.trajectories.rules import ARCHITECTURES_RULES, records_rules, trajectories_rules
 
-QUANTITIES = ("ratio", "top1", "median")
-AGGREGATIONS = ("ratio_of_means", "mean_of_ratios")
+__all__ = ["AGGREGATIONS", "ARCHITECTURES", "AXES", "FITTED", "QUANTITIES", "RECORDS", "REJECTED", "TRAJECTORIES"]
 
-_NO_PLACE = "-1 where not known: the published files have no places"
-
+# Of the paper's statistic.
+QUANTITIES = tuple(DEFAULT.quantities)
+FITTED = DEFAULT.fitted
 AXES = {
     "family": Column("string", "models trained alike, e.g. pythia, pocket"),
     "recipe": Column("string", "training recipe; never pool recipes on one step axis; empty where nobody knows it"),
@@ -22,32 +24,52 @@ AXES = {
     "first_token": Column("int32", "id every probe sequence begins with, -1 for none"),
 }
 
-RECORDS = Schema(
-    "records",
-    {
-        **AXES,
-        "sequence": Column("int32", "0-based probe sequence"),
-        **{f"top{k}": Column("float32", f"|h|, rank {k}, unitless") for k in (1, 2, 3)},
-        **{f"token{k}": Column("int32", f"position of top{k} in the sequence; {_NO_PLACE}") for k in (1, 2, 3)},
-        **{f"dimension{k}": Column("int32", f"residual-stream dimension of top{k}; {_NO_PLACE}") for k in (1, 2, 3)},
-        "median": Column("float32", "lower median of |h|, unitless"),
-    },
-    key=("family", "recipe", "model", "seed", "step", "layer", "sequence"),
-    rules=RECORDS_RULES,
-)
+_HEAD = {"head": Column("int32", "0-based attention head")}
 
-TRAJECTORIES = Schema(
-    "trajectories",
-    {
-        **AXES,
-        "quantity": Column("string", "ratio (top1 over median), top1 or median"),
-        "value": Column("float64", "aggregated over sequences, unitless"),
-        "se": Column("float64", "standard error over sequences, NaN for one sequence", nan=True),
-        "n_sequences": Column("int32", "sequences aggregated"),
-    },
-    key=("family", "recipe", "model", "seed", "step", "layer", "quantity"),
-    rules=TRAJECTORIES_RULES,
-)
+
+def axes_of(statistic: Statistic) -> dict[str, Column]:
+    """The axes of a statistic's tables: those of every trajectory, and the head where it has one a head."""
+    extra = _HEAD if "head" in statistic.axes else {}
+    names = list(AXES)
+    at = names.index("layer") + 1
+    return {**{name: AXES[name] for name in names[:at]}, **extra, **{name: AXES[name] for name in names[at:]}}
+
+
+def records_schema(statistic: Statistic = DEFAULT) -> Schema:
+    """The table of a statistic's records: one row per sequence, layer and, where it has one a head, head."""
+    return Schema(
+        _named("records", statistic),
+        {**axes_of(statistic), "sequence": Column("int32", "0-based probe sequence"), **statistic.columns},
+        key=("family", "recipe", "model", "seed", "step", *statistic.row_axes, "sequence"),
+        rules=records_rules(statistic),
+    )
+
+
+def trajectories_schema(statistic: Statistic = DEFAULT) -> Schema:
+    """The table of a statistic's trajectories: its quantities, aggregated over sequences."""
+    said = [name if name == q.meaning else f"{name} ({q.meaning})" for name, q in statistic.quantities.items()]
+    units = sorted({quantity.unit for quantity in statistic.quantities.values()})
+    return Schema(
+        _named("trajectories", statistic),
+        {
+            **axes_of(statistic),
+            "quantity": Column("string", ", ".join(said)),
+            "value": Column("float64", f"aggregated over sequences, {' or '.join(units)}"),
+            "se": Column("float64", "standard error over sequences, NaN for one sequence", nan=True),
+            "n_sequences": Column("int32", "sequences aggregated"),
+        },
+        key=("family", "recipe", "model", "seed", "step", *statistic.row_axes, "quantity"),
+        rules=trajectories_rules(statistic),
+    )
+
+
+def _named(table: str, statistic: Statistic) -> str:
+    """A schema's name is part of its files' seals: the paper's statistic keeps the one without its own name."""
+    return table if statistic.name == DEFAULT.name else f"{table} of {statistic.name}"
+
+
+RECORDS = records_schema()
+TRAJECTORIES = trajectories_schema()
 
 ARCHITECTURES = Schema(
     "architectures",

@@ -1,0 +1,311 @@
+"""A statistic of one's own, stated here and nowhere else: measured, swept, kept, tabled, fitted, logged and plotted."""
+
+from __future__ import annotations
+
+import json
+from types import MappingProxyType
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
+
+from massact.checkpoints import FolderSource
+from massact.checkpoints.bridge import wrap_model
+from massact.errors import MeasureError, NotFiniteError, TableError
+from massact.extract import Magnitudes, Probe, RecordStore, Statistic, measure
+from massact.extract.protocol import BRIDGE, PLAIN_HOOKS
+from massact.extract.records import records_frame
+from massact.extract.statistic import HEAD_OUTPUTS, Array, Quantity, mean_of, ratio_of
+from massact.extract.sweep import measure_checkpoints
+from massact.fit import fit_many, fit_table
+from massact.fit.sequences import sequence_series
+from massact.report.inputs import Run
+from massact.report.plot_trajectories import trajectories_figure
+from massact.tables import read_table, write_table
+from massact.train import LiveMeasurement, Subject
+from massact.train.live_mlflow import MlflowLogger, step_metrics
+from massact.trajectories import aggregate
+from massact.trajectories.table import records_schema, trajectories_schema
+from tests.extract.sweeping import PROBE, QUIET, DiarySource, DiaryStore, lines, write_family
+from tests.models import tiny, tiny_model
+
+STEPS = range(8)
+AXES = {"family": "f", "recipe": "r", "model": "m", "seed": 0}
+
+
+class HeadNorms(Statistic):
+    """The mean norm of what each attention head gives, and that of what it gives at the first token."""
+
+    name = "head_norms"
+    hooks = (HEAD_OUTPUTS,)
+    axes = ("sequence", "layer", "head")
+    arrays = MappingProxyType(
+        {
+            "norm": Array("float32", "mean norm of a head's output"),
+            "first": Array("float32", "norm of a head's output at the first token"),
+        }
+    )
+    quantities = MappingProxyType(
+        {
+            "head_norm": Quantity("norm of a head's output", "mean over positions", mean_of("norm")),
+            "head_share": Quantity("first token's share", "first over mean", ratio_of("first", "norm"), fitted=False),
+        }
+    )
+
+    def reduce(self, block):
+        norms = block.heads().float().norm(dim=-1)
+        return {"norm": norms.mean(dim=1), "first": norms[:, 0]}
+
+
+HEADS = HeadNorms()
+BOTH = (Magnitudes(), HEADS)
+
+
+def swept(family, folder, statistics=BOTH):
+    source, diary = DiarySource(family, folder / "diary"), folder / "diary"
+    result, probe = measure_checkpoints(
+        source, source.steps(), lambda small: PROBE, DiaryStore(folder / "records", diary),
+        dtype="float32", device="cpu", label="tiny", options=QUIET, statistics=statistics,
+    )  # fmt: skip
+    assert probe is not None and not result.failed
+    return result
+
+
+@pytest.fixture(scope="module")
+def family(tmp_path_factory):
+    return write_family(tmp_path_factory.mktemp("family"), len(STEPS))
+
+
+@pytest.fixture(scope="module")
+def records(family, tmp_path_factory) -> pd.DataFrame:
+    measured = swept(family, tmp_path_factory.mktemp("sweep")).measured
+    frame = records_frame(measured, PROBE, tokens_per_step=10, statistic=HEADS, **AXES)
+    return records_schema(HEADS).validate(frame, "m", {"architecture": tiny().as_dict()})
+
+
+def heads_of(model, part: str, ids) -> np.ndarray:
+    """(sequence, layer, head), by hooks of one's own."""
+    inputs: list[torch.Tensor] = []
+    modules = [module for name, module in model.named_modules() if name.endswith(part)]
+    handles = [module.register_forward_pre_hook(lambda m, args: inputs.append(args[0])) for module in modules]
+    with torch.no_grad():
+        model(ids)
+    for handle in handles:
+        handle.remove()
+    n_heads = model.config.num_attention_heads
+    return torch.stack([t.unflatten(-1, (n_heads, -1)).norm(dim=-1).mean(1) for t in inputs], dim=1).numpy()
+
+
+MODELS = {
+    "attention.dense": tiny_model,
+    "self_attn.o_proj": lambda: LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=300, hidden_size=16, intermediate_size=32, num_hidden_layers=3, num_attention_heads=4,
+            num_key_value_heads=2,
+        )
+    ).eval(),
+    "attn.c_proj": lambda: GPT2LMHeadModel(GPT2Config(vocab_size=300, n_embd=16, n_layer=3, n_head=4)).eval(),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("part", MODELS)
+def test_it_is_what_hooks_of_ones_own_give(part):
+    model, ids = MODELS[part](), torch.from_numpy(PROBE.tokens)
+    found = measure(model, ids, statistics=(HEADS,), sequences_at_once=len(ids))
+    assert found.attached == PLAIN_HOOKS
+    assert np.array_equal(found.arrays("head_norms")["norm"], heads_of(model, part, ids))
+
+
+def test_a_bridge_gives_the_same():
+    plain = measure(tiny_model(), PROBE.tokens, statistics=BOTH)
+    bridge = wrap_model(tiny_model(), "tiny", dtype="float32", device="cpu")
+    found = measure(bridge, PROBE.tokens, statistics=BOTH)
+    assert found.attached == BRIDGE
+    for name in ("magnitudes", "head_norms"):
+        assert all(np.array_equal(array, plain.arrays(name)[one]) for one, array in found.arrays(name).items())
+
+
+def test_a_model_without_heads_is_refused():
+    class Mixed(HeadNorms):
+        def reduce(self, block):
+            return super().reduce(type(block)(block.layer, block.tensors, 3))
+
+    with pytest.raises(MeasureError, match=r"layer 0: the input of .* is 16 wide, the model has 3 heads"):
+        measure(tiny_model(), PROBE.tokens, statistics=(Mixed(),))
+
+
+def test_a_statistic_that_is_added_leaves_what_was_measured_as_it_is(family, tmp_path):
+    first = swept(family, tmp_path, (Magnitudes(),))
+    contents = {path: path.read_bytes() for path in (tmp_path / "records").rglob("*.record")}
+    assert len(contents) == len(STEPS)
+    both = swept(family, tmp_path)
+    written = lines(tmp_path / "diary", "wrote")
+    assert len(written) == len(set(written)) == 2 * len(STEPS)  # one more record a step, and none again
+    assert all(path.read_bytes() == content for path, content in contents.items())
+    for step in STEPS:
+        assert np.array_equal(both.measured[step].top, first.measured[step].top)
+        alone = measure(tiny_model(seed=step), PROBE.tokens, statistics=(HEADS,)).arrays("head_norms")
+        assert all(
+            np.array_equal(both.measured[step].arrays("head_norms")[name], array) for name, array in alone.items()
+        )
+    read = len(lines(tmp_path / "diary", "read"))
+    assert swept(family, tmp_path, (HEADS,)).statuses() == dict.fromkeys(STEPS, "stored")
+    assert len(lines(tmp_path / "diary", "read")) == read
+
+
+def test_one_statistic_that_overflows_is_remembered_and_the_other_is_kept(family, tmp_path):
+    class Overflows(HeadNorms):
+        name = "overflows"
+
+        def reduce(self, block):
+            return {name: held * torch.inf for name, held in super().reduce(block).items()}
+
+    def sweep(*statistics):
+        return measure_checkpoints(
+            FolderSource(family), [0, 1], lambda small: PROBE, RecordStore(tmp_path),
+            dtype="float32", device="cpu", label="tiny", options=QUIET, statistics=statistics,
+        )[0]  # fmt: skip
+
+    result = sweep(Magnitudes(), Overflows())
+    assert result.statuses() == {0: "not_finite", 1: "not_finite"}
+    assert sweep(Magnitudes()).statuses() == {0: "stored", 1: "stored"}
+    assert not sweep(Overflows()).seconds
+
+
+def test_its_table_is_written_and_read_and_held_to_its_own_schema(records, tmp_path):
+    schema = records_schema(HEADS)
+    path = tmp_path / "heads.parquet"
+    write_table(records, path, schema, {"architecture": tiny().as_dict()})
+    pd.testing.assert_frame_equal(read_table(path, schema), records)
+    assert len(records) == len(STEPS) * 2 * 2 * len(PROBE.tokens)
+    assert list(schema.columns)[6:11] == ["layer", "head", "probe_length", "first_token", "sequence"]
+    assert schema.columns["norm"].meaning == "mean norm of a head's output, unitless"
+    with pytest.raises(TableError, match="heads are those of the model"):
+        schema.validate(records.assign(head=records["head"] + 1), "m", {"architecture": tiny().as_dict()})
+    with pytest.raises(TableError, match="all steps of a training have the same layers"):
+        schema.validate(records.iloc[len(PROBE.tokens) :], "m")
+    with pytest.raises(TableError, match="records"):
+        read_table(path, records_schema())
+
+
+def test_it_is_aggregated_by_head_and_fitted_with_intervals(records):
+    trajectories = aggregate(records, statistic=HEADS)
+    assert list(trajectories.columns) == list(trajectories_schema(HEADS).columns)
+    one = records.query("step == 3 and layer == 1 and head == 0")
+    row = trajectories.query("step == 3 and layer == 1 and head == 0").set_index("quantity")
+    assert row.loc["head_norm", "value"] == one["norm"].astype(float).mean()
+    assert row.loc["head_share", "value"] == one["first"].astype(float).mean() / one["norm"].astype(float).mean()
+    fits = fit_table(
+        trajectories, tiny().as_dict(), form="log", quantities=HEADS.fitted,
+        sequences=sequence_series(records, "ratio_of_means", HEADS), resamples=20,
+    )  # fmt: skip
+    assert fits[["layer", "head", "quantity"]].to_numpy().tolist() == [
+        [layer, head, "head_norm"] for layer in (0, 1) for head in (0, 1)
+    ]
+    assert np.isfinite(fits["f_end_lower"]).all()
+    series = trajectories.query("quantity == 'head_norm'").sort_values(["layer", "head", "step"])
+    alone = fit_many(np.array(STEPS), series["value"].to_numpy().reshape(4, -1), form="log")
+    assert np.allclose(alone["f_end"], fits["f_end"], rtol=1e-9)
+
+
+def test_it_is_plotted_with_a_line_a_head(records):
+    trajectories = aggregate(records, statistic=HEADS)
+    run = Run(**AXES)
+    figure = trajectories_figure(trajectories, [run], {run: "mine"}, HEADS)
+    assert [axes.get_ylabel() for axes in figure.axes] == ["norm of a head's output", "first token's share"]
+    for axes, quantity in zip(figure.axes, HEADS.quantities, strict=True):
+        rows = trajectories[trajectories["quantity"] == quantity]
+        drawn = sorted(tuple(line.get_ydata()) for line in axes.lines)
+        assert drawn == sorted(tuple(one["value"]) for _, one in rows.sort_values("step").groupby(["layer", "head"]))
+
+
+def live(folder, statistics=BOTH, loggers=()) -> LiveMeasurement:
+    subject = Subject(**AXES, architecture=tiny().as_dict(), tokens_per_step=10)
+    return LiveMeasurement(
+        subject, Probe.of(PROBE.tokens), STEPS, store=RecordStore(folder / "records"),
+        journal=folder / "journal.json", statistics=statistics, loggers=loggers,
+    )  # fmt: skip
+
+
+def test_it_is_measured_live_and_its_table_is_that_of_a_sweep(family, records, tmp_path):
+    watch = live(tmp_path)
+    for step in STEPS:
+        found = watch(step, tiny_model(seed=step))
+        assert found is not None and list(found.reduced) == ["magnitudes", "head_norms"]
+    watch.end()
+    again = live(tmp_path)
+    pd.testing.assert_frame_equal(again.records(HEADS), records)
+    again.write(tmp_path / "heads.parquet", HEADS)
+    again.write(tmp_path / "magnitudes.parquet")
+    pd.testing.assert_frame_equal(read_table(tmp_path / "heads.parquet", records_schema(HEADS)), records)
+    measured = swept(family, tmp_path / "sweep").measured
+    ours = records_frame(measured, Probe.of(PROBE.tokens), tokens_per_step=10, **AXES)
+    pd.testing.assert_frame_equal(
+        read_table(tmp_path / "magnitudes.parquet", records_schema()), records_schema().validate(ours)
+    )
+
+
+def test_a_training_that_goes_on_may_have_one_statistic_more(tmp_path):
+    before = live(tmp_path, (Magnitudes(),))
+    for step in (0, 1):
+        before(step, tiny_model(seed=step))
+    before.end()
+    entries = json.loads((tmp_path / "journal.json").read_text())["steps"]
+    plain = ["step", "weights_sha256", "decoder_sha256", "settings", "dtype", "key"]
+    assert [list(entry) for entry in entries.values()] == [plain, plain]  # as before there were others
+    after = live(tmp_path)
+    found = after(1, tiny_model(seed=1))
+    assert found is not None and sorted(found.reduced) == ["head_norms", "magnitudes"]
+    assert after(1, tiny_model(seed=1)) is None
+    after(2, tiny_model(seed=2))
+    assert sorted(after.result().measured) == [0, 1, 2]
+    assert sorted(set(after.records(HEADS)["step"])) == [1, 2]
+    assert sorted(set(after.records()["step"])) == [0, 1, 2]
+    after.end()
+    entries = json.loads((tmp_path / "journal.json").read_text())["steps"]
+    assert entries["0"].keys() == set(plain) and list(entries["1"]["others"]) == ["head_norms"]
+    assert sorted(live(tmp_path, (Magnitudes(),)).result().measured) == [0, 1, 2]
+
+
+def test_its_metrics_are_logged_by_layer_and_head_and_added_to_the_run(tmp_path):
+    from mlflow import MlflowClient
+
+    found = measure(tiny_model(), PROBE.tokens, statistics=BOTH)
+    metrics = step_metrics(found)
+    assert sorted({name.partition("/")[0] for name in metrics}) == [
+        "head_norm",
+        "head_share",
+        "median",
+        "ratio",
+        "top1",
+    ]
+    norm = found.arrays("head_norms")["norm"][:, 1, 0].mean(dtype=np.float64)
+    assert metrics["head_norm/layer01/head00"] == norm
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    for statistics in ((Magnitudes(),), BOTH):
+        subject = live(tmp_path / "x").subject
+        logger = MlflowLogger(subject, Probe.of(PROBE.tokens), tracking_uri=uri)
+        watch = live(tmp_path, statistics, loggers=[logger])
+        for step in (0, 1):
+            watch(step, tiny_model(seed=step))
+        watch.end()
+    client = MlflowClient(uri)
+    runs = client.search_runs([e.experiment_id for e in client.search_experiments()])
+    assert len([run for run in runs if run.data.metrics]) == 1  # the same training: one run
+    metric = client.get_metric_history(runs[0].info.run_id, "head_norm/layer01/head00")
+    assert [entry.step for entry in metric] == [0, 1]
+    assert len(client.get_metric_history(runs[0].info.run_id, "ratio/layer00")) == 2
+
+
+def test_a_checkpoint_it_cannot_be_measured_on_is_a_failure_of_that_step_alone(tmp_path):
+    watch = live(tmp_path)
+    watch(0, tiny_model())
+    broken = tiny_model(seed=1)
+    with torch.no_grad():
+        broken.gpt_neox.layers[1].attention.query_key_value.weight.fill_(torch.inf)
+    assert watch(1, broken) is None
+    assert watch.result().statuses() == {0: "stored", 1: "not_finite"}
+    key = watch._journal.entries[1].keys["head_norms"]
+    assert isinstance(RecordStore(tmp_path / "records").read(key), NotFiniteError)
