@@ -7,7 +7,7 @@ import json
 import logging
 import operator
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -25,7 +25,7 @@ from massact.train.journal import Entry, Journal
 from massact.train.unwrap import unwrapped
 
 if TYPE_CHECKING:
-    import pandas as pd
+    import pandas as pd  # pyright: ignore[reportMissingTypeStubs]
 
     from massact.extract.probe import Probe
     from massact.extract.store import RecordKey, RecordStore
@@ -238,7 +238,7 @@ class LiveMeasurement:
         import torch
 
         try:
-            return measure(model, torch.from_numpy(self.probe.tokens))
+            return measure(model, torch.as_tensor(self.probe.tokens))
         except NotFiniteError as error:
             log.warning("%s step %d: %s", self.subject.model, step, error)
             return error
@@ -279,7 +279,7 @@ class LiveMeasurement:
             log.warning("live measurement of %s: %s", self.subject.model, text)
 
     @contextmanager
-    def _harmless(self, logger: Any) -> Iterator[None]:
+    def _harmless(self, logger: Any) -> Generator[None, None, None]:
         """Whatever a logger raises is warned of, once for each logger."""
         try:
             yield
@@ -337,7 +337,7 @@ class LiveMeasurement:
                 close()
 
     @contextmanager
-    def _told_of(self, what: str) -> Iterator[None]:
+    def _told_of(self, what: str) -> Generator[None, None, None]:
         try:
             yield
         except Exception as error:  # the end of a training is no place to raise
@@ -412,8 +412,15 @@ class LiveMeasurement:
         s, measured = self.subject, self.result().measured
         if not measured:
             raise TrainError(f"nothing of {s.model} has been measured yet", f"it is due at steps {sorted(self.steps)}")
-        axes = {"family": s.family, "recipe": s.recipe, "model": s.model, "seed": s.seed}
-        frame = records_frame(measured, self.probe, tokens_per_step=s.tokens_per_step, **axes)
+        frame = records_frame(
+            measured,
+            self.probe,
+            tokens_per_step=s.tokens_per_step,
+            family=s.family,
+            recipe=s.recipe,
+            model=s.model,
+            seed=s.seed,
+        )
         return RECORDS.validate(frame, s.model)
 
     def metadata(self) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import asdict
 from types import TracebackType
@@ -123,7 +123,7 @@ class MlflowLogger:
         return key_of({"kind": "live", "subject": asdict(self.subject), "tokens_sha256": self.probe.sha256})
 
     @contextmanager
-    def _turn(self) -> Iterator[None]:
+    def _turn(self) -> Generator[None, None, None]:
         """Hold the store's lock; whatever the store does but for being none at all, the training goes on."""
         try:
             with patience(self.tracking_uri), turn(self.tracking_uri, wait_s=_WAIT_S):
