@@ -1,4 +1,4 @@
-"""Load one model's checkpoints one after the other: the first builds a model, the others are poured into it."""
+"""Load checkpoints of one model in turn: the first builds a model, the others are copied into it."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 log = logging.getLogger("massact")
-# What config.json says of the software that wrote it, not of the model.
+# Keys of config.json about the software that wrote it, not about the model.
 _SOFTWARE = ("transformers_version", "torch_dtype", "dtype", "_name_or_path")
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """A checkpoint read from disk: its tensors by name, or None where the model itself is at hand."""
+    """A checkpoint read from disk: its tensors by name, or None if the model itself is in memory."""
 
     resolved: Resolved
     config: Mapping[str, Any]
@@ -33,23 +33,24 @@ class Prepared:
 class CheckpointLoader:
     """Models of checkpoints that share an architecture.
 
-    Every checkpoint is read as tensors (`prepare`, which may run in another thread). Building a model takes longer than
-    measuring a small one. So the first is made by its own class and checked; later ones of the same config.json are
-    copied into its parameters (`load`). The unembedding, which no hidden state depends on, keeps its first weights.
+    Every checkpoint is read as tensors (`prepare`, which may run in another thread). Building a small model takes
+    longer than measuring it. So the first one is built by its own class and checked, and later ones with the same
+    config.json are copied into its parameters (`load`). The unembedding keeps its first weights: no hidden state
+    depends on it.
 
     Parameters
     ----------
     dtype, device
         Number format and device of weights and forward pass.
     outputs_of
-        Runs a model on a few tokens and gives each block's output (`massact.extract.hooks.block_outputs`). Then models
-        are given as bridges, wherever a bridge gives the same as Hugging Face's own to the last bit. None: as Hugging
-        Face's own, with a third less of Python around a small model's forward pass.
+        Runs a model on a few tokens and returns each block's output (`massact.extract.hooks.block_outputs`). With it,
+        models are returned as bridges if the bridge is bit-identical to Hugging Face's own model. None: always as
+        Hugging Face's own model, which takes a third less Python time around a small model's forward pass.
 
     Attributes
     ----------
     reason
-        Why the model given last is no bridge; empty when it is one, or none was asked for.
+        Why the last model is not a bridge; empty if it is one, or if no bridge was requested.
     """
 
     def __init__(self, dtype: str = "float32", device: str = "cpu", *, outputs_of: OutputsOf | None = None) -> None:
@@ -63,7 +64,7 @@ class CheckpointLoader:
         self._heads: dict[str, Any] = {}
 
     def prepare(self, resolved: Resolved) -> Prepared:
-        """Read a checkpoint's files into memory, unless it is there already.
+        """Read a checkpoint's files into memory, unless the model is already there.
 
         Raises
         ------
@@ -76,9 +77,9 @@ class CheckpointLoader:
         return Prepared(resolved, config, read_tensors(resolved.folder, resolved.files))
 
     def load(self, prepared: Prepared) -> Any:
-        """The checkpoint's model: the one given before, refilled, wherever that gives the same.
+        """The checkpoint's model. The previous model is refilled if the result is the same.
 
-        A model that was in memory is given as it is, so that `massact.extract.measure` reads it without a bridge.
+        A model in memory is returned unchanged, so that `massact.extract.measure` reads it without a bridge.
 
         Raises
         ------
@@ -100,7 +101,7 @@ class CheckpointLoader:
         from massact.checkpoints.bridge import placed, wrap_loaded
         from massact.checkpoints.build import build_model
 
-        self._model, self._parameters = None, {}  # room for the next one
+        self._model, self._parameters = None, {}  # frees memory for the next one
         folder = resolved.folder
         model = build_model(folder, self.dtype, tensors, trusted=resolved.trusted)
         parameters = _decoder_parameters(model)
@@ -115,7 +116,7 @@ class CheckpointLoader:
                     build_model(folder, self.dtype, tensors, trusted=resolved.trusted), folder, self.device
                 ),
             )
-            if self.reason:  # it may have been built again
+            if self.reason:  # the model may have been built again
                 parameters = _decoder_parameters(self._model)
         self._made_of = (prepared.config, resolved.trusted)
         self._parameters = parameters if _still_used(parameters, self._model) else {}
@@ -123,18 +124,18 @@ class CheckpointLoader:
         return self._model
 
     def _as_asked(self, model: nn.Module) -> nn.Module:
-        held = next(model.parameters())
-        dtype, device = str(held.dtype).removeprefix("torch."), held.device.type
+        parameter = next(model.parameters())
+        dtype, device = str(parameter.dtype).removeprefix("torch."), parameter.device.type
         if (dtype, device) != (self.dtype, self.device):
             raise SourceError(
                 CheckpointStatus.LOAD_FAILED,
-                f"the model in memory is in {dtype} on {device}, asked for {self.dtype} on {self.device}",
-                "ask for what it is in",
+                f"the model in memory is in {dtype} on {device}, but {self.dtype} on {self.device} was requested",
+                "request its own format and device",
             )
         return model
 
     def _pour(self, tensors: Mapping[str, Tensor]) -> bool:
-        """Copy tensors into the model's parameters; False, and nothing changed, when they are not the same set."""
+        """Copy tensors into the model's parameters. Returns False, without a change, if the sets of names differ."""
         import torch
 
         if not self._parameters:
@@ -154,15 +155,15 @@ class CheckpointLoader:
 
 
 def check_unchanged(resolved: Resolved) -> None:
-    """Hold the files of a checkpoint to the hashes they had when it was resolved, now that they have been read.
+    """After reading a checkpoint, check that its files still have the hashes from when it was resolved.
 
-    Files whose state on disk is the same are not hashed again. Files that are gone by now were whole when they were
+    Files whose state on disk is unchanged are not hashed again. Files deleted since then were intact when they were
     read.
 
     Raises
     ------
     SourceError
-        `corrupt` when one of them has changed meanwhile.
+        `corrupt` when one of them has changed in the meantime.
     """
     folder = resolved.folder
     try:
@@ -175,16 +176,16 @@ def check_unchanged(resolved: Resolved) -> None:
 
 
 def _decoder_parameters(model: Any) -> dict[str, Any]:
-    """Parameters of the model without its unembedding, by the names that files give them."""
+    """Parameters of the model without its unembedding, by their names in weight files."""
     inside = {id(parameter) for parameter in model.base_model.parameters()}
     persistent = set(model.base_model.state_dict()) - {name for name, _ in model.base_model.named_parameters()}
-    if persistent:  # a state that is not a parameter would not be refilled
+    if persistent:  # state outside the parameters would not be refilled
         return {}
     return {name: parameter for name, parameter in model.named_parameters() if id(parameter) in inside}
 
 
-def _still_used(parameters: Mapping[str, Any], given: Any) -> bool:
-    """Whether wrapping left every parameter in its place, and added none to the decoder."""
-    model = getattr(given, "original_model", given)
-    held = {id(parameter) for parameter in model.base_model.parameters()}
-    return held == {id(parameter) for parameter in parameters.values()}
+def _still_used(parameters: Mapping[str, Any], model_or_bridge: Any) -> bool:
+    """Whether wrapping left every parameter in place and added none to the decoder."""
+    model = getattr(model_or_bridge, "original_model", model_or_bridge)
+    current = {id(parameter) for parameter in model.base_model.parameters()}
+    return current == {id(parameter) for parameter in parameters.values()}
