@@ -1,4 +1,4 @@
-"""Measure a model while it trains: no checkpoint is written, and the records are those of an extraction."""
+"""Measure a model while it trains, without writing checkpoints. The records are the same as those of an extraction."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ Logger = Callable[[int, Measurement], None]
 
 @dataclass(frozen=True, kw_only=True)
 class Subject:
-    """What is being trained, as the axes of its table name it; `Subject.of_model` makes one from a model.
+    """The subject of a training, with the values of the table's axes. `Subject.of_model` makes one from a model.
 
     Attributes
     ----------
     architecture
-        The numbers of `massact.Architecture`, or those of them that the model has.
+        The numbers of `massact.Architecture`, as far as the model has them.
     tokens_per_step
-        Training tokens one optimiser step sees.
+        Training tokens per optimiser step.
     """
 
     family: str
@@ -64,12 +64,12 @@ class Subject:
         recipe: str = "own",
         seed: int = 0,
     ) -> Subject:
-        """A Hugging Face model (or its configuration), with the numbers its configuration states.
+        """The subject for a Hugging Face model or its configuration, with the numbers that the configuration states.
 
         Raises
         ------
         MeasureError
-            When there is no such configuration.
+            When there is no Hugging Face configuration.
 
         >>> from transformers import GPT2Config
         >>> Subject.of_model(GPT2Config(n_layer=2), name="mine", tokens_per_step=4096).architecture["d_mlp"]
@@ -78,7 +78,7 @@ class Subject:
         config = getattr(model, "config", model)
         if not hasattr(config, "to_dict"):
             raise MeasureError(
-                f"{type(model).__name__} has no Hugging Face configuration", "give the model itself, not what holds it"
+                f"{type(model).__name__} has no Hugging Face configuration", "pass the model itself, not its container"
             )
         numbers = numbers_in(config.get_text_config().to_dict())
         return cls(
@@ -89,40 +89,40 @@ class Subject:
 class LiveMeasurement:
     """Measures a model in training at chosen steps, on one fixed probe.
 
-    Call it as `live(step, model)` at any step, as often as you like: it measures at the steps it was made for, once
-    for the same weights, in evaluation mode, without gradients and without touching the random state. What it has
-    measured outlives the process: a new one with the same journal goes on where the old one stopped. In training with
-    several processes call it in one of them. In Hugging Face's Trainer and in Lightning, `massact.train.live_hf` and
-    `massact.train.live_lightning` call it.
+    Call it as `live(step, model)` at any step, as often as you like. It measures at its given steps, once for the same
+    weights, in evaluation mode, without gradients, and leaves the random state unchanged. Measurements outlive the
+    process: a new object with the same journal continues where the old one stopped. In a training with several
+    processes, call it in one of them. `massact.train.live_hf` and `massact.train.live_lightning` call it from Hugging
+    Face's Trainer and from Lightning.
 
-    It does not end a training that it has begun to measure: a full disk, a logger or a measurement that fails is
-    warned of once, and the training goes on. What a disk did not take is kept in memory and written as soon as the
-    disk takes it. `end` never raises.
+    After its first measurement it never ends the training. A full disk, a failed logger or a failed measurement is
+    logged once as a warning, and the training continues. Records that could not be written are held in memory and
+    written as soon as the disk accepts them. `end` never raises.
 
     Parameters
     ----------
     subject
-        What is trained.
+        The training's model, recipe and seed.
     probe
-        The token sequences: of a text by `massact.extract.probe.chunk`, or your own by `Probe.of`.
+        The token sequences: from a text with `massact.extract.probe.chunk`, or your own with `Probe.of`.
     steps
-        When to measure, in optimiser steps taken: `massact.recipe.checkpoint_steps(2048, 44)`.
+        When to measure, in optimiser steps, e.g. `massact.recipe.checkpoint_steps(2048, 44)`.
     store
-        Where records go, keyed by weights, tokens and protocol as those of an extraction are. A model with code of its
-        own (a forward that no library defines, hooks) is measured each time and never taken from the store.
+        Where records go, with the same keys (weights, tokens, protocol) as in an extraction. A model with its own code
+        (a custom forward, hooks) is always measured and never read from the store.
     journal
-        A JSON file that remembers which record belongs to which step. One file a training run; while it is measured,
-        a claim beside the file keeps other trainings from it.
+        A JSON file that maps steps to records, one per training run. During the training, a claim beside the file keeps
+        other trainings from using it.
     loggers
-        Called as `logger(step, measurement)` after each, e.g. `massact.train.live_mlflow.MlflowLogger`. A training
-        that goes on tells them first what its journal holds, so that each process's loggers see the whole series.
+        Called as `logger(step, measurement)` after each measurement, e.g. `massact.train.live_mlflow.MlflowLogger`. A
+        resumed training first passes them the steps in its journal, so that they see the whole series.
     strict
-        Raise what goes wrong in place of a warning: for trainings that are there only to be measured.
+        Raise errors instead of logging warnings, for trainings whose only purpose is to be measured.
 
     Raises
     ------
     TrainError
-        When the journal is that of another run or is damaged, or a step is no whole number.
+        When the journal belongs to another run or is damaged, or a step is not an integer.
     """
 
     def __init__(
@@ -142,7 +142,7 @@ class LiveMeasurement:
         identity = {"subject": asdict(subject), "tokens_sha256": probe.sha256}
         of = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
         self._journal = Journal(Path(journal), of=of, model=subject.model)
-        self._unkept: dict[int, Measurement | NotFiniteError] = {}  # the disk has not taken these
+        self._unkept: dict[int, Measurement | NotFiniteError] = {}  # not yet on the disk
         self._keys: dict[int, RecordKey] = {}
         self._untold = bool(self._journal.entries and self.loggers)
         self._works = False
@@ -154,23 +154,23 @@ class LiveMeasurement:
         return self._journal.path
 
     def __call__(self, step: Any, model: Any) -> Measurement | None:
-        """Measure if this step is due; hidden states that overflow are remembered as such.
+        """Measure if this step is due. An overflow of the hidden states is recorded as such.
 
-        The model may be wrapped by DistributedDataParallel or torch.compile: what is inside is measured. A step that
-        was measured before is not measured again, unless its decoder's weights are others now: then the training was
-        begun anew or goes on with other numbers, and what was measured of this step and later ones is replaced.
+        The model may be wrapped by DistributedDataParallel or torch.compile: the inner model is measured. A step that
+        was measured before is skipped if the decoder's weights are the same. If they differ, the training was restarted
+        or continues with other numbers, and the measurements of this step and later ones are replaced.
 
         Returns
         -------
         Measurement
-            None where nothing was measured.
+            None if nothing was measured.
 
         Raises
         ------
         TrainError
-            A step that is no whole number; at the first measurement, a journal that another training writes to.
+            A step that is not an integer; at the first measurement, a journal that another training writes to.
         MeasureError
-            At the first measurement: a model that cannot be measured. With `strict`, all else that goes wrong.
+            At the first measurement: a model that cannot be measured. With `strict`, any error.
         """
         step = whole_step(step)
         if self._untold:
@@ -179,7 +179,7 @@ class LiveMeasurement:
             return None
         try:
             outcome = self._measure(step, model)
-        except Exception as error:  # whatever it is, the training is not to end of it
+        except Exception as error:  # no error may end the training
             if self.strict or (not self._works and isinstance(error, MassactError)):
                 raise
             self._warn("measure", f"step {step} was not measured ({_first(error)}); the training goes on")
@@ -192,22 +192,23 @@ class LiveMeasurement:
         return outcome
 
     def open(self, model: Any = None) -> None:
-        """Begin: claim the journal, and see whether this process has the whole model. Optional; the first measurement
-        does it otherwise.
+        """Claim the journal, and check that this process holds the whole model.
+
+        Optional: otherwise the first measurement does this.
 
         Raises
         ------
         TrainError
             When another training writes to the journal.
         MeasureError
-            When the weights are spread over processes.
+            When the weights are sharded over processes.
         """
         if model is not None:
             unwrapped(model)
         self._journal.open()
 
     def _measure(self, step: int, model: Any) -> Measurement | NotFiniteError | None:
-        """The outcome for a step that is due; None when the journal has it for these weights."""
+        """The outcome for a due step; None if the journal already has it for these weights."""
         began = time.perf_counter()
         model = unwrapped(model)
         self._journal.open()
@@ -216,10 +217,10 @@ class LiveMeasurement:
         if step in entries:
             if entries[step].decoder_sha256 == identity.decoder_sha256:
                 return None
-            log.warning("%s has other weights than before: measured again from step %d on", self.subject.model, step)
+            log.warning("%s has other weights than before: measuring again from step %d on", self.subject.model, step)
             self._journal.entries = {earlier: entry for earlier, entry in entries.items() if earlier < step}
         parameter = next(model.parameters())
-        dtype = "+".join(sorted({str(held.dtype).removeprefix("torch.") for held in model.parameters()}))
+        dtype = "+".join(sorted({str(parameter.dtype).removeprefix("torch.") for parameter in model.parameters()}))
         key = record_key(identity, self.probe, dtype, parameter.device.type)
         outcome = None if identity.foreign else self._stored(key)
         if outcome is None:
@@ -252,7 +253,7 @@ class LiveMeasurement:
             return None
 
     def _keep(self) -> None:
-        """Write the records that are not written yet, and the journal; a disk that refuses is warned of."""
+        """Write pending records and the journal. A write error becomes a warning."""
         try:
             for step in sorted(self._unkept):
                 self.store.write(self._keys[step], self._unkept[step])
@@ -269,18 +270,18 @@ class LiveMeasurement:
             raise error
         self._warn(
             f"keep {type(error).__name__}",
-            f"{error}; what is measured is held in memory until it can be written, and the training goes on",
+            f"{error}; measurements are held in memory until they can be written, and the training goes on",
         )
 
     def _warn(self, kind: str, text: str) -> None:
-        """Warn once of each kind of trouble."""
+        """Log one warning for each kind of failure."""
         if kind not in self._warned:
             self._warned.add(kind)
             log.warning("live measurement of %s: %s", self.subject.model, text)
 
     @contextmanager
     def _harmless(self, logger: Any) -> Generator[None, None, None]:
-        """Whatever a logger raises is warned of, once for each logger."""
+        """Turn an exception of a logger into a warning, once per logger."""
         try:
             yield
         except Exception as error:
@@ -290,17 +291,18 @@ class LiveMeasurement:
             self._warn(
                 f"logger {id(logger)}",
                 f"{name} failed ({_first(error)}); the journal is kept, the training goes on, and"
-                f" LiveMeasurement.tell({name}) tells it all of it later",
+                f" LiveMeasurement.tell({name}) logs all steps later",
             )
 
     def due(self, step: int) -> bool:
-        """Whether this step is one of those to measure."""
+        """Whether this step is to be measured."""
         return step in self.steps
 
     def end(self, table: Path | None = None) -> None:
-        """Training has ended: write the table where one is wanted, close the loggers that have a `close`, and give the
-        journal up. Nothing is raised: the weights may be yet to save. What failed is warned of, with what writes it
-        later.
+        """End the measurement: write the table if a path is given, close the loggers, and release the journal.
+
+        This never raises, since the weights may not be saved yet. A failure is logged as a warning that says
+        how to repeat the step later.
         """
         if self._untold:
             self._tell_again()
@@ -313,16 +315,16 @@ class LiveMeasurement:
                 self.write(table)
         for logger in self.loggers:
             self._close(logger)
-        with self._told_of("the journal's claim was not given up"):
+        with self._told_of("the journal's claim was not released"):
             self._journal.close()
 
     def tell(self, logger: Logger) -> None:
-        """Tell a logger all that the journal holds, and close it: for one that failed while training.
+        """Pass a logger every step in the journal, and close it. For a logger that failed during the training.
 
         Raises
         ------
         StorageError
-            When a record that the journal names is no longer in the store. What the logger raises is raised.
+            When a record in the journal is no longer in the store. Exceptions of the logger are not caught.
         """
         for step, measurement in self.result().measured.items():
             logger(step, measurement)
@@ -340,9 +342,9 @@ class LiveMeasurement:
     def _told_of(self, what: str) -> Generator[None, None, None]:
         try:
             yield
-        except Exception as error:  # the end of a training is no place to raise
+        except Exception as error:  # the end of a training must not raise
             log.warning(
-                "%s: %s; what was measured is kept in %s, and LiveMeasurement(..., journal=that file).write(path)"
+                "%s: %s; the measurements are kept in %s, and LiveMeasurement(..., journal=that file).write(path)"
                 " writes the table later",
                 what,
                 _first(error),
@@ -356,7 +358,7 @@ class LiveMeasurement:
         except StorageError as error:
             if self.strict:
                 raise
-            self._warn("tell", f"the loggers are not told of earlier steps ({error})")
+            self._warn("tell", f"earlier steps are not passed to the loggers ({error})")
             return
         for step, measurement in known.items():
             for logger in self.loggers:
@@ -364,16 +366,16 @@ class LiveMeasurement:
                     logger(step, measurement)
 
     def missing(self, before: int) -> list[int]:
-        """Steps that were due before this one and are not measured."""
+        """Steps before this one that were due but are not measured."""
         return sorted(step for step in self.steps if step < before and step not in self._journal.entries)
 
     def result(self) -> SweepResult:
-        """What was measured, as a sweep over checkpoints gives it.
+        """The measurements, in the form that a sweep over checkpoints returns.
 
         Raises
         ------
         StorageError
-            When a record that the journal names is no longer in the store, or is not of the step's weights and probe.
+            When a record in the journal is no longer in the store, or belongs to other weights or another probe.
         """
         result = SweepResult()
         for step, entry in sorted(self._journal.entries.items()):
@@ -388,21 +390,25 @@ class LiveMeasurement:
         return result
 
     def _recorded(self, step: int, entry: Entry) -> Measurement | NotFiniteError:
-        """The record of a step, which must be of the weights and the tokens that the journal says it is of."""
-        found = self.store.described(entry.key)
-        said = None if found is None else found[1]
-        asked = {
+        """The record of a step, checked against the weights and tokens in the journal."""
+        described = self.store.described(entry.key)
+        metadata = None if described is None else described[1]
+        expected = {
             "weights": entry.weights_sha256,
             "settings": entry.settings,
             "dtype": entry.dtype,
             "tokens": self.probe.sha256,
         }
-        if found is None or said is None or any(said.get(name) != value for name, value in asked.items()):
+        if (
+            described is None
+            or metadata is None
+            or any(metadata.get(name) != value for name, value in expected.items())
+        ):
             raise StorageError(
                 f"the record of step {step} is not in {self.store.folder}",
-                f"remove {self.journal} and train again: it cannot be measured afterwards",
+                f"remove {self.journal} and train again: a step cannot be measured afterwards",
             )
-        return found[0]
+        return described[0]
 
     def records(self) -> pd.DataFrame:
         """The tidy table so far: one row per (step, layer, sequence), schema `massact.trajectories.RECORDS`."""
@@ -411,7 +417,7 @@ class LiveMeasurement:
 
         s, measured = self.subject, self.result().measured
         if not measured:
-            raise TrainError(f"nothing of {s.model} has been measured yet", f"it is due at steps {sorted(self.steps)}")
+            raise TrainError(f"{s.model} has no measurements yet", f"they are due at steps {sorted(self.steps)}")
         frame = records_frame(
             measured,
             self.probe,
@@ -424,7 +430,7 @@ class LiveMeasurement:
         return RECORDS.validate(frame, s.model)
 
     def metadata(self) -> dict[str, Any]:
-        """What the table says of where it comes from; nothing in it changes from one identical run to the next."""
+        """The provenance in the table's metadata. It is the same for two identical runs."""
         s = self.subject
         fixed = {
             "model": s.model,
@@ -437,7 +443,7 @@ class LiveMeasurement:
         return provenance(self.result(), self.probe, dtype=dtype, fixed=fixed)
 
     def write(self, path: Path) -> None:
-        """Write the table with its provenance, as `stage=extract` writes that of a sweep over checkpoints."""
+        """Write the table with its provenance, in the same form as `stage=extract`."""
         from massact.tables import write_table
         from massact.trajectories import RECORDS
 
@@ -445,12 +451,12 @@ class LiveMeasurement:
 
 
 def whole_step(step: Any) -> int:
-    """Optimiser steps as an int: numpy's and torch's whole numbers and whole floats are taken, a bool is not.
+    """A number of optimiser steps as an int. Accepts integers of numpy and torch and integral floats, but no bool.
 
     Raises
     ------
     TrainError
-        When it is no whole number, or negative.
+        When it is not an integer, or negative.
 
     >>> whole_step(512.0)
     512
@@ -463,11 +469,11 @@ def whole_step(step: Any) -> int:
             value = step.item() if hasattr(step, "item") and getattr(step, "size", 1) == 1 else step
             number = int(value) if isinstance(value, float) and value.is_integer() else None
     if number is None or number < 0:
-        raise TrainError(f"step {str(step)[:80]} is no number of steps", "give optimiser steps taken, as an int")
+        raise TrainError(f"step {str(step)[:80]} is no number of steps", "give the optimiser step as an int")
     return number
 
 
 def _first(error: BaseException) -> str:
-    """The first line of what an error says, with its kind where it is none of massact's."""
-    said = (str(error).strip() or type(error).__name__).splitlines()[0]
-    return said if isinstance(error, MassactError) else f"{type(error).__name__}: {said}"
+    """The first line of an error's message, with its type unless it is a MassactError."""
+    line = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return line if isinstance(error, MassactError) else f"{type(error).__name__}: {line}"
