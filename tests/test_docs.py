@@ -78,6 +78,51 @@ def test_what_dvc_plots_show_writes_is_ignored():
     assert "dvc_plots" in (ROOT / ".dvcignore").read_text(encoding="utf-8").split()
 
 
-def test_links_of_the_readme_exist():
-    for target in re.findall(r"\]\((?!https?://|#)([^)#]+)\)", README):
-        assert (ROOT / target).exists(), target
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), ROOT / "data/README.md", ROOT / "benchmarks/README.md"])
+LINK = re.compile(r"\[([^\]]+)\]\((?!https?://)([^)\s]*)\)")
+
+
+def sections(page: Path) -> dict[str, str]:
+    """The text of each section by its anchor, as GitHub names it; a section holds its subsections."""
+    text = page.read_text(encoding="utf-8")
+    heads = [*re.finditer(r"^(#+) (.*)$", re.sub(r"```.*?```", lambda m: " " * len(m[0]), text, flags=re.DOTALL), re.M)]
+    parts = {}
+    for head in heads:
+        after = (h.start() for h in heads if h.start() > head.start() and len(h[1]) <= len(head[1]))
+        anchor = re.sub(r"[^\w\- ]", "", head[2].lower()).replace(" ", "-")
+        parts[anchor] = text[head.start() : next(after, len(text))]
+    return parts
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_of_every_page_lead_somewhere(page):
+    for _, target in LINK.findall(page.read_text(encoding="utf-8")):
+        path, _, anchor = target.partition("#")
+        there = page.parent / path if path else page
+        assert there.exists(), target
+        assert not anchor or anchor in sections(there), target
+
+
+def test_the_summary_of_measurements_is_short_and_its_numbers_stand_in_the_lab_notebook():
+    """Two pages at most; each row names a command and a date, and its numbers stand in the section it links to."""
+    summary = ROOT / "docs" / "measurements.md"
+    lines = summary.read_text(encoding="utf-8").splitlines()
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines if line.startswith("| [")]
+    assert len(lines) <= 80
+    assert len(rows) > 20
+    for what, result, command, date in rows:
+        target = LINK.search(what)[2]
+        path, _, anchor = target.partition("#")
+        lab = sections(summary.parent / path)
+        assert path.startswith("lab/")
+        assert command
+        page = (summary.parent / path).read_text(encoding="utf-8")
+        for day in re.findall(r"\d{4}-\d\d-\d\d", date):
+            assert day in page, target
+        for number in re.findall(r"(?<![\w.])\.?\d+(?:,\d{3})*(?:\.\d+)?(?:e-?\d+)?(?!\w)", LINK.sub("", result)):
+            assert number in lab[anchor], (target, number)
+
+
+def test_every_page_of_the_lab_notebook_is_listed():
+    listed = {target for _, target in LINK.findall((ROOT / "docs/lab/README.md").read_text(encoding="utf-8"))}
+    assert {page.name for page in ROOT.glob("docs/lab/*.md")} - {"README.md"} <= listed

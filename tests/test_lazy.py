@@ -5,11 +5,14 @@ from __future__ import annotations
 import importlib
 import subprocess
 import sys
+import tomllib
+from pathlib import Path
 
 import pytest
 
 import massact
 
+ROOT = Path(__file__).parents[1]
 PACKAGES = ("checkpoints", "extract", "fit", "predict", "report", "stages", "train", "trajectories")
 
 
@@ -47,3 +50,22 @@ def test_importing_massact_and_listing_its_names_imports_nothing_heavy():
 def test_completion_in_a_fresh_process_lists_the_functions():
     code = "import massact.fit as fit, massact.extract as x\nassert 'fit_many' in dir(fit) and 'measure' in dir(x)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode == 0
+
+
+def test_the_five_names_of_the_front_page_are_offered_without_loading_them():
+    code = (
+        "import sys, massact\nnames = {'measure', 'fit_series', 'fit_many', 'forecast', 'LiveMeasurement'}\n"
+        "assert names <= set(massact.__all__) and names <= set(dir(massact))\n"
+        "assert not names & set(vars(massact))\n"
+        "assert not any(name.startswith(('massact.extract', 'massact.fit', 'massact.train')) for name in sys.modules)\n"
+        "massact.fit_series\nassert 'torch' not in sys.modules\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_modules_held_to_strict_types_exist():
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["pyright"]
+    for pattern in settings["strict"]:
+        assert list(ROOT.glob(pattern)), pattern
+    assert (ROOT / "src/massact/py.typed").is_file()

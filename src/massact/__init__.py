@@ -52,7 +52,7 @@ __all__ = [
     "trajectories",
 ]
 __version__ = "0.1.0"
-# Packages, and the names most often asked for; none is imported before it is.
+# Sub-packages and the most common names. Each is imported at its first use, so that `import massact` stays fast.
 __getattr__, __dir__ = lazy(
     __name__,
     {

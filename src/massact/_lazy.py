@@ -1,4 +1,4 @@
-"""Names of a package that are imported when they are first asked for, so that a command imports only what it uses."""
+"""Lazy names of a package: each is imported at its first use, so that a command imports only what it needs."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ def lazy(package: str, homes: Mapping[str, str]) -> tuple[Callable[[str], Any], 
     package
         Its `__name__`.
     homes
-        The submodule of each public name; empty where the name is a submodule itself. Any other name must differ from
-        every submodule's: importing a submodule binds its name in the package.
+        The submodule of each public name; empty if the name is itself a submodule. Other names must differ from those
+        of all submodules, because importing a submodule binds its name in the package.
     """
 
     def find(name: str) -> Any:

@@ -1,8 +1,8 @@
-"""Claims: files by which one of several processes holds the right to make something, given up when it dies.
+"""Claims: files that give one of several processes the right to make something, until it ends.
 
-A claim names its process: host, number, when the process began, and on a second line its command. While a process
-lives it renews the time of its claims twice a minute. A claim of this host is judged by whether its process lives,
-one of another host or container by its time alone, and one that names no process is soon taken over.
+A claim names its process: host, number, start time, and on a second line its command. A live process renews the times
+of its claims twice a minute. A claim of this host is valid while its process lives. A claim of another host or
+container is judged by its time only. A claim without a process is taken over after a few seconds.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from massact.disk import read_regular, refused
 
 BEAT_S = 30.0
 STALE_S = 300.0
-# A claim is made and written within moments: one that names no process after so long was left half-written.
+# Writing a claim takes milliseconds: one that names no process after this time is incomplete.
 _WRITTEN_S = 10.0
 _LIMIT_BYTES = 4096
 
@@ -32,7 +32,7 @@ _beating = threading.Lock()
 
 
 class Holder(NamedTuple):
-    """What a claim says of its process; `pid` is 0 where it names none. `age` is in seconds since it was renewed."""
+    """The process of a claim. `pid` is 0 if the claim names none. `age` is in seconds since the last renewal."""
 
     host: str
     pid: int
@@ -48,14 +48,14 @@ class Holder(NamedTuple):
 
 
 def take(path: Path) -> bool:
-    """Make the claim ours, unless a living process holds it; that of a dead process is taken over.
+    """Take the claim, unless a live process holds it. The claim of a dead process is taken over.
 
-    Its time is renewed as long as this process lives and the file is there.
+    Its time is renewed while this process lives and the file exists.
 
     Raises
     ------
     OSError
-        When the disk refuses, or something that is no file stands in the claim's place.
+        When the disk cannot be written to, or the path is not a file.
     """
     while not _make(path):
         if not abandoned(path):
@@ -66,7 +66,7 @@ def take(path: Path) -> bool:
 
 
 def release(path: Path) -> None:
-    """Give the claim up, if it is this process's; a disk that refuses leaves it, and it grows stale."""
+    """Release the claim if this process holds it. If the file cannot be deleted, the claim becomes stale."""
     _held.discard(path)
     with suppress(OSError):
         if _mine(path):
@@ -75,12 +75,12 @@ def release(path: Path) -> None:
 
 @contextmanager
 def held(path: Path) -> Iterator[bool]:
-    """Hold the claim while the context is open: True, or False when another process holds it.
+    """Hold the claim during the context. Yields False if another process holds it.
 
     Raises
     ------
     StorageError
-        When the disk refuses.
+        When the disk cannot be written to.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -95,56 +95,56 @@ def held(path: Path) -> Iterator[bool]:
 
 
 def elsewhere(path: Path) -> bool:
-    """Whether another living process holds the claim."""
+    """Whether another live process holds the claim."""
     return path.is_file() and not abandoned(path) and not _mine(path)
 
 
 def holder(path: Path) -> Holder | None:
-    """What the claim says of its process; None where there is no claim.
+    """The process that a claim names; None if there is no claim.
 
     Raises
     ------
     OSError
-        When it cannot be read, or is no regular file.
+        When it cannot be read or is not a regular file.
     """
     try:
-        said = read_regular(path, _LIMIT_BYTES, whole=False).decode("utf-8", "replace")
+        text = read_regular(path, _LIMIT_BYTES, whole=False).decode("utf-8", "replace")
         age = time.time() - path.stat().st_mtime
     except FileNotFoundError:
         if path.is_symlink():
             raise FileExistsError(errno.EEXIST, "a link that leads nowhere", str(path)) from None
         return None
-    line, _, command = said.partition("\n")
+    line, _, command = text.partition("\n")
     host, pid, born = (*line.split(" "), "", "", "")[:3]
     number = int(pid) if pid.isascii() and pid.isdigit() and len(pid) < 10 else 0
     return Holder(host, number, born, " ".join(command.split()), age)
 
 
 def abandoned(path: Path) -> bool:
-    """Whether the claim's process is gone (on this host), or has not renewed it for minutes (elsewhere)."""
-    found = holder(path)
-    if found is None:
+    """Whether the claim's process is dead (on this host) or has not renewed the claim for minutes (elsewhere)."""
+    process = holder(path)
+    if process is None:
         return False
-    if not found.pid:
+    if not process.pid:
         return _older(path, _WRITTEN_S)
-    boot, start, space = (*found.born.split("/"), "", "", "")[:3]
-    if found.host != socket.gethostname() or (space and space != _space()):
+    boot, start, space = (*process.born.split("/"), "", "", "")[:3]
+    if process.host != socket.gethostname() or (space and space != _space()):
         return _older(path, STALE_S)
     try:
-        os.kill(found.pid, 0)
+        os.kill(process.pid, 0)
     except (ProcessLookupError, OverflowError):
         return True
     except PermissionError:
         pass
-    if not boot:  # nothing tells the process from a later one of its number
+    if not boot:  # the process cannot be distinguished from a later one with its number
         return _older(path, STALE_S)
-    return _born(found.pid).split("/")[:2] != [boot, start]  # another process has the number now
+    return _born(process.pid).split("/")[:2] != [boot, start]  # another process has this number now
 
 
 def _older(path: Path, seconds: float) -> bool:
-    """Whether a claim was last renewed longer ago, by the clock of the file system that it lies on.
+    """Whether a claim was last renewed more than `seconds` ago, by the clock of its file system.
 
-    A time in the future counts like one in the past: no process renews a claim then.
+    A time in the future counts as one in the past: no process renewed the claim at that time.
     """
     import tempfile
 
@@ -174,7 +174,7 @@ def _make(path: Path) -> bool:
 
 
 def _renew(path: Path) -> None:
-    """Renew the claim's time from now on, by one thread of this process for all its claims."""
+    """Start renewing the claim's time. One thread of this process does so for all its claims."""
     _held.add(path)
     if _beating.acquire(blocking=False):
         threading.Thread(target=_beat, name="massact claims", daemon=True).start()
@@ -189,13 +189,13 @@ def _beat() -> None:
                     os.utime(path)
                     continue
             except OSError:
-                if path.exists():  # a file system that does not answer just now
+                if path.exists():  # the file system is temporarily unavailable
                     continue
             _held.discard(path)
 
 
 def _forked() -> None:
-    """A child has neither its parent's claims nor its thread."""
+    """A forked child has neither its parent's claims nor its thread."""
     global _beating
     _held.clear()
     _beating = threading.Lock()
@@ -216,15 +216,15 @@ def _me() -> str:
 
 @cache
 def _named(own_pid: int) -> str:
-    """What this process's claims say; a forked child has a number, and so a name, of its own."""
+    """The text of this process's claims. A forked child has another number, and so another text."""
     command = "\t".join(" ".join(sys.orig_argv).split())[:200]
     return f"{socket.gethostname()} {own_pid} {_born(own_pid)}\n{command}"
 
 
 def _born(pid: int) -> str:
-    """Which boot of the machine, when in it a process began, and in which name space: process ids are used again.
+    """The boot of the machine, the start time of a process and its name space, because process ids are reused.
 
-    Empty off Linux.
+    Empty on systems other than Linux.
     """
     with suppress(OSError, IndexError):
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
@@ -235,18 +235,18 @@ def _born(pid: int) -> str:
 
 @cache
 def _space() -> str:
-    """The name space in which this process's numbers count; containers of one name may have different ones."""
+    """The pid name space of this process. Containers with the same host name may have different ones."""
     with suppress(OSError):
         return str(Path("/proc/self/ns/pid").readlink())
     return ""
 
 
 def _steal(path: Path) -> None:
-    """Remove an abandoned claim; of two processes that saw it, one must not remove the other's new claim."""
+    """Remove an abandoned claim, without removing a new claim that another process made in the meantime."""
     aside = path.with_name(f".{path.name}.{os.getpid()}.stale")
     with suppress(FileNotFoundError):
         path.rename(aside)
-        if not abandoned(aside):  # somebody was quicker, and this is theirs
+        if not abandoned(aside):  # another process was faster: this is its claim
             with suppress(FileExistsError):
                 os.link(aside, path)
         aside.unlink(missing_ok=True)

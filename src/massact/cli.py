@@ -20,7 +20,7 @@ _COMMITTED = "git checkout -- dvc.lock src/massact/artefacts/forecast.json && dv
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a subcommand; a user's error is one line and exit status 2."""
+    """Run a subcommand. A user's error prints one line and gives exit status 2."""
     words = list(sys.argv[1:] if argv is None else argv)
     try:
         parser = _parser()
@@ -34,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def forecast_command(arguments: argparse.Namespace) -> str:
-    """What the forecast rests on, then its table; or all of it as CSV."""
+    """The basis of the forecast and its table, or the whole table as CSV."""
     from massact.predict import forecast
     from massact.predict.screen import forecast_csv, forecast_text
 
@@ -48,7 +48,7 @@ def forecast_command(arguments: argparse.Namespace) -> str:
 
 
 def summary_text(arguments: argparse.Namespace) -> str:
-    """Headline numbers of the last report, where it is, and how far its tables are from the committed ones."""
+    """The headline numbers of the last report, its path, and the largest difference from the committed tables."""
     from massact.compare import differences_from_committed
     from massact.errors import MissingInputError
 
@@ -67,11 +67,11 @@ def summary_text(arguments: argparse.Namespace) -> str:
         at = f" ({worst.path}, {worst.where})" if worst.where else ""
         lines.append(f"largest relative difference from the committed tables: {worst.relative:.2g}{at}")
         if worst.relative:
-            lines.append(f"dvc.lock states the tables made here; to have the committed ones back: {_COMMITTED}")
+            lines.append(f"dvc.lock describes the tables made here; to restore the committed ones: {_COMMITTED}")
     except MassactError as error:
         lines.append(str(error))
     text = "\n".join([*lines, f"report: {(results / 'report.html').resolve()}"])
-    known = sys.stdout.encoding or "ascii"  # a terminal of plain ASCII shows the rest as escapes
+    known = sys.stdout.encoding or "ascii"  # an ASCII terminal shows other characters as escapes
     return text.encode(known, "backslashreplace").decode(known)
 
 
@@ -81,8 +81,8 @@ def architecture_from(pairs: Sequence[str]) -> Architecture:
     Raises
     ------
     ConfigError
-        A word without '=', an unknown name, a name given twice, a value that is no number, or one of the four needed
-        numbers missing.
+        A word without '=', an unknown name, a repeated name, a value that is not a number, or a missing required
+        number.
     """
     from massact.predict.request import architecture_of, known_name
 
@@ -109,7 +109,7 @@ def _number(name: str, text: str, kind: str) -> int | float | bool:
 
 
 class _Parser(argparse.ArgumentParser):
-    """One that says what is wrong in one line, as every other error is said; options by their whole names."""
+    """A parser whose errors are one line, like all others, and that accepts no abbreviated options."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options, allow_abbrev=False)
@@ -119,7 +119,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 class _Once(argparse.Action):
-    """An option that may be given once: of two values neither is taken silently."""
+    """An option that may be given only once, so that no value is silently ignored."""
 
     def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, *rest: Any) -> None:
         given = namespace.__dict__.setdefault("given", set())
@@ -130,7 +130,7 @@ class _Once(argparse.Action):
 
 
 def _check_command(words: Sequence[str]) -> None:
-    """An unknown command is answered with the nearest one."""
+    """Refuse an unknown command and suggest the nearest one."""
     if words and not words[0].startswith("-") and words[0] not in COMMANDS:
         near = difflib.get_close_matches(words[0], COMMANDS, n=1, cutoff=0.5)
         remedy = f"did you mean {near[0]}?" if near else f"commands: {', '.join(COMMANDS)}"
@@ -142,19 +142,21 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(dest="command", required=True)
     forecast = commands.add_parser(
-        "forecast", help="how the ratio of an architecture will grow, with intervals, from its numbers alone"
+        "forecast", help="how the ratio of an architecture will grow, with intervals, from its numbers only"
     )
     forecast.add_argument("numbers", nargs="+", metavar="name=number", help="e.g. n_layers=24 d_model=1024")
     forecast.add_argument(
         "--recipe", action=_Once, help="training recipe (default: the one learnt from the most architectures)"
     )
-    forecast.add_argument("--steps", action=_Once, type=_whole_numbers, help="steps to answer for, e.g. 512,2048")
-    forecast.add_argument("--level", action=_Once, type=float, default=0.9, help="share of futures inside (0.9)")
+    forecast.add_argument("--steps", action=_Once, type=_whole_numbers, help="steps to forecast, e.g. 512,2048")
+    forecast.add_argument("--level", action=_Once, type=float, default=0.9, help="coverage of the interval (0.9)")
     forecast.add_argument("--layers", action=_Once, type=_layers, help="layers to show, e.g. 0,5,23, or all")
     forecast.add_argument("--csv", action="store_true", help="as CSV, one row a step and layer")
-    forecast.add_argument("--artefact", action=_Once, help="what stage=predict learnt from your own runs (a JSON file)")
+    forecast.add_argument(
+        "--artefact", action=_Once, help="a forecast learnt from your own runs (the JSON file of stage=predict)"
+    )
     forecast.set_defaults(answer=forecast_command)
-    summary = commands.add_parser("summary", help="what the pipeline found, and where its report is")
+    summary = commands.add_parser("summary", help="the headline numbers of the pipeline, and the path of its report")
     summary.add_argument("--results", default="results", help="the pipeline's results folder (default: results)")
     summary.set_defaults(answer=summary_text)
     return parser
@@ -172,7 +174,7 @@ def _layers(text: str) -> list[int] | str:
 
 
 def _shown(text: str) -> str:
-    """A user's word as a message shows it: in one line, and not at any length."""
+    """A user's word for a message: on one line and shortened."""
     return f"'{' '.join(text[:60].split())}{'...' * (len(text) > 60)}'"
 
 

@@ -1,4 +1,4 @@
-"""How far the tables in this folder are from the committed ones."""
+"""Compare the tables in this folder with the committed ones."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _TABLE = re.compile(r"^data/(extracted|fits)/.+\.parquet$")
 
 @dataclass(frozen=True)
 class Difference:
-    """Largest relative difference of one table's numbers from the committed table's; `where` names its column."""
+    """The largest relative difference between a table and the committed one, and its column (`where`)."""
 
     path: str
     relative: float
@@ -25,7 +25,7 @@ class Difference:
 
 
 def compare_tables(here: pd.DataFrame, committed: pd.DataFrame) -> tuple[float, str]:
-    """Largest |a - b| / max(|a|, |b|) over numeric columns, and its column; infinite when rows or columns differ.
+    """Largest |a - b| / max(|a|, |b|) over the numeric columns, and its column; infinite if rows or columns differ.
 
     >>> compare_tables(pd.DataFrame({"x": [1.0, 2.0]}), pd.DataFrame({"x": [1.0, 2.5]}))
     (0.2, 'x')
@@ -46,12 +46,12 @@ def compare_tables(here: pd.DataFrame, committed: pd.DataFrame) -> tuple[float, 
 
 
 def differences_from_committed(root: Path) -> list[Difference]:
-    """Compare every table of dvc.lock with the one dvc.lock at HEAD names, where the remote or cache holds it.
+    """Compare every table of dvc.lock with its version in dvc.lock at HEAD, from the remote or the cache.
 
     Raises
     ------
     MissingInputError
-        When there is no commit to compare with, or it has no tables.
+        When there is no commit to compare with, or no table.
     TableError
         When a table here is damaged.
     """
@@ -60,7 +60,7 @@ def differences_from_committed(root: Path) -> list[Difference]:
 
     from massact.seal import verified
 
-    found: list[Difference] = []
+    differences: list[Difference] = []
     if not (root / ".git").exists():
         raise MissingInputError(
             "no committed tables to compare with (this copy has no Git repository)", "to compare, run it in a git clone"
@@ -70,15 +70,15 @@ def differences_from_committed(root: Path) -> list[Difference]:
             paths = sorted(p for o in repo.index.outs if _TABLE.match(p := str(Path(o.fs_path).relative_to(root))))
         here = [path for path in paths if (root / path).is_file()]
         committed = [dvc.api.read(path, repo=str(root), rev="HEAD", mode="rb") for path in here]
-    except Exception as error:  # DVC and Git raise what they like: no repository, another owner's, nothing pulled
+    except Exception as error:  # DVC and Git raise many types: no repository, another owner, nothing pulled
         why = " ".join(str(error).split()) or type(error).__name__
         raise MissingInputError(f"no committed tables to compare with ({why})", "git commit dvc.lock") from None
     for path, content in zip(here, committed, strict=True):
-        there = pd.read_parquet(io.BytesIO(content))
-        found.append(Difference(path, *compare_tables(verified(root / path, "dvc repro").to_pandas(), there)))
-    if not found:
+        before = pd.read_parquet(io.BytesIO(content))
+        differences.append(Difference(path, *compare_tables(verified(root / path, "dvc repro").to_pandas(), before)))
+    if not differences:
         raise MissingInputError("no tables here to compare", "make them with: dvc repro")
-    return found
+    return differences
 
 
 def _relative(a: np.ndarray, b: np.ndarray) -> float:

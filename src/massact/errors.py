@@ -1,7 +1,7 @@
-"""The errors massact raises for input it cannot use.
+"""The exceptions of massact.
 
-Each carries one sentence saying what happened and where, and one saying what to do next. Command-line entry
-points print both on one line and exit with `exit_code`; nothing below them prints.
+Each has one sentence on what happened and where, and one on what to do next. The command-line entry points print both
+on one line and exit with `exit_code`. No other code prints.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class MassactError(Exception):
 
 
 class ConfigError(MassactError):
-    """A value in a configuration or on the command line that cannot be meant."""
+    """An invalid value in a configuration or on the command line."""
 
 
 class ArchitectureError(ConfigError):
@@ -34,15 +34,15 @@ class ArchitectureError(ConfigError):
 
 
 class TableError(MassactError):
-    """A table on disk that does not have its declared schema."""
+    """A table on disk that violates its declared schema."""
 
 
 class ParseError(MassactError):
-    """Text that does not have the format it should."""
+    """Text in a wrong format."""
 
 
 class CheckpointError(MassactError):
-    """Checkpoints that cannot be reached or are not what they claim."""
+    """Checkpoints that are unavailable or not what they claim to be."""
 
     exit_code = 3
 
@@ -54,27 +54,27 @@ class MeasureError(MassactError):
 
 
 class NotFiniteError(MeasureError):
-    """NaN or infinite hidden states: they have no median and are never averaged over."""
+    """NaN or infinite hidden states: they have no median and never enter an average."""
 
 
 class OutOfMemoryError(MeasureError):
-    """Not even one sequence fits into memory."""
+    """Memory is too small even for a single sequence."""
 
 
 class StorageError(MassactError):
-    """A disk that cannot take what must be written."""
+    """A disk that cannot be written to."""
 
     exit_code = 3
 
 
 class UnforeseenError(MassactError):
-    """An exception that nothing here expects: a fault of massact or of a library."""
+    """An unexpected exception: a fault of massact or of a library."""
 
     exit_code = 3
 
 
 class OutputError(MassactError):
-    """A place to write to that holds what massact did not write."""
+    """An output path with content that massact did not write."""
 
 
 class FitError(MassactError):
@@ -90,16 +90,16 @@ class MissingInputError(MassactError):
 
 
 class DivergedError(TrainError):
-    """A training whose loss stopped being finite; it will do so again."""
+    """A training whose loss is no longer finite. A repetition would end in the same way."""
 
 
 class NotReproducedError(TrainError):
-    """A training done again that gave other numbers."""
+    """A repeated training that gave other numbers."""
 
     exit_code = 3
 
 
 class TrainingFailedError(TrainError):
-    """Trainings of a suite that failed where others went on."""
+    """Failed trainings of a suite, while others finished."""
 
     exit_code = 3

@@ -1,4 +1,4 @@
-"""Runs of MLflow as a projection of tables: keyed by what they describe, so a repeat updates and never duplicates."""
+"""Project tables to MLflow runs, keyed by their content: a repeat updates runs and never duplicates them."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ if TYPE_CHECKING:
     from mlflow.entities import Run as Stored
 
 CONTENT = "massact.content"
-# Jobs of a sweep wait for each other; a process that stands still is not waited for any longer.
+# Jobs of a sweep wait for each other, but no longer than this for a process that hangs.
 WAIT_S = 120.0
 _PARENT, _NAME = "mlflow.parentRunId", "mlflow.runName"
-# MLflow takes no more metrics at once.
+# MLflow's limit on metrics in one request.
 _AT_ONCE = 1000
-# Part of every content: runs of an earlier layout are written again.
+# Part of every content hash, so that runs with an earlier layout are written again.
 _LAYOUT = 2
 
 
 @dataclass(frozen=True)
 class Run:
-    """What one MLflow run says. `identity` finds it again, `name` is shown; the rest is its content.
+    """The content of one MLflow run. `identity` is its key, `name` is displayed; the rest is its content.
 
     Parameters
     ----------
@@ -40,11 +40,11 @@ class Run:
     files
         Name -> text.
     figures
-        Writes figures into a folder. It is called when the run is written; its figures follow from `drawn`.
+        Writes figures into a folder. Called when the run is written; `drawn` identifies the figures.
     drawn
-        Hash of what the figures show.
+        Hash of the data in the figures.
     parent
-        Identity of the run that this one is nested in, which comes before it.
+        Identity of the parent run, which is logged before this one.
     """
 
     identity: Mapping[str, str]
@@ -64,21 +64,21 @@ class Run:
 
     @property
     def content(self) -> str:
-        """Hash of everything it says."""
+        """Hash of the whole content."""
         steps = {name: {str(step): value for step, value in series.items()} for name, series in self.steps.items()}
-        said = [self.identity, self.metrics, self.parameters, self.files]
-        return key_of([_LAYOUT, self.name, *map(dict, said), steps, self.drawn, dict(self.parent or {})])
+        parts = [self.identity, self.metrics, self.parameters, self.files]
+        return key_of([_LAYOUT, self.name, *map(dict, parts), steps, self.drawn, dict(self.parent or {})])
 
 
 def log_runs(runs: Iterable[Run], *, tracking_uri: str, experiment: str, wait_s: float = WAIT_S) -> int:
-    """Make, update or leave each run; returns how many nested runs were asked for.
+    """Create, update or skip each run. Returns the number of nested runs in `runs`.
 
-    Processes take turns: the store is made once, and SQLite is written by one at a time.
+    Processes take turns: one creates the store, and one at a time writes to SQLite.
 
     Raises
     ------
     MassactError
-        As `massact.mlflow_store.opened`.
+        As in `massact.mlflow_store.opened`.
     """
     with opened(tracking_uri, experiment, wait_s=wait_s) as (client, home):
         store = _Store(client, home)
@@ -90,7 +90,7 @@ def log_runs(runs: Iterable[Run], *, tracking_uri: str, experiment: str, wait_s:
 
 
 class _Store:
-    """One experiment while it is written to."""
+    """An experiment that is open for writing."""
 
     def __init__(self, client: MlflowClient, home: str) -> None:
         self.client, self.home = client, home
@@ -100,7 +100,7 @@ class _Store:
         self.began = time.time_ns() // 1_000_000
 
     def project(self, run: Run) -> None:
-        """Make, update or leave one run."""
+        """Create, update or skip one run."""
         tags = dict(self.source)
         if run.parent is not None:
             tags[_PARENT] = self.ids[key_of(dict(run.parent))]
@@ -110,7 +110,7 @@ class _Store:
         missing = run.steps
         if known is not None and run.steps:
             missing = _missing(self.client, known, run.steps)
-            if missing is None:  # other numbers at the same steps: a run of its own, as metrics are never taken back
+            if missing is None:  # other values at the same steps need a new run: metrics cannot be deleted
                 self.client.delete_tag(known.info.run_id, KEY)
                 known, missing = None, run.steps
         run_id = self._new(run, tags) if known is None else known.info.run_id
@@ -118,10 +118,10 @@ class _Store:
         self._write(run, run_id, missing, {} if known is None else known.data.params, {**tags, _NAME: run.name})
 
     def _new(self, run: Run, tags: dict[str, str]) -> str:
-        # MLflow lists runs by their start, the latest first: parents above what is nested in them.
+        # MLflow lists the latest start first, so parents come above their nested runs.
         start = self.began - (run.parent is not None)
-        made = self.client.create_run(self.home, start_time=start, run_name=run.name, tags={KEY: run.key, **tags})
-        return made.info.run_id
+        created = self.client.create_run(self.home, start_time=start, run_name=run.name, tags={KEY: run.key, **tags})
+        return created.info.run_id
 
     def _write(
         self,
@@ -140,9 +140,9 @@ class _Store:
         parts = _parts(metrics)
         for part in parts[:-1]:
             self.client.log_batch(run_id, metrics=part)
-        said = {**run.identity, **run.parameters}
-        params = [Param(name, value) for name, value in said.items() if name not in known]
-        # The content's hash last: a run cut short is written again.
+        parameters = {**run.identity, **run.parameters}
+        params = [Param(name, value) for name, value in parameters.items() if name not in known]
+        # The content hash comes last, so that an interrupted run is written again.
         last = [RunTag(name, value) for name, value in {**tags, CONTENT: run.content}.items()]
         self.client.log_batch(run_id, metrics=parts[-1], params=params, tags=last)
         self.client.set_terminated(run_id)
@@ -168,7 +168,7 @@ def _is_written(known: Stored, run: Run, tags: Mapping[str, str]) -> bool:
 def _missing(
     client: MlflowClient, known: Stored, steps: Mapping[str, Mapping[int, float]]
 ) -> dict[str, dict[int, float]] | None:
-    """The steps that a run does not have yet; None where it has another value at one of them."""
+    """The steps that are missing in a run; None if it has another value at one of the steps."""
     missing: dict[str, dict[int, float]] = {}
     for name, series in steps.items():
         recorded = client.get_metric_history(known.info.run_id, name) if name in known.data.metrics else []
@@ -184,7 +184,7 @@ def _parts(metrics: list[Metric]) -> list[list[Metric]]:
 
 
 def _known(client: MlflowClient, home: str) -> dict[str, Stored]:
-    """Key -> run, of all runs of the experiment."""
+    """Key -> run, for all runs of the experiment."""
     known: dict[str, Any] = {}
     token = None
     while True:

@@ -1,4 +1,4 @@
-"""MLflow's store as massact uses it: runs found again by a key, one process at a time, no telemetry."""
+"""Access to MLflow's store: runs have keys, one process writes at a time, telemetry is off."""
 
 from __future__ import annotations
 
@@ -26,32 +26,32 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 log = logging.getLogger("massact")
-# The tag by which a run is found again: the hash of what it describes.
+# The tag with a run's key: the hash of what it describes.
 KEY = "massact.key"
-# Where MLflow's pages read that an experiment is about models that are trained, and show its runs and not traces.
+# The tag by which MLflow's pages recognise an experiment about model training, and show its runs instead of traces.
 KIND, TRAINING = "mlflow.experimentKind", "custom_model_development"
 _SCHEMES = ("sqlite", "http", "https", "postgresql", "mysql", "mssql", "databricks")
 _SQLITE = "sqlite:///"
 _SQLITE_HEADER = b"SQLite format 3\0"
 _POLL_S, _SILENCE_S = 0.1, 2.0
 _HOLDER_BYTES = 200
-# MLflow asks a server that does not answer for many minutes, and a database ten times, which takes two.
+# By default MLflow retries a silent server for many minutes, and a database ten times (two minutes).
 _PATIENCE = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "10", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"}
 _TRIES = 3
-# These write the traceback of an error that is raised as well.
+# These loggers print the traceback of errors that are also raised.
 _LOUD = ("mlflow.store.db.utils", "mlflow.store.tracking.sqlalchemy_store", "alembic")
-# MLflow takes up to 250 and 6,000 characters.
+# MLflow's limits are 250 and 6,000 characters.
 _LONGEST_NAME, _LONGEST_VALUE = 240, 6000
 
 
 def key_of(content: Any) -> str:
-    """Hash of what JSON can say, in any order."""
+    """Hash of a JSON value, independent of the order of keys."""
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 @contextmanager
 def opened(tracking_uri: str, experiment: str, *, wait_s: float) -> Iterator[tuple[MlflowClient, str]]:
-    """A client and the id of the experiment, while no other process of massact writes to the store.
+    """A client and the id of the experiment, while the lock keeps other processes of massact from writing.
 
     Parameters
     ----------
@@ -63,8 +63,8 @@ def opened(tracking_uri: str, experiment: str, *, wait_s: float) -> Iterator[tup
     ConfigError
         When MLflow knows no such store.
     StorageError
-        When the store is held for too long, is no database, or the experiment was deleted. What a server, a driver or
-        a database raises by itself comes through as it is.
+        When the store is locked for too long, is not a database, or the experiment was deleted. Exceptions of servers,
+        drivers and databases pass through.
     """
     with patience(tracking_uri), turn(tracking_uri, wait_s=wait_s):
         client = open_client(tracking_uri)
@@ -72,7 +72,7 @@ def opened(tracking_uri: str, experiment: str, *, wait_s: float) -> Iterator[tup
 
 
 def open_client(tracking_uri: str) -> MlflowClient:
-    """A client of the store, which is made if it is not there.
+    """A client of the store, which is created if it does not exist.
 
     Raises
     ------
@@ -88,7 +88,7 @@ def open_client(tracking_uri: str) -> MlflowClient:
         return MlflowClient(tracking_uri)
     except MlflowException as error:
         if re.split(r"[:+]", tracking_uri)[0] in _SCHEMES:
-            raise  # there is such a store, which failed
+            raise  # a known kind of store that failed
         raise ConfigError(
             f"tracking.uri = {tracking_uri} ({error.message.strip().split('. ')[0]})",
             "e.g. sqlite:///mlflow.db, or tracking=none",
@@ -96,31 +96,31 @@ def open_client(tracking_uri: str) -> MlflowClient:
 
 
 def experiment_id(client: MlflowClient, name: str, tracking_uri: str) -> str:
-    """The experiment of this name, made if it is not there; beside a SQLite store lie its files, below `mlruns`.
+    """The id of an experiment, which is created if needed. Files of a SQLite store are in `mlruns` beside it.
 
     Raises
     ------
     StorageError
-        When the experiment was deleted: MLflow keeps its name and takes no runs.
+        When the experiment was deleted: MLflow then keeps its name but accepts no runs.
     """
-    found = client.get_experiment_by_name(name)
-    if found is None:
+    experiment = client.get_experiment_by_name(name)
+    if experiment is None:
         store = _database(tracking_uri)
         where = None if store is None else (store.parent / "mlruns" / slug(name)).resolve().as_uri()
         return client.create_experiment(name, artifact_location=where, tags={KIND: TRAINING})
-    if found.lifecycle_stage == "deleted":
+    if experiment.lifecycle_stage == "deleted":
         raise StorageError(
             f"the experiment {name} of {tracking_uri} was deleted",
             f"restore it with: MLFLOW_TRACKING_URI={tracking_uri} mlflow experiments restore "
-            f"--experiment-id {found.experiment_id}, or give another tracking.experiment",
+            f"--experiment-id {experiment.experiment_id}, or give another tracking.experiment",
         )
-    if KIND not in found.tags:  # whatever a user chose stays
-        client.set_experiment_tag(found.experiment_id, KIND, TRAINING)
-    return found.experiment_id
+    if KIND not in experiment.tags:  # a user's own choice is kept
+        client.set_experiment_tag(experiment.experiment_id, KIND, TRAINING)
+    return experiment.experiment_id
 
 
 def source_tags() -> dict[str, str]:
-    """MLflow's tags for the command that logs and for the commit of the folder it runs in, where that is known."""
+    """MLflow's tags for the logging command, and for the Git commit of its working folder if there is one."""
     tags = {"mlflow.source.type": "LOCAL", "mlflow.source.name": Path(sys.argv[0]).name or "python"}
     with suppress(OSError, subprocess.SubprocessError):
         done = subprocess.run(
@@ -132,9 +132,9 @@ def source_tags() -> dict[str, str]:
 
 @contextmanager
 def patience(tracking_uri: str) -> Iterator[None]:
-    """Little patience with servers and databases that do not answer; what the user has set counts.
+    """Shorten MLflow's retries for servers and databases that do not answer, unless the user has set them.
 
-    MLflow's own tracebacks of errors that it raises as well are not shown.
+    MLflow's own tracebacks of errors that it also raises are suppressed.
     """
     database: Any = None
     if not tracking_uri.startswith("http"):
@@ -160,17 +160,17 @@ def patience(tracking_uri: str) -> Iterator[None]:
 
 @contextmanager
 def turn(tracking_uri: str, *, wait_s: float) -> Iterator[None]:
-    """Hold the lock beside a SQLite store that can be written; other stores take care of themselves.
+    """Hold the lock beside a SQLite store, once the store can be written. Other stores have their own locks.
 
     Parameters
     ----------
     wait_s
-        Seconds to wait for other processes, those that hold the lock and those that hold SQLite's own.
+        Seconds to wait for other processes that hold this lock or SQLite's own.
 
     Raises
     ------
     StorageError
-        When the store was not given up in time, is no database of SQLite, or the disk refuses.
+        When the store is not released in time, is not a SQLite database, or the disk cannot be written to.
     """
     store = _database(tracking_uri)
     if store is None:
@@ -182,7 +182,7 @@ def turn(tracking_uri: str, *, wait_s: float) -> Iterator[None]:
         lock = path.open("a+")
     with lock:
         _wait(lambda: _locked(lock), lambda: _holder(path), store, deadline)
-        with suppress(OSError):  # a full disk: the next process is told less
+        with suppress(OSError):  # on a full disk, the message to a waiting process lacks the holder
             lock.truncate(0)
             lock.write(f"process {os.getpid()} on {socket.gethostname()}")
             lock.flush()
@@ -192,12 +192,12 @@ def turn(tracking_uri: str, *, wait_s: float) -> Iterator[None]:
 
 
 def require_database(tracking_uri: str) -> None:
-    """Look at a SQLite store before MLflow does, which takes two minutes to find that it is none.
+    """Check that a file is a SQLite database. MLflow would need two minutes to find that it is not.
 
     Raises
     ------
     StorageError
-        When what is there is no database of SQLite.
+        When the file is not a SQLite database.
     """
     store = _database(tracking_uri)
     if store is None or not store.exists():
@@ -211,14 +211,14 @@ def require_database(tracking_uri: str) -> None:
 
 
 def _wait(done: Callable[[], bool], holder: Callable[[], str], store: Path, deadline: float) -> None:
-    """Try until it is done; say who is waited for, and for how long at most."""
-    began, told = time.monotonic(), False
+    """Wait until `done`, and log which process holds the store and the limit of the wait."""
+    began, logged = time.monotonic(), False
     while not done():
         now = time.monotonic()
         if now > deadline:
             raise StorageError(f"{store} is held by {holder()}", "end that process or let it go on")
-        if not told and now - began > _SILENCE_S:
-            told = True
+        if not logged and now - began > _SILENCE_S:
+            logged = True
             log.warning("%s is held by %s: waiting for at most %.0f s", store, holder(), deadline - began)
         time.sleep(_POLL_S)
 
@@ -232,16 +232,16 @@ def _locked(lock: IO[str]) -> bool:
 
 
 def _holder(path: Path) -> str:
-    """What the process that holds the lock wrote into it."""
+    """The process that holds the lock, as it wrote into the lock file."""
     with suppress(OSError, UnicodeDecodeError):
-        said = " ".join(read_regular(path, _HOLDER_BYTES).decode().split())
-        if said.isprintable() and said:
-            return said
+        text = " ".join(read_regular(path, _HOLDER_BYTES).decode().split())
+        if text.isprintable() and text:
+            return text
     return "another process"
 
 
 def _writable(store: Path) -> bool:
-    """Whether SQLite gives the right to write; False while another process has it."""
+    """Whether SQLite grants the write lock; False while another process has it."""
     if not store.exists():
         return True
     try:
@@ -253,19 +253,19 @@ def _writable(store: Path) -> bool:
         if getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
             return False
         raise StorageError(
-            f"{store} cannot be written to ({error})", "move it away or mend it, or give another tracking.uri"
+            f"{store} cannot be written to ({error})", "move it away or repair it, or give another tracking.uri"
         ) from None
     return True
 
 
-def valid_params(said: Mapping[str, Any]) -> dict[str, str]:
-    """Names and values as MLflow takes them: other characters become `_`, and long values are cut.
+def valid_params(values: Mapping[str, Any]) -> dict[str, str]:
+    """Names and values that MLflow accepts: other characters become `_`, and long values are truncated.
 
     >>> valid_params({"heads@[4,8]": 4})
     {'heads_4_8': '4'}
     """
     valid: dict[str, str] = {}
-    for name, value in said.items():
+    for name, value in values.items():
         parts = re.sub(r"[^A-Za-z0-9_\-. :/]+", "_", str(name)).split("/")
         joined = "/".join(part.strip("_ ") for part in parts if part.strip("_. "))
         safe = base = joined[:_LONGEST_NAME].rstrip("/. ") or "unnamed"

@@ -15,19 +15,19 @@ _SHOWN = 60
 
 
 def component(name: object, where: str, error: type[MassactError] = ConfigError) -> str:
-    """The name itself, when it can be one component of a path.
+    """Return the name if it is a safe path component.
 
     Parameters
     ----------
     where
-        The key, or the file and the key, that the name stands in.
+        The key of the name, or its file and key, for the message.
     error
-        What to raise: `ConfigError` for a configuration, `TableError` for a file.
+        The exception type: `ConfigError` for a configuration, `TableError` for a file.
 
     Raises
     ------
     ConfigError or `error`
-        Anything but 1 to 100 of the letters a-z and A-Z, digits, dot, underscore and hyphen; "." and "..".
+        The name is not 1 to 100 letters (a-z, A-Z), digits, dots, underscores and hyphens, or it is "." or "..".
 
     >>> component("pythia-1.4b", "model.name")
     'pythia-1.4b'
@@ -38,12 +38,12 @@ def component(name: object, where: str, error: type[MassactError] = ConfigError)
     shown = ascii(text if len(text) <= _SHOWN else f"{text[:_SHOWN]}...")
     raise error(
         f"{where} = {shown} cannot name a file",
-        f"use letters (a-z), digits, '.', '_' and '-', at most {LONGEST_NAME} of them",
+        f"use at most {LONGEST_NAME} letters (a-z), digits, '.', '_' and '-'",
     )
 
 
 def repository(name: object, where: str) -> str:
-    """The name of a repository, `owner/name`, both of them safe components.
+    """Return the name of a repository, `owner/name`, if both parts are safe path components.
 
     Raises
     ------
@@ -55,14 +55,14 @@ def repository(name: object, where: str) -> str:
     """
     owner, slash, own = str(name).partition("/")
     if not slash:
-        raise ConfigError(f"{where} = {str(name)[:_SHOWN]!a}", "name it owner/name, e.g. allenai/OLMo-1B-hf")
+        raise ConfigError(f"{where} = {str(name)[:_SHOWN]!a}", "write owner/name, e.g. allenai/OLMo-1B-hf")
     component(owner, f"{where}, its owner,")
     component(own, f"{where}, its name,")
     return str(name)
 
 
 def revision(name: object, where: str) -> str:
-    """The name of a branch, a tag or a commit: safe components with slashes between them, e.g. refs/pr/1.
+    """Return the name of a branch, tag or commit if it is safe components joined by slashes, e.g. refs/pr/1.
 
     Raises
     ------
@@ -75,7 +75,7 @@ def revision(name: object, where: str) -> str:
 
 
 def slug(name: str) -> str:
-    """A safe component for any name: the name itself where it is one, else its letters and a hash.
+    """A safe path component for any name: the name itself if it is safe, else its letters and a hash.
 
     >>> slug("my runs/first"), slug("eq9")
     ('my-runs-first-6e4d6ae5', 'eq9')
@@ -85,8 +85,8 @@ def slug(name: str) -> str:
     try:
         return component(name, "name")
     except ConfigError:
-        kept = re.sub(r"[^A-Za-z0-9_-]+", "-", name).strip("-")[:_SHOWN]
-        return f"{kept or 'name'}-{hashlib.sha256(name.encode('utf-8', 'surrogatepass')).hexdigest()[:8]}"
+        letters = re.sub(r"[^A-Za-z0-9_-]+", "-", name).strip("-")[:_SHOWN]
+        return f"{letters or 'name'}-{hashlib.sha256(name.encode('utf-8', 'surrogatepass')).hexdigest()[:8]}"
 
 
 def nearest_names(name: str, choices: Iterable[str], n: int = 3) -> list[str]:

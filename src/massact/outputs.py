@@ -1,4 +1,4 @@
-"""Folders that are replaced: only those that massact wrote, and whole or not at all."""
+"""Replace output folders atomically, and only those that massact wrote."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from pathlib import Path
 from massact.disk import storing
 from massact.errors import OutputError
 
-# Says why a folder is not an earlier version of what replaces it; empty when it is one.
+# Returns why a folder is not an earlier version of its replacement; empty if it is one.
 Stranger = Callable[[Path], str]
 
 
 def replaceable(final: Path, stranger: Stranger) -> None:
-    """Refuse a place whose content must not be replaced; absent and empty folders are fine.
+    """Refuse a folder whose content must not be replaced. Absent and empty folders are accepted.
 
-    What a killed `replace_folder` had set aside is put back first.
+    First, the content that a killed `replace_folder` had set aside is restored.
 
     Parameters
     ----------
     stranger
-        Called with a folder that is there and not empty.
+        Called with an existing, non-empty folder.
 
     Raises
     ------
     OutputError
-        A link, a file, a folder that a stranger wrote or wrote into.
+        The path is a link or a file, or the folder has content that massact did not write.
     """
     with storing(final.parent):
         _recover(final, stranger)
@@ -35,14 +35,14 @@ def replaceable(final: Path, stranger: Stranger) -> None:
 
 
 def replace_folder(source: Path, final: Path, stranger: Stranger) -> None:
-    """Copy a folder to its place. A crash leaves the old content or the new one, and both are on the disk until then.
+    """Copy a folder to `final`. A crash leaves the old or the new content. Until the end both are on the disk.
 
     Raises
     ------
     OutputError
-        As `replaceable`.
+        As in `replaceable`.
     StorageError
-        When the disk refuses.
+        When the disk cannot be written to.
     """
     replaceable(final, stranger)
     new = _beside(final, "new")
@@ -61,7 +61,7 @@ def replace_folder(source: Path, final: Path, stranger: Stranger) -> None:
 
 
 def files_in(folder: Path) -> Iterator[str]:
-    """Every file below a folder, and every folder that is empty or a link, by relative POSIX path."""
+    """Relative POSIX paths of all files in a folder, and of all subfolders that are empty or links."""
     for root, folders, names in os.walk(folder):
         here = Path(root)
         links = [name for name in folders if (here / name).is_symlink()]
@@ -76,9 +76,9 @@ def _beside(final: Path, age: str) -> Path:
 
 
 def _recover(final: Path, stranger: Stranger) -> None:
-    """Put back what a killed replacement had set aside, or take it away where the new content is in its place."""
+    """Restore the content that a killed replacement had set aside, or delete it if the new content is complete."""
     old, gone = _beside(final, "old"), _beside(final, "gone")
-    if gone.is_dir() and not gone.is_symlink():  # checked before it got this name; a kill may have left a part of it
+    if gone.is_dir() and not gone.is_symlink():  # was checked before the rename; a kill may have left a part of it
         shutil.rmtree(gone)
     if old.is_symlink() or not old.exists():
         return
@@ -96,14 +96,14 @@ def _check(folder: Path, stranger: Stranger) -> None:
     if not folder.exists():
         return
     if not folder.is_dir():
-        raise _refused(folder, "is no folder")
+        raise _refused(folder, "is not a folder")
     why = stranger(folder) if any(folder.iterdir()) else ""
     if why:
         raise _refused(folder, why)
 
 
 def _remove_copy(copy: Path, source: Path) -> None:
-    """Remove what a killed copy left, which holds nothing that the source does not."""
+    """Remove the partial copy of a killed call, after checking that the source has all its files."""
     if not copy.exists() and not copy.is_symlink():
         return
     known = {path.relative_to(source).as_posix() for path in source.rglob("*")}
@@ -114,4 +114,4 @@ def _remove_copy(copy: Path, source: Path) -> None:
 
 
 def _refused(folder: Path, why: str) -> OutputError:
-    return OutputError(f"{folder} {why}", "nothing there was changed: move it away or choose another folder")
+    return OutputError(f"{folder} {why}", "nothing was changed: move it away or choose another folder")

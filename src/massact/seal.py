@@ -1,7 +1,7 @@
-"""The seal of a Parquet file: a hash over all it holds, in its own metadata, checked whenever the file is read.
+"""The seal of a Parquet file: a hash over its content, stored in its metadata and checked at every reading.
 
-The hash covers the schema's name, the names, types and values of the columns (with what is null among them) and the
-metadata. It does not depend on how Parquet encodes or compresses them.
+The hash covers the schema's name, the names, types, values and nulls of the columns, and the metadata. It does not
+depend on Parquet's encoding or compression.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ SEAL_KEY = b"massact.seal"
 
 
 def content_sha256(table: pa.Table, schema: str, metadata: bytes) -> str:
-    """Hash over a table as a schema of that name, and over the metadata that goes with it."""
+    """Hash over a table, its schema's name and its metadata."""
     columns = [[field.name, str(field.type)] for field in table.schema]
     head = json.dumps([schema, table.num_rows, columns]).encode()
-    found = hashlib.sha256(len(head).to_bytes(8, "little") + head)
-    found.update(hashlib.sha256(metadata).digest())
+    digest = hashlib.sha256(len(head).to_bytes(8, "little") + head)
+    digest.update(hashlib.sha256(metadata).digest())
     for column in table.columns:
         for part in _canonical(column):
-            found.update(part)
-    return found.hexdigest()
+            digest.update(part)
+    return digest.hexdigest()
 
 
 def sealed(table: pa.Table, schema: str, metadata: bytes) -> pa.Table:
@@ -39,29 +39,29 @@ def sealed(table: pa.Table, schema: str, metadata: bytes) -> pa.Table:
 
 
 def verified(path: Path, remedy: str, schema: str | None = None) -> pa.Table:
-    """A file's table, when its seal holds (and names this schema, where one is given).
+    """The table in a file whose seal is valid, and names `schema` if that is given.
 
     Raises
     ------
     MissingInputError
-        When it is not there or may not be read.
+        When the file does not exist or cannot be read.
     TableError
-        When it is damaged, has no seal, or is a table of another schema.
+        When it is damaged, has no seal, or has another schema.
     """
     table = read_unsealed(path, remedy)
-    said = table.schema.metadata or {}
-    as_it_is = f"python -c \"from massact.tables import seal; seal('{path}')\""
-    if SEAL_KEY not in said:
-        writer = "pandas or another program" if b"pandas" in said else "another program, or an older massact,"
+    metadata = table.schema.metadata or {}
+    sealing = f"python -c \"from massact.tables import seal; seal('{path}')\""
+    if SEAL_KEY not in metadata:
+        writer = "pandas or another program" if b"pandas" in metadata else "another program, or an older massact,"
         raise TableError(
-            f"{path} has no seal: {writer} wrote it, and nothing says whether its numbers are whole",
-            f"{remedy}; or, if it is right as it is, seal it with: {as_it_is}",
+            f"{path} has no seal: {writer} wrote it, so its numbers cannot be verified",
+            f"{remedy}; or, if you trust it, seal it with: {sealing}",
         )
-    name, stated = _stated(said[SEAL_KEY])
-    if stated is None or stated != content_sha256(table, name, said.get(METADATA_KEY, b"{}")):
+    name, stated = _stated(metadata[SEAL_KEY])
+    if stated is None or stated != content_sha256(table, name, metadata.get(METADATA_KEY, b"{}")):
         raise TableError(
-            f"{path} does not hold what was written into it: it is damaged, or was edited",
-            f"{remedy}; or, if you edited it, seal it with: {as_it_is}",
+            f"{path} does not match its seal: it is damaged, or was edited",
+            f"{remedy}; or, if you edited it, seal it with: {sealing}",
         )
     if schema is not None and name != schema:
         raise TableError(f"{path} is a table of '{name}', not of '{schema}'", remedy)
@@ -69,12 +69,12 @@ def verified(path: Path, remedy: str, schema: str | None = None) -> pa.Table:
 
 
 def read_unsealed(path: Path, remedy: str) -> pa.Table:
-    """A file's table as it is; page checksums are checked where there are some, the seal is not.
+    """The table in a file. Checks page checksums if there are any, but not the seal.
 
     Raises
     ------
     MissingInputError, TableError
-        As `verified`, but for the seal.
+        As in `verified`, except for the seal.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -93,22 +93,22 @@ def read_unsealed(path: Path, remedy: str) -> pa.Table:
             raise TableError(f"{path} is a Git LFS pointer, not the file itself", "bring the file: git lfs pull")
         try:
             return pq.ParquetFile(file, page_checksum_verification=True).read()
-        except Exception as error:  # damaged files make Arrow raise nearly anything
+        except Exception as error:  # Arrow raises many types for damaged files
             why = " ".join(str(error).split())[:200]
-            raise TableError(f"{path} is not a whole Parquet file ({why})", remedy) from None
+            raise TableError(f"{path} is not a complete Parquet file ({why})", remedy) from None
 
 
 def _stated(seal: bytes) -> tuple[str, str | None]:
-    """Schema and hash that a seal names; None for the hash of a damaged one."""
+    """Schema and hash in a seal; the hash is None if the seal is damaged."""
     try:
-        said: Any = json.loads(seal)
-        return str(said["schema"]), str(said["sha256"])
+        content: Any = json.loads(seal)
+        return str(content["schema"]), str(content["sha256"])
     except (ValueError, KeyError, TypeError):
         return "", None
 
 
 def _canonical(column: pa.ChunkedArray) -> list[Any]:
-    """A column as bytes: what is null, then little-endian values with zeros for nulls, or lengths and text."""
+    """A column as bytes: the nulls, then little-endian values with zeros for nulls, or lengths and text."""
     import numpy as np
     import pyarrow as pa
     import pyarrow.compute as pc

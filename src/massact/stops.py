@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: everything held is released on the way out, and one line says what is kept."""
+"""Ctrl-C and SIGTERM: claims are released on the way out, and one line says what is kept."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from types import FrameType
 
 
 class Stopped(KeyboardInterrupt):
-    """The process was told to end; `exit_code` is 128 plus the signal's number, as a shell has it."""
+    """The process received a signal to end. `exit_code` is 128 plus the signal's number, as in a shell."""
 
     def __init__(self, number: int) -> None:
         super().__init__(number)
@@ -20,11 +20,11 @@ class Stopped(KeyboardInterrupt):
 
     def __str__(self) -> str:
         how = "interrupted" if self.number == signal.SIGINT else f"stopped by {signal.Signals(self.number).name}"
-        return f"{how}; what is finished is kept: the same command goes on from there"
+        return f"{how}; finished work is kept: the same command goes on from there"
 
 
 def heed_signals() -> None:
-    """Raise `Stopped` at the first signal, in the main thread; a second one ends the process at once."""
+    """Raise `Stopped` in the main thread at the first signal. A second one ends the process immediately."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _stop)
 

@@ -160,7 +160,7 @@ def test_offline_without_a_listing_the_cache_is_taken_as_it_is(tmp_path, dataset
     (tmp_path / "ledger.json").unlink()
     with caplog.at_level(logging.WARNING, logger="massact"):
         assert part(at(tmp_path, NOWHERE, offline=True)).names == NAMES
-    assert "whether it is complete is not known" in caplog.text
+    assert "it may be incomplete" in caplog.text
     with pytest.raises(SourceError, match="not in the local cache"):
         part(at(tmp_path / "empty", NOWHERE, offline=True))
 

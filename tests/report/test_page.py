@@ -145,7 +145,7 @@ def test_headline_numbers_are_on_the_page(made, page):
 
 def test_cautions_name_the_number_of_architectures(page):
     assert "With 4 architectures, scores on held-out architectures mean little" in page.words
-    assert "nothing about another training seed" in page.words
+    assert "not of another training seed" in page.words
     assert "Undetermined parameters" in page.words
 
 
@@ -159,7 +159,7 @@ def test_cautions_name_the_number_of_architectures(page):
         ("scores", pd.DataFrame(), "There are no scores yet."),
         ("predictions", pd.DataFrame(), "There are no out-of-sample predictions yet."),
         ("provenance", [], "There is no provenance yet."),
-        ("training", {}, "Make it again"),
+        ("training", {}, "How to reproduce this page"),
     ],
 )
 def test_a_missing_part_is_said_in_its_section(part, empty, sentence, tmp_path):
@@ -250,7 +250,7 @@ def test_two_recipes_never_share_a_figure_and_are_said(tmp_path):
     other = first.trajectories.assign(recipe="long")
     both = dataclasses.replace(first, trajectories=pd.concat([first.trajectories, other], ignore_index=True))
     page = built(both, tmp_path)
-    assert "A step of one is not a step of another" in page.words
+    assert "Their steps are not comparable" in page.words
     assert "tiny-a, long" in page.words
     labels = [str(a["aria-label"]) for a in page.attributes("svg")]
     assert sum(label.startswith("Curves") for label in labels) == 2

@@ -133,7 +133,7 @@ def test_the_dataset_and_what_it_shows(trained):
         (["stage=suite", "suite.space.layers=[8,2]"], "suite.space.layers = [8, 2] is no range"),
         (["stage=suite", "suite.space.width=[48]"], "give [smallest, largest]"),
         (["stage=suite", "suite.replicated=[40]"], "suite.replicated has 40"),
-        (["stage=suite", "suite.architectures=100", "suite.space.mlp_ratio=[4,4]"], "100 are asked for"),
+        (["stage=suite", "suite.architectures=100", "suite.space.mlp_ratio=[4,4]"], "100 were requested"),
         (["stage=verify"], "dvc pull"),
     ],
 )

@@ -84,5 +84,5 @@ def test_a_space_that_is_too_small_says_how_many_it_has():
         rotary_fractions=(1.0,),
         parallel_residual=(True,),
     )
-    with pytest.raises(ConfigError, match="has 1 architectures, 5 are asked for"):
+    with pytest.raises(ConfigError, match="has 1 architectures, 5 were requested"):
         design(small, 5, seed=0, **SIZES)

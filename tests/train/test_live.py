@@ -126,7 +126,7 @@ def test_a_training_begun_anew_replaces_what_the_journal_has(tmp_path, caplog):
     anew = live(tmp_path, loggers=[lambda step, measurement: told.append(step)])
     anew(0, tiny_model(seed=0))
     anew(1, tiny_model(seed=7))
-    assert caplog.text.count("measured again from step 1 on") == 1
+    assert caplog.text.count("measuring again from step 1 on") == 1
     assert sorted(live(tmp_path).result().measured) == [0, 1]
     anew(2, tiny_model(seed=8))
     assert told == [0, 1, 2, 4, 1, 2]
@@ -194,7 +194,7 @@ def test_weights_that_overflow_are_remembered_and_training_goes_on(tmp_path):
         next(broken.parameters()).fill_(float("nan"))
     watch = live(tmp_path, loggers=[lambda step, measurement: told.append(step)])
     assert watch(0, broken) is None
-    with pytest.raises(TrainError, match="nothing of tiny has been measured"):
+    with pytest.raises(TrainError, match="tiny has no measurements yet"):
         watch.records()
     assert watch(1, tiny_model()) is not None
     again = live(tmp_path)
@@ -259,7 +259,7 @@ def test_a_full_disk_is_warned_of_once_and_nothing_is_lost(tmp_path, caplog):
     records.write_text("in the way")
     for step in (1, 2):
         assert watch(step, tiny_model(seed=step)) is not None
-    assert caplog.text.count("held in memory until it can be written") == 1
+    assert caplog.text.count("held in memory until they can be written") == 1
     assert "records cannot be written to" in caplog.text
     assert sorted(live(tmp_path)._journal.entries) == [0]  # the journal names nothing that is not kept
     records.unlink()
@@ -330,7 +330,7 @@ def test_the_end_of_a_training_never_raises(tmp_path, kind, caplog):
         shutil.rmtree(tmp_path / "records")
     watch.end(table)
     assert f"{table} was not written" in caplog.text
-    assert f"is kept in {tmp_path / 'measured.json'}" in caplog.text
+    assert f"are kept in {tmp_path / 'measured.json'}" in caplog.text
     assert "writes the table later" in caplog.text
 
 
@@ -345,9 +345,9 @@ def test_a_second_training_on_a_journal_is_refused(tmp_path):
         process.stdout.readline()
         second = live(tmp_path)
         assert sorted(second.result().measured) == [0]  # it can be read
-        with pytest.raises(TrainError, match=rf"measured.json is written by process {process.pid} on host .*-c import"):
+        with pytest.raises(TrainError, match=rf"measured.json is in use by process {process.pid} on host .*-c import"):
             second(1, tiny_model(seed=1))
-        with pytest.raises(TrainError, match=r"a journal of its own"):
+        with pytest.raises(TrainError, match=r"its own journal"):
             second.open()
         process.kill()
         process.wait()

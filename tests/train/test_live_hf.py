@@ -125,7 +125,7 @@ def test_only_the_first_process_measures(tmp_path):
 def test_a_training_too_short_to_be_measured_ends_well(tmp_path, caplog):
     watch = live(tmp_path, tiny_gpt2(), [100])
     fit(tmp_path, [TrainerMeasurement(watch, table=tmp_path / "tiny.parquet")], max_steps=1)
-    assert "nothing of tiny has been measured" in caplog.text
+    assert "tiny has no measurements yet" in caplog.text
     assert not (tmp_path / "tiny.parquet").exists()
 
 

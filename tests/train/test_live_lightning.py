@@ -155,7 +155,7 @@ def test_the_model_asked_for_is_measured(tmp_path):
         configure_optimizers = Module.configure_optimizers
 
     watch, module = live(tmp_path, tiny_gpt2(), [3]), Student()
-    with pytest.raises(MeasureError, match="say which one"):
+    with pytest.raises(MeasureError, match="name the one"):
         fit(tmp_path, [LightningMeasurement(watch)], module=Student())
     fit(tmp_path, [LightningMeasurement(watch, model=lambda m: m.student)], module=module, max_steps=3)
     assert np.array_equal(watch.result().measured[3].top, measure(module.student, TOKENS).top)

@@ -162,7 +162,7 @@ def test_what_is_published_is_not_trained_again(finished, tmp_path):
 def test_another_recipe_under_the_same_name_is_refused(finished, tmp_path):
     published = publish(finished)
     other = suite(tmp_path, varied(RECIPE, weight_decay=0.3), published=published)
-    with pytest.raises(TrainError, match="of another architecture, recipe or schedule"):
+    with pytest.raises(TrainError, match="with another architecture, recipe or schedule"):
         list(other.work(other.members))
 
 
@@ -174,7 +174,7 @@ def test_a_damaged_status_names_the_folder_to_remove(finished, tmp_path):
     with pytest.raises(TrainError, match="is damaged; remove"):
         made.outcome(made.members[0])
     path.write_text(json.dumps({"identity": "other"}))
-    with pytest.raises(TrainError, match="of another architecture"):
+    with pytest.raises(TrainError, match="with another architecture"):
         made.outcome(made.members[0])
 
 

@@ -35,5 +35,5 @@ def test_sharded_weights_are_refused(alone):
 
     model = copy.deepcopy(tiny_model())
     fully_shard(model, mesh=torch.distributed.init_device_mesh("cpu", (1,)))
-    with pytest.raises(MeasureError, match="spread over processes"):
+    with pytest.raises(MeasureError, match="sharded over processes"):
         unwrapped(model)

@@ -1,4 +1,4 @@
-"""What the checkpoints of a source look like: each distinct weight file is looked at once, without a download."""
+"""Inspect the weights of a source's checkpoints: each distinct weight file once, without a download."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from massact.checkpoints.source import CheckpointSource, Identity
 from massact.checkpoints.untrained import Look, look
 
 _AT_ONCE = 8
-_SAID_AFTER_S = 2.0
+_PROGRESS_DELAY_S = 2.0
 _PYTHIA = "EleutherAI/pythia-"
 
 
 class Appearance:
-    """Looks at weight files, remembered by content.
+    """Inspects weight files and caches the results by content.
 
-    Once a file could not be read by range requests no other is tried: the server does not answer them.
+    After one failed range request no other is tried: the server does not support them.
     """
 
     def __init__(self, source: CheckpointSource) -> None:
@@ -30,7 +30,7 @@ class Appearance:
         self._silent = False
 
     def of(self, identity: Identity, name: str = "") -> Look:
-        """Look at one file of a checkpoint, by default its first."""
+        """Inspect one file of a checkpoint, by default the first."""
         name = name or first_file(identity)
         key = (name, identity.files.get(name, ""))
         if key not in self._looks:
@@ -38,20 +38,20 @@ class Appearance:
         return self._looks[key]
 
     def of_many(self, identities: Iterable[Identity]) -> dict[int, Look]:
-        """Looks at the first file of each checkpoint, by step."""
+        """Inspect the first file of each checkpoint; results by step."""
         wanted = list(identities)
         distinct = {(first_file(i), i.files.get(first_file(i), "")): i for i in wanted}
         if not distinct:
             return {}
         first, *rest = distinct.values()
-        self.of(first)  # it tells whether the server answers
+        self.of(first)  # shows whether the server supports range requests
         with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="look") as pool:
             for _ in tqdm(
                 pool.map(self.of, rest),
-                "looking at weights",
+                "inspecting weights",
                 len(rest),
                 unit="checkpoint",
-                delay=_SAID_AFTER_S,
+                delay=_PROGRESS_DELAY_S,
                 leave=False,
             ):
                 pass
@@ -62,12 +62,12 @@ class Appearance:
         if read is None or (remote and self._silent):
             return Look(answered=False)
         pythia = isinstance(self.source, HubSource) and self.source.repo_id.startswith(_PYTHIA)
-        found = look(read, pythia=pythia, whole=len(identity.files) == 1)
-        self._silent = self._silent or (remote and not found.answered and read(0, 1) is None)
-        return found
+        result = look(read, pythia=pythia, whole=len(identity.files) == 1)
+        self._silent = self._silent or (remote and not result.answered and read(0, 1) is None)
+        return result
 
     def _reader(self, identity: Identity, name: str) -> tuple[Reader | None, bool]:
-        """How to read a file of a checkpoint, and whether that asks the Hub."""
+        """A reader of a checkpoint's file, and whether it sends requests to the Hub."""
         if not name.endswith(".safetensors"):
             return None, False
         source = self.source

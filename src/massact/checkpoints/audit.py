@@ -1,4 +1,4 @@
-"""Checkpoints that are not what they claim, told from the hashes of their weights and from some of their numbers."""
+"""Find checkpoints that are not what they claim to be, from the hashes and some values of their weights."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ COLUMNS = (
     "group",
     "looks",
 )
-# Weights that look untrained at this step or later, where others of the same model look trained, are not its own.
+# Weights that look untrained from this step on, while others of the model look trained, belong to another step.
 _LATE = 1000
 _BIN = re.compile(r"pytorch_model(-[0-9]{5}-of-[0-9]{5})?\.bin")
 _STALE = (
@@ -42,27 +42,27 @@ _STALE = (
     "into step{N}/ of a folder and measure them with model.folder"
 )
 _HASHED_AT_ONCE = 2  # one thread hashes more slowly than a fast disk reads
-_SAID_AFTER_S = 2.0
+_PROGRESS_DELAY_S = 2.0
 
 
 @dataclass
 class Audit:
-    """What a source says of its checkpoints.
+    """The identities of a source's checkpoints and the doubts about them.
 
     Attributes
     ----------
     identities, errors
-        By step: what each is, or why it cannot be had.
+        By step: the checkpoint's identity, or why it is not available.
     revisions
-        Step -> the revision asked for, of those that cannot be had.
+        Step -> the requested revision, for checkpoints that are not available.
     suspects
-        Step -> why its weights are not its own.
+        Step -> why its weights belong to another step.
     final, final_suspect
-        What the repository offers as the finished model, where it says so, and why it is not what it claims.
+        The finished model that the repository serves, if it states one, and why it is not what it claims to be.
     groups
-        Checkpoints that hold the same files, each with what that means.
+        Groups of checkpoints with identical files, each with its judgement.
     looks
-        Step -> what its weights look like, of those that were looked at.
+        Step -> what its weights look like, for the checkpoints that were inspected.
     """
 
     identities: dict[int, Identity] = field(default_factory=dict)
@@ -75,11 +75,11 @@ class Audit:
     looks: dict[int, Look] = field(default_factory=dict)
 
     def table(self) -> pd.DataFrame:
-        """One row a step and one for the finished model: see COLUMNS.
+        """One row per step and one for the finished model: see COLUMNS.
 
-        `duplicate_of` is the first other step with one of the same weight files (-1: none), `shared` those files;
-        `suspect` says why a step should not be trusted; `group` names the groups it is in (`g1`); `looks` is
-        untrained, trained or empty.
+        `duplicate_of` is the first other step that shares a weight file (-1: none), and `shared` lists the shared
+        files. `suspect` says why a step should not be trusted. `group` names its groups (`g1`). `looks` is untrained,
+        trained or empty.
         """
         import pandas as pd
 
@@ -92,7 +92,7 @@ class Audit:
         return pd.DataFrame(rows, columns=list(COLUMNS))
 
     def lines(self) -> list[str]:
-        """The groups in words, one line each."""
+        """A description of each group, one line each."""
         steps = sorted({*self.identities, *self.errors})
         return [_line(group, judgement, steps) for group, judgement in self.groups]
 
@@ -105,59 +105,59 @@ class Audit:
         return _ok(self.identities[step], self.suspects.get(step, ""), *twin, *self._seen(step))
 
     def _seen(self, step: int) -> tuple[str, str]:
-        """Names of the groups a step is in, and what its weights look like."""
+        """The names of a step's groups, and what its weights look like."""
         within = [group.name for group, _ in self.groups if step in group.steps or (step == MAIN and group.main)]
         return " ".join(within), str(self.looks[step].state) if step in self.looks else ""
 
 
 def audit(source: CheckpointSource, steps: Sequence[int] | None = None, *, look_at_all: bool = False) -> Audit:
-    """Identify checkpoints and tell which are not what they claim.
+    """Identify checkpoints and find those that are not what they claim to be.
 
     Parameters
     ----------
     steps
-        The steps that matter; None: all. Of a Hub that answers, all are compared either way, by what it states.
+        The steps of interest; None: all. If the Hub answers, all steps are compared in any case, by its stated hashes.
     look_at_all
-        Whether to look at some numbers of every checkpoint, some hundred kilobytes of each; else of step 0 alone, and
-        in a folder on this disk only where step 0 shares its weights with later steps.
+        Whether to read some values of every checkpoint (a few hundred kilobytes each). Otherwise only step 0 is
+        inspected, and in a local folder only if step 0 shares its weights with later steps.
 
     Raises
     ------
     SourceError
-        When not one step can be had, or the source as a whole cannot.
+        When no step is available, or the source as a whole is not.
     """
-    found = Audit()
+    result = Audit()
     remote = isinstance(source, RemoteSource)
     wanted = sorted(steps) if steps is not None else source.steps()
     everything = sorted({*wanted, *source.steps()}) if remote and _answers(source) else wanted
     for step, answer in (source.identify_many(everything) if remote else _identities(source, everything)).items():
         if isinstance(answer, Identity):
-            found.identities[step] = answer
+            result.identities[step] = answer
         else:
-            found.errors[step] = answer
+            result.errors[step] = answer
             if isinstance(source, HubSource):
-                found.revisions[step] = source.revision(step)
-    _raise_if_hopeless(found, wanted)
-    found.final = source.final() if remote else None
+                result.revisions[step] = source.revision(step)
+    _raise_if_hopeless(result, wanted)
+    result.final = source.final() if remote else None
     appearance = Appearance(source)
-    known = [*found.identities.values(), *([found.final] if found.final else [])]
+    known = [*result.identities.values(), *([result.final] if result.final else [])]
     if look_at_all:
-        found.looks = appearance.of_many(known)
-    elif isinstance(source, HubSource) and 0 in wanted and 0 in found.identities:
-        found.looks = {0: appearance.of(found.identities[0])}
-    _judge_groups(found, source, appearance)
-    found.suspects = _suspects(found, source)
-    found.final_suspect = _final_suspect(found)
-    return found
+        result.looks = appearance.of_many(known)
+    elif isinstance(source, HubSource) and 0 in wanted and 0 in result.identities:
+        result.looks = {0: appearance.of(result.identities[0])}
+    _judge_groups(result, source, appearance)
+    result.suspects = _suspects(result, source)
+    result.final_suspect = _final_suspect(result)
+    return result
 
 
 def audit_table(source: CheckpointSource) -> pd.DataFrame:
-    """One row a step of a source, each looked at, as `Audit.table` says; errors as in `audit`."""
+    """The table of `Audit.table` for a source, with all checkpoints inspected; errors as in `audit`."""
     return audit(source, look_at_all=True).table()
 
 
 def suspects(table: pd.DataFrame) -> list[str]:
-    """One line per checkpoint of an `audit_table` that cannot be had or should not be trusted, in order of step."""
+    """One line per checkpoint of an `audit_table` that is unavailable or should not be trusted, in order of step."""
     lines = []
     for row in table.to_dict("records"):
         name = f"step {row['step']}" if int(row["step"]) >= 0 else str(row["revision_asked"])
@@ -185,14 +185,14 @@ def _ok(identity: Identity, suspect: str, twin: int, shared: str, group: str, lo
 
 
 def _answers(source: RemoteSource) -> bool:
-    """Whether the server can be asked, so that comparing all steps costs no download."""
+    """Whether the server answers, so that all steps can be compared without a download."""
     from massact.checkpoints.reach import reachable
 
     return isinstance(source, HubSource) and not source.offline and reachable(source.endpoint)
 
 
 def _identities(source: CheckpointSource, steps: Sequence[int]) -> dict[int, Identity | SourceError]:
-    """What a source on this disk says of each step; a hash is a matter of minutes for a folder of large models."""
+    """Identify the steps of a source on this disk. Hashing takes minutes for a folder of large models."""
 
     def identity(step: int) -> Identity | SourceError:
         try:
@@ -206,46 +206,46 @@ def _identities(source: CheckpointSource, steps: Sequence[int]) -> dict[int, Ide
             "hashing weights",
             len(steps),
             unit="checkpoint",
-            delay=_SAID_AFTER_S,
+            delay=_PROGRESS_DELAY_S,
             leave=False,
         )
         return dict(zip(steps, answers, strict=True))
 
 
-def _raise_if_hopeless(found: Audit, wanted: Sequence[int]) -> None:
-    fatal = next((error for error in found.errors.values() if error.fatal), None)
+def _raise_if_hopeless(audit: Audit, wanted: Sequence[int]) -> None:
+    fatal = next((error for error in audit.errors.values() if error.fatal), None)
     if fatal is not None:
         raise fatal
-    errors = [found.errors[step] for step in wanted if step in found.errors]
+    errors = [audit.errors[step] for step in wanted if step in audit.errors]
     if len(errors) == len(wanted) and all(e.status is CheckpointStatus.UNREACHABLE for e in errors) and errors:
         raise errors[-1]
 
 
-def _judge_groups(found: Audit, source: CheckpointSource, appearance: Appearance) -> None:
-    """Find the groups of equal files and say what each means."""
-    last = _last(found, source)
-    for group in groups(found.identities.values(), found.final):
+def _judge_groups(audit: Audit, source: CheckpointSource, appearance: Appearance) -> None:
+    """Find the groups of identical files and judge each."""
+    last = _last(audit, source)
+    for group in groups(audit.identities.values(), audit.final):
         seen = Look()
         if group.first and (len(group.steps) > len(group.first) or group.main):
-            seen = appearance.of(found.identities[group.first[0]], group.files[0])
-        elif 0 in group.steps and 0 in found.looks:
-            seen = found.looks[0]
-        judgement = judge(group, seen, last=last, main_known=found.final is not None)
-        if judgement.wrong and _stale(group, found, source, last):
+            seen = appearance.of(audit.identities[group.first[0]], group.files[0])
+        elif 0 in group.steps and 0 in audit.looks:
+            seen = audit.looks[0]
+        judgement = judge(group, seen, last=last, main_known=audit.final is not None)
+        if judgement.wrong and _stale(group, audit, source, last):
             judgement = replace(judgement, remedy=_STALE)
-        found.groups.append((group, judgement))
+        audit.groups.append((group, judgement))
 
 
-def _last(found: Audit, source: CheckpointSource) -> int | None:
-    """The step that ends training, its weights being known; a folder may hold a training in progress."""
+def _last(audit: Audit, source: CheckpointSource) -> int | None:
+    """The last step of the training, if its weights are known. In a folder the training may still be running."""
     if not isinstance(source, RemoteSource):
         return None
     last = source.steps()[-1] if source.steps() else None
-    return last if last in found.identities else None
+    return last if last in audit.identities else None
 
 
-def _stale(group: Group, found: Audit, source: CheckpointSource, last: int | None) -> bool:
-    """Whether each of a group has a .bin of its own beside the safetensors it shares, by what the Hub states."""
+def _stale(group: Group, audit: Audit, source: CheckpointSource, last: int | None) -> bool:
+    """Whether each member of a group has its own .bin beside the shared safetensors, by the Hub's stated hashes."""
     if not isinstance(source, HubSource) or not group.files[0].endswith(".safetensors"):
         return False
     members = [step for step in group.steps if not (step == 1 and 0 in group.steps)]
@@ -255,86 +255,86 @@ def _stale(group: Group, found: Audit, source: CheckpointSource, last: int | Non
         return False
     sets = []
     for step in members:
-        identity = found.final if step == MAIN else found.identities[step]
+        identity = audit.final if step == MAIN else audit.identities[step]
         listed = source.listed(identity.revision_loaded) if identity is not None else {}
         sets.append(tuple(sorted((n, f.sha256) for n, f in listed.items() if _BIN.fullmatch(n) and f.sha256)))
     return all(sets) and len(set(sets)) == len(sets)
 
 
-def _suspects(found: Audit, source: CheckpointSource) -> dict[int, str]:
-    """Why steps should not be trusted: their group says so, their numbers do, or somebody has reported them."""
-    last = _last(found, source)
+def _suspects(audit: Audit, source: CheckpointSource) -> dict[int, str]:
+    """Why steps should not be trusted: because of their group, their values, or a public report."""
+    last = _last(audit, source)
     reasons: defaultdict[int, list[tuple[str, int]]] = defaultdict(list)
     notes: defaultdict[int, list[str]] = defaultdict(list)
-    for group, judgement in found.groups:
+    for group, judgement in audit.groups:
         for step in judgement.wrong:
             others = [other for other in group.steps if other != step]
             twin = last if last in others else MAIN if group.main else others[0]
             reasons[step] += [(name, twin) for name in group.files]
             if group.first:
                 notes[step].append(judgement.why)
-    for step, what in _by_appearance(found).items():
+    for step, what in _by_appearance(audit).items():
         notes[step].append(what)
-    told = {}
+    texts = {}
     for step in sorted({*reasons, *notes}):
-        told[step] = "; ".join(part for part in (_told(found, step, reasons[step]), *notes[step]) if part)
+        texts[step] = "; ".join(part for part in (_sharing(audit, step, reasons[step]), *notes[step]) if part)
     compared = bool(source.steps()) and last == source.steps()[-1]
     for step, what in _reported(source, REPORTED).items():
-        if step in told:
-            told[step] += f"; {what}"
-        elif step in found.identities and not compared:
-            told[step] = what
+        if step in texts:
+            texts[step] += f"; {what}"
+        elif step in audit.identities and not compared:
+            texts[step] = what
     for step, what in _reported(source, REPORTED_BY_VALUE).items():
-        if step in found.identities:
-            told[step] = f"{told[step]}; {what}" if step in told else what
-    return dict(sorted(told.items()))
+        if step in audit.identities:
+            texts[step] = f"{texts[step]}; {what}" if step in texts else what
+    return dict(sorted(texts.items()))
 
 
-def _by_appearance(found: Audit) -> dict[int, str]:
-    """Steps that look like what they cannot be, and whose group does not say so already."""
-    said = {step for group, judgement in found.groups if group.first for step in judgement.wrong}
-    trained = any(seen.state is State.TRAINED for seen in found.looks.values())
+def _by_appearance(audit: Audit) -> dict[int, str]:
+    """Steps whose weights look wrong for their position, unless the judgement of their group covers them."""
+    judged = {step for group, judgement in audit.groups if group.first for step in judgement.wrong}
+    trained = any(seen.state is State.TRAINED for seen in audit.looks.values())
     out = {}
-    for step, seen in found.looks.items():
-        if step == 0 and seen.state is State.TRAINED and step not in said:
+    for step, seen in audit.looks.items():
+        if step == 0 and seen.state is State.TRAINED and step not in judged:
             out[step] = f"looks trained ({seen.sign})"
-        elif step >= _LATE and seen.state is State.UNTRAINED and trained and step not in said:
+        elif step >= _LATE and seen.state is State.UNTRAINED and trained and step not in judged:
             out[step] = f"looks untrained ({seen.sign})"
     return out
 
 
-def _final_suspect(found: Audit) -> str:
-    """Why the finished model is not what it claims."""
-    if found.final is None:
+def _final_suspect(audit: Audit) -> str:
+    """Why the finished model is not what it claims to be."""
+    if audit.final is None:
         return ""
-    last, parts = max(found.identities, default=-1), []
-    if last < 0 or found.identities[last].weights_sha256 != found.final.weights_sha256:
+    last, parts = max(audit.identities, default=-1), []
+    if last < 0 or audit.identities[last].weights_sha256 != audit.final.weights_sha256:
         parts.append(f"is not step {last}")
-    steps = sorted(found.identities)
-    for group, _ in found.groups:
+    steps = sorted(audit.identities)
+    for group, _ in audit.groups:
         if group.main and group.first:
             parts.append(group.shares(f"steps {steps_named(group.steps, steps)}"))
-    seen = found.looks.get(MAIN, Look())
-    if seen.state is State.UNTRAINED and any(other.state is State.TRAINED for other in found.looks.values()):
+    seen = audit.looks.get(MAIN, Look())
+    if seen.state is State.UNTRAINED and any(other.state is State.TRAINED for other in audit.looks.values()):
         parts.append(f"looks untrained ({seen.sign})")
     return "; ".join(parts)
 
 
-def _told(found: Audit, step: int, reasons: Sequence[tuple[str, int]]) -> str:
-    """One sentence for the files a step shares."""
+def _sharing(audit: Audit, step: int, reasons: Sequence[tuple[str, int]]) -> str:
+    """A sentence about the files that a step shares."""
     by_twin: defaultdict[int, list[str]] = defaultdict(list)
     for name, twin in reasons:
         by_twin[twin].append(name)
     parts = []
     for twin, names in sorted(by_twin.items()):
-        whole = len(names) == len(found.identities[step].files)
+        whole = len(names) == len(audit.identities[step].files)
         whom = "main" if twin == MAIN else f"step {twin}"
         parts.append(f"has the weights of {whom}" if whole else f"shares {', '.join(names)} with {whom}")
     return "; ".join(parts)
 
 
 def _line(group: Group, judgement: Judgement, steps: Sequence[int]) -> str:
-    """A group in words."""
+    """A description of a group."""
     many = "step" if len(group.steps) == 1 else "steps"
     who = f"{many} {steps_named(group.steps, steps)}{' and main' if group.main else ''}"
     what = "the same weights" if group.whole else ", ".join(group.files)
@@ -344,7 +344,7 @@ def _line(group: Group, judgement: Judgement, steps: Sequence[int]) -> str:
 
 
 def _holders(identities: Iterable[Identity]) -> dict[tuple[str, str], list[int]]:
-    """(file name, sha256) -> the steps that have it, where there is more than one."""
+    """(file name, sha256) -> the steps that share it, if there are several."""
     holders: defaultdict[tuple[str, str], list[int]] = defaultdict(list)
     for identity in sorted(identities, key=lambda i: i.step):
         for name, sha in identity.files.items():
@@ -353,7 +353,7 @@ def _holders(identities: Iterable[Identity]) -> dict[tuple[str, str], list[int]]
 
 
 def _first_twins(identities: Iterable[Identity]) -> dict[int, tuple[int, str]]:
-    """Step -> the first other step with one of its files, and the files in common with it."""
+    """Step -> the first other step that shares a file, and the shared files."""
     common: defaultdict[int, defaultdict[int, list[str]]] = defaultdict(lambda: defaultdict(list))
     for (name, _), steps in _holders(identities).items():
         for step in steps:

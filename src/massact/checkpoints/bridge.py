@@ -1,4 +1,4 @@
-"""A folder in Hugging Face format as a TransformerBridge whose residual stream is Hugging Face's, bit for bit."""
+"""Load a folder in Hugging Face format as a TransformerBridge with a bit-identical residual stream."""
 
 from __future__ import annotations
 
@@ -23,25 +23,25 @@ _CHECKED = ((("num_hidden_layers", "n_layer"), "n_layers"), (("hidden_size", "n_
 def load_bridge(
     folder: Path, dtype: str = "float32", device: str = "cpu", *, trusted: bool = False
 ) -> TransformerBridge:
-    """Load weights with their own class, then wrap them; nothing is folded, centred or fetched.
+    """Load weights into their own class, then wrap it. Nothing is folded, centred or fetched.
 
-    The model keeps its own sdpa attention (`native.keep_native`), so hook points do not reach inside attention. The
-    bridge's tokenizer is the folder's, or an empty one where it has none.
+    The model keeps its own sdpa attention (`native.keep_native`), so there are no hook points inside attention. The
+    bridge gets the folder's tokenizer, or an empty one if the folder has none.
 
     Parameters
     ----------
     folder
         Holds config.json and the weights.
     dtype
-        Number format of weights and forward pass; never taken from the file (float16 overflows in small Pythias).
+        Number format of weights and forward pass. The file's own format is ignored: small Pythias overflow in float16.
     trusted
-        Whether code that the folder brings with it may be run, where its config.json asks for it.
+        Whether code in the folder may run if its config.json asks for it.
 
     Raises
     ------
     SourceError
-        `corrupt` when a file cannot be read; `load_failed` when tensors are missing, left over or of another shape,
-        when the model is not the one its config.json describes, or when that asks for code of its own.
+        `corrupt` when a file cannot be read; `load_failed` when tensors are missing, unexpected or of another shape,
+        when the model does not match its config.json, or when config.json asks for its own code.
     ConfigError
         An unknown dtype.
     """
@@ -49,30 +49,32 @@ def load_bridge(
 
 
 def wrap_loaded(model: Any, folder: Path, dtype: str, device: str) -> TransformerBridge:
-    """Wrap a model loaded from a folder, with the folder's tokenizer, and hold it to the folder's config.json."""
+    """Wrap a model loaded from a folder, with the folder's tokenizer, and check it against the folder's config.json."""
     config = read_config(folder)
     tokenizer = load_tokenizer(folder) if (folder / "tokenizer.json").is_file() else None
     bridge = wrap_model(model, str(folder), dtype=dtype, device=device, tokenizer=tokenizer)
-    for names, mine in _CHECKED:
-        said = next((config[name] for name in names if name in config), None)
-        found = getattr(bridge.cfg, mine)
-        if said is not None and said != found:
-            raise SourceError(CheckpointStatus.LOAD_FAILED, f"{folder}: config.json says {mine} {said}, loaded {found}")
+    for names, attribute in _CHECKED:
+        expected = next((config[name] for name in names if name in config), None)
+        actual = getattr(bridge.cfg, attribute)
+        if expected is not None and expected != actual:
+            raise SourceError(
+                CheckpointStatus.LOAD_FAILED, f"{folder}: config.json says {attribute} {expected}, loaded {actual}"
+            )
     return bridge
 
 
 def wrap_model(
     model: Any, name: str, *, dtype: str, device: str, tokenizer: PreTrainedTokenizerFast | None = None
 ) -> TransformerBridge:
-    """A loaded Hugging Face model as a bridge. The model is rewritten in place: never one in training.
+    """A loaded Hugging Face model as a bridge. This rewrites the model in place: never pass one in training.
 
     Raises
     ------
     SourceError
-        `load_failed` when TransformerLens cannot make a bridge of it, whatever it raised; the model may be rewritten
-        half-way by then, and is of no more use.
+        `load_failed` when TransformerLens cannot make a bridge, whatever it raised. The model may be partly rewritten
+        and must not be used any more.
     OutOfMemoryError
-        When it does not fit.
+        When it does not fit into memory.
     """
     import torch
     from transformer_lens.model_bridge import TransformerBridge
@@ -87,7 +89,7 @@ def wrap_model(
             dtype=getattr(torch, dtype),
             device=device,
         )
-    except Exception as error:  # adapters meet modules that they do not expect
+    except Exception as error:  # adapters can fail on unexpected modules in any way
         if out_of_memory(error):
             raise too_large(Path(name)) from None
         raise SourceError(
@@ -114,7 +116,7 @@ def placed(model: Any, folder: Path, device: str) -> Any:
 
 
 def load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
-    """The folder's tokenizer.json, with the special tokens its tokenizer_config.json names.
+    """The folder's tokenizer.json, with the special tokens from its tokenizer_config.json.
 
     Raises
     ------
@@ -135,7 +137,7 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
 
 
 def _stand_in_tokenizer() -> PreTrainedTokenizerFast:
-    """An empty tokenizer: a bridge given none looks for one on the Hub."""
+    """An empty tokenizer: without one, a bridge would look on the Hub."""
     from tokenizers import Tokenizer, models
     from transformers import PreTrainedTokenizerFast
 

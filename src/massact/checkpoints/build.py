@@ -1,4 +1,4 @@
-"""The model that a config.json describes, by its own class of transformers, with tensors that were read before."""
+"""Build the model that a config.json describes, with its own class in transformers and tensors read beforehand."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("massact")
 DTYPES = ("float32", "float16", "bfloat16", "float64")
-# Weights of one bit a value, packed into bytes, are the smallest there are; masks and rotary tables come on top.
+# The smallest weights have one bit per value, packed into bytes; masks and rotary tables are added to that.
 _PACKED, _TABLES = 16, 1 << 28
 _LAYER_KEYS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers")
 
@@ -39,23 +39,23 @@ def build_model(
 ) -> nn.Module:
     """The model that the folder's config.json describes, holding all of `tensors` and nothing else.
 
-    Only the unembedding may be lacking, since no hidden state depends on it: it is then filled with NaN, and the log
-    says so. Nothing but config.json is read from the folder, and nothing is fetched.
+    Only the unembedding may be missing, since no hidden state depends on it. It is then filled with NaN, with a warning
+    in the log. Only config.json is read from the folder, and nothing is fetched.
 
     Parameters
     ----------
     tensors
-        As the folder's weight files hold them, under old or new names; transformers converts them.
+        The tensors of the weight files, under old or new names; transformers converts them.
     trusted
-        Whether the checkpoint's own code may be run.
+        Whether the checkpoint's own code may run.
     unembedding
-        Whether the unembedding may not be lacking either.
+        Whether the unembedding must be there too.
 
     Raises
     ------
     SourceError
-        `load_failed` when the configuration asks for foreign code, when tensors are missing, left over, of another
-        shape or of a format without a meaning, or when transformers cannot make the model.
+        `load_failed` when the configuration asks for foreign code, when tensors are missing, unexpected, of another
+        shape or of an undefined format, or when transformers cannot build the model.
     OutOfMemoryError
         When it does not fit into memory.
     ConfigError
@@ -66,22 +66,22 @@ def build_model(
     check_native(folder, config, trusted=trusted)
     _check_layers(folder, config, len(tensors))
     with _failures(folder):
-        model, found = _made(folder, dtype, tensors, trusted=trusted and runs_own_code(config))
-    _check_complete(folder, model, found, unembedding=unembedding)
+        model, report = _made(folder, dtype, tensors, trusted=trusted and runs_own_code(config))
+    _check_complete(folder, model, report, unembedding=unembedding)
     if getattr(model, "hf_quantizer", None) is None:
-        whole = (name for name, held in model.state_dict().items() if not held.is_floating_point())
+        whole = (name for name, value in model.state_dict().items() if not value.is_floating_point())
         check_formats(folder, tensors, whole)
     return model
 
 
 def decoder_names(model: Any) -> set[str]:
-    """Names of the model's parameters and buffers without those of its unembedding."""
-    inside = {id(held) for held in (*model.base_model.parameters(), *model.base_model.buffers())}
-    return {name for name, held in (*model.named_parameters(), *model.named_buffers()) if id(held) in inside}
+    """Names of the model's parameters and buffers, without the unembedding."""
+    inside = {id(tensor) for tensor in (*model.base_model.parameters(), *model.base_model.buffers())}
+    return {name for name, tensor in (*model.named_parameters(), *model.named_buffers()) if id(tensor) in inside}
 
 
 def _made(folder: Path, dtype: str, tensors: Mapping[str, Tensor], *, trusted: bool) -> tuple[Any, Mapping[str, Any]]:
-    """The model, and what transformers says of the tensors."""
+    """The model, and transformers' report on the tensors."""
     forbid_kernels()
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
@@ -100,7 +100,7 @@ def _made(folder: Path, dtype: str, tensors: Mapping[str, Tensor], *, trusted: b
         _check_size(folder, skeleton, tensors)
         kind = type(skeleton)
         if not isinstance(config, getattr(kind, "config_class", None) or type(config)):
-            config = skeleton.config  # the text model of a composite one
+            config = skeleton.config  # the text part of a composite model
     return kind.from_pretrained(
         None,
         config=config,
@@ -113,7 +113,7 @@ def _made(folder: Path, dtype: str, tensors: Mapping[str, Tensor], *, trusted: b
 
 @contextmanager
 def _failures(folder: Path) -> Iterator[None]:
-    """Whatever transformers, or a library that it calls, raises is this checkpoint's failure."""
+    """Turn any error of transformers, or of a library it calls, into a failure of this checkpoint."""
     try:
         yield
     except MassactError:
@@ -121,27 +121,27 @@ def _failures(folder: Path) -> Iterator[None]:
     except Exception as error:
         if out_of_memory(error):
             raise too_large(folder) from None
-        said = f"{type(error).__name__}: {first_line(error)}"
-        raise SourceError(CheckpointStatus.LOAD_FAILED, f"{folder} does not load ({said})") from None
+        reason = f"{type(error).__name__}: {first_line(error)}"
+        raise SourceError(CheckpointStatus.LOAD_FAILED, f"{folder} does not load ({reason})") from None
 
 
-def _check_complete(folder: Path, model: Any, found: Mapping[str, Any], *, unembedding: bool) -> None:
-    missing = sorted({*map(str, found["missing_keys"])})
+def _check_complete(folder: Path, model: Any, report: Mapping[str, Any], *, unembedding: bool) -> None:
+    missing = sorted({*map(str, report["missing_keys"])})
     decoder = decoder_names(model)
-    absent = [name for name in missing if name in decoder] + sorted(map(str, found["mismatched_keys"]))
+    absent = [name for name in missing if name in decoder] + sorted(map(str, report["mismatched_keys"]))
     if absent:
         raise SourceError(
             CheckpointStatus.LOAD_FAILED,
             f"{folder} lacks {len(absent)} tensors of the model its config.json describes, e.g. {absent[0]}",
         )
-    left = sorted(n for n in map(str, found["unexpected_keys"]) if not (is_computed(n) or is_unembedding(n)))
-    if left:
+    unexpected = sorted(n for n in map(str, report["unexpected_keys"]) if not (is_computed(n) or is_unembedding(n)))
+    if unexpected:
         raise SourceError(
             CheckpointStatus.LOAD_FAILED,
-            f"{folder} holds {len(left)} tensors that are not in the model of its config.json, e.g. {left[0]}",
+            f"{folder} holds {len(unexpected)} tensors that are not in its config.json's model, e.g. {unexpected[0]}",
         )
-    if found.get("error_msgs"):
-        raise SourceError(CheckpointStatus.LOAD_FAILED, f"{folder} does not load ({found['error_msgs'][0]})")
+    if report.get("error_msgs"):
+        raise SourceError(CheckpointStatus.LOAD_FAILED, f"{folder} does not load ({report['error_msgs'][0]})")
     if missing and unembedding:
         raise SourceError(
             CheckpointStatus.LOAD_FAILED,
@@ -155,30 +155,30 @@ def _check_complete(folder: Path, model: Any, found: Mapping[str, Any], *, unemb
 
 
 def _check_layers(folder: Path, config: Mapping[str, Any], tensors: int) -> None:
-    """Refuse a number of layers that could not be built: each holds a tensor at least."""
+    """Refuse an impossible number of layers: each layer has at least one tensor."""
     for part in (config, *(value for value in config.values() if isinstance(value, dict))):
         for key in _LAYER_KEYS:
-            said = part.get(key)
-            if isinstance(said, int) and said > tensors:
+            number = part.get(key)
+            if isinstance(number, int) and number > tensors:
                 raise SourceError(
                     CheckpointStatus.LOAD_FAILED,
-                    f"{folder}/config.json: {key} = {said}, the weights are {tensors} tensors",
+                    f"{folder}/config.json: {key} = {number}, the weights are {tensors} tensors",
                 )
 
 
 def _check_size(folder: Path, skeleton: Any, tensors: Mapping[str, Tensor]) -> None:
-    """Refuse a model that is many times as large as the weights, before memory is asked for."""
-    described = sum(held.numel() for held in (*skeleton.parameters(), *skeleton.buffers()))
-    held = sum(tensor.numel() for tensor in tensors.values())
-    if described > _PACKED * held + _TABLES:
+    """Refuse a model that is many times larger than the weights, before allocating memory."""
+    described = sum(tensor.numel() for tensor in (*skeleton.parameters(), *skeleton.buffers()))
+    stored = sum(tensor.numel() for tensor in tensors.values())
+    if described > _PACKED * stored + _TABLES:
         raise SourceError(
             CheckpointStatus.LOAD_FAILED,
-            f"{folder}/config.json describes a model of {described} numbers, the weights hold {held}",
+            f"{folder}/config.json describes a model of {described} numbers, the weights hold {stored}",
         )
 
 
 def _without_report(record: logging.LogRecord) -> bool:
-    """Drop transformers' table of tensors that do not fit: what it says is checked, and said in one line."""
+    """Drop transformers' table of mismatched tensors: massact checks them and reports one line."""
     return "LOAD REPORT" not in record.getMessage()
 
 

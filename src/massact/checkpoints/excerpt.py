@@ -1,4 +1,4 @@
-"""Parts of a safetensors file: its header and some of its numbers, from this disk or by HTTP range requests."""
+"""Read parts of a safetensors file, its header and some values, from this disk or by HTTP range requests."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     import numpy as np
     from jaxtyping import Float
 
-# Bytes at an offset of a file: (offset, length) -> the bytes, fewer at the file's end, None where they cannot be had.
+# (offset, length) -> the bytes there; fewer at the end of the file, None if they cannot be read.
 Reader = Callable[[int, int], bytes | None]
 
 RANGE_TIMEOUT_S = 10.0
-_FIRST_BYTES = 1 << 16  # holds the header of most files
+_FIRST_BYTES = 1 << 16  # enough for the header of most files
 _LONGEST_HEADER = 1 << 24
 _LENGTH_BYTES = 8
 _ITEM_BYTES = {"F16": 2, "BF16": 2, "F32": 4, "F64": 8}
@@ -28,7 +28,7 @@ _ITEM_BYTES = {"F16": 2, "BF16": 2, "F32": 4, "F64": 8}
 
 @dataclass(frozen=True)
 class Stored:
-    """Where a tensor lies in its file: `begin` and `end` are bytes from the file's start."""
+    """The position of a tensor in its file: `begin` and `end` are byte offsets from the start of the file."""
 
     dtype: str
     shape: tuple[int, ...]
@@ -53,7 +53,7 @@ def file_reader(path: Path) -> Reader:
 
 
 def hub_reader(endpoint: str, repo_id: str, commit: str, name: str) -> Reader:
-    """Reader of a file on the Hub, without a download; None from a server that does not answer range requests."""
+    """Reader of a file on the Hub, without a download. It returns None if the server has no range requests."""
     from huggingface_hub import hf_hub_url
     from huggingface_hub.utils import build_hf_headers
 
@@ -62,13 +62,13 @@ def hub_reader(endpoint: str, repo_id: str, commit: str, name: str) -> Reader:
 
     def read(begin: int, length: int) -> bytes | None:
         request = urllib.request.Request(url, headers={"Range": f"bytes={begin}-{begin + length - 1}"})
-        for key, value in headers.items():  # the file lies with another host, which is not to see the token
+        for key, value in headers.items():  # another host serves the file and must not receive the token
             request.add_unredirected_header(key, value)
         try:
             with urllib.request.urlopen(request, timeout=RANGE_TIMEOUT_S) as answer:
-                said = str(answer.headers.get("Content-Range", ""))
-                if answer.status != http.client.PARTIAL_CONTENT or not said.startswith(f"bytes {begin}-"):
-                    return None  # the whole file is coming: it is not read
+                content_range = str(answer.headers.get("Content-Range", ""))
+                if answer.status != http.client.PARTIAL_CONTENT or not content_range.startswith(f"bytes {begin}-"):
+                    return None  # the server is sending the whole file: do not read it
                 return answer.read(length)
         except (OSError, ValueError, http.client.HTTPException):
             return None
@@ -77,21 +77,21 @@ def hub_reader(endpoint: str, repo_id: str, commit: str, name: str) -> Reader:
 
 
 def read_header(read: Reader) -> dict[str, Stored] | None:
-    """Tensors of a safetensors file by name; None where it cannot be read or is not such a file."""
+    """Tensors of a safetensors file by name; None if it cannot be read or is not such a file."""
     first = read(0, _FIRST_BYTES)
     if first is None or len(first) < _LENGTH_BYTES:
         return None
     length = int.from_bytes(first[:_LENGTH_BYTES], "little")
     if not 0 < length <= _LONGEST_HEADER:
         return None
-    text, lacking = first[_LENGTH_BYTES : _LENGTH_BYTES + length], length + _LENGTH_BYTES - len(first)
-    if lacking > 0:
-        text += read(len(first), lacking) or b""
+    text, missing = first[_LENGTH_BYTES : _LENGTH_BYTES + length], length + _LENGTH_BYTES - len(first)
+    if missing > 0:
+        text += read(len(first), missing) or b""
     return parse_header(text) if len(text) == length else None
 
 
 def parse_header(text: bytes) -> dict[str, Stored] | None:
-    """Tensors by name, from the JSON of a header; None where it is not one.
+    """Tensors by name, from the JSON of a header; None if it is not a header.
 
     >>> parse_header(b'{"w": {"dtype": "F16", "shape": [2, 3], "data_offsets": [0, 12]}}')["w"].shape
     (2, 3)
@@ -105,32 +105,32 @@ def parse_header(text: bytes) -> dict[str, Stored] | None:
     if not isinstance(content, dict):
         return None
     start = _LENGTH_BYTES + len(text)
-    found = {}
+    tensors = {}
     for name, entry in content.items():
         if name == "__metadata__":
             continue
         stored = _stored(entry, start)
         if stored is None:
             return None
-        found[name] = stored
-    return found
+        tensors[name] = stored
+    return tensors
 
 
 def read_values(
     read: Reader, stored: Stored, *, first: int = 0, most: int | None = None
 ) -> Float[np.ndarray, "n"] | None:
-    """Numbers of a tensor in the order they are stored, as float64.
+    """Values of a tensor in storage order, as float64.
 
     Parameters
     ----------
     first
-        How many to pass over.
+        Number of values to skip.
     most
-        How many to read at most; None: all.
+        Largest number of values to read; None: all.
 
     Returns
     -------
-    None where they cannot be read, or are not floating-point numbers of a known type.
+    None if they cannot be read or are not floating-point numbers of a known type.
     """
     import numpy as np
 

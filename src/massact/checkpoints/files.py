@@ -1,4 +1,4 @@
-"""Which files of a Hugging Face folder are the weights, and their hashes."""
+"""The weight files of a Hugging Face folder and their hashes."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from massact.checkpoints.source import CheckpointStatus, SourceError
 
 CONFIG = "config.json"
 SMALL_FILES = (CONFIG, "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
-# As transformers prefers them; of each, one file before shards.
+# In transformers' order of preference; a single file comes before shards.
 _FORMATS = (("model", ".safetensors"), ("pytorch_model", ".bin"))
 _BLOCK = 1 << 20
 
 
 def choose_weights(names: Iterable[str], where: object = "the checkpoint") -> tuple[str, ...]:
-    """The weight files to read, never two copies of the weights; empty when no set of them is complete.
+    """The weight files to read, never two copies of the weights; empty if no set is complete.
 
     Raises
     ------
     SourceError
-        `load_failed` when two sets of shards are complete: nobody can say which of them is meant.
+        `load_failed` when two sets of shards are complete, so that the choice is ambiguous.
 
     >>> choose_weights(["pytorch_model.bin", "model.safetensors", "optimizer/model.safetensors"])
     ('model.safetensors',)
@@ -48,8 +48,8 @@ def choose_weights(names: Iterable[str], where: object = "the checkpoint") -> tu
         if len(whole) > 1:
             raise SourceError(
                 CheckpointStatus.LOAD_FAILED,
-                f"{where} holds {len(whole)} whole sets of shards ({whole[0][0]}, {whole[1][0]})",
-                "keep the set that is meant, and the index that belongs to it",
+                f"{where} holds {len(whole)} complete sets of shards ({whole[0][0]}, {whole[1][0]})",
+                "keep one set and the index that belongs to it",
             )
         if whole:
             return whole[0]
@@ -57,30 +57,30 @@ def choose_weights(names: Iterable[str], where: object = "the checkpoint") -> tu
 
 
 def companions(weights: Iterable[str]) -> tuple[str, ...]:
-    """The small files that loading these weights needs."""
+    """The small files needed to load these weights."""
     index = index_of(weights)
     return (*SMALL_FILES, *([index] if index else ()))
 
 
 def index_of(weights: Iterable[str]) -> str | None:
-    """Name of the index that sharded weights need; None for a single file."""
+    """Name of the index of sharded weights; None for a single file."""
     shard = next((name for name in weights if "-of-" in name), None)
     return index_name(re.sub(r"-[0-9]{5}-of-[0-9]{5}", "", shard)) if shard else None
 
 
 def index_name(weights: str) -> str:
-    """Name of the file that says which shard holds which tensor."""
+    """Name of the index, which maps each tensor to its shard."""
     return f"{weights}.index.json"
 
 
 def folder_weights(folder: Path) -> tuple[str, ...]:
-    """Weight files in a folder, its config.json and a complete set of weights being there.
+    """The weight files of a folder that has config.json and a complete set of weights.
 
     Raises
     ------
     SourceError
-        `weights_missing` when they are not; `corrupt` or `unreadable` when config.json or the index is;
-        `load_failed` when the shards are not the ones that the index names.
+        `weights_missing` when either is absent; `corrupt` or `unreadable` when config.json or the index is;
+        `load_failed` when the shards are not those in the index.
     """
     try:
         with os.scandir(folder) as entries:
@@ -88,7 +88,7 @@ def folder_weights(folder: Path) -> tuple[str, ...]:
     except OSError as error:
         raise unreadable(folder, error) from None
     if not weights or not (folder / CONFIG).is_file():
-        raise SourceError(CheckpointStatus.WEIGHTS_MISSING, f"{folder} lacks config.json or a whole set of weights")
+        raise SourceError(CheckpointStatus.WEIGHTS_MISSING, f"{folder} lacks config.json or a complete set of weights")
     read_config(folder)
     read_index(folder, weights)
     return weights
@@ -100,41 +100,42 @@ def read_config(folder: Path) -> dict[str, object]:
 
 
 def read_index(folder: Path, weights: Sequence[str]) -> dict[str, str] | None:
-    """Tensor -> shard as the index of sharded weights says; None for a single file.
+    """Tensor -> shard, from the index of sharded weights; None for a single file.
 
     Raises
     ------
     SourceError
-        `load_failed` when the index names another set of files than `weights`, or anything that is not a file of this
-        folder: what is loaded is what is hashed.
+        `load_failed` when the index names other files than `weights`, or anything outside this folder: only hashed
+        files may be loaded.
     """
     name = index_of(weights)
     if name is None:
         return None
-    said = _read_json(folder / name).get("weight_map")
-    if not isinstance(said, dict) or not all(isinstance(shard, str) for shard in said.values()):
-        raise SourceError(CheckpointStatus.CORRUPT, f"{folder / name} does not say which shard holds which tensor")
-    other = sorted({*said.values()} ^ {*weights})
+    weight_map = _read_json(folder / name).get("weight_map")
+    if not isinstance(weight_map, dict) or not all(isinstance(shard, str) for shard in weight_map.values()):
+        raise SourceError(CheckpointStatus.CORRUPT, f"{folder / name} does not map tensors to shards")
+    other = sorted({*weight_map.values()} ^ {*weights})
     if other:
         raise _index_refused(folder / name, f"names {other[0]}" if other[0] not in weights else f"omits {other[0]}")
-    return said
+    return weight_map
 
 
-def check_index(folder: Path, weights: Sequence[str], found: Mapping[str, str]) -> None:
-    """Hold the index of sharded weights to the shards.
+def check_index(folder: Path, weights: Sequence[str], shard_of: Mapping[str, str]) -> None:
+    """Check the index of sharded weights against the shards.
 
     Parameters
     ----------
-    found
-        Tensor -> the shard that it was found in.
+    shard_of
+        Tensor -> the shard that holds it.
 
     Raises
     ------
     SourceError
         `load_failed` when the two differ.
     """
-    said = read_index(folder, weights)
-    wrong = sorted(str(tensor) for tensor, _ in {*said.items()} ^ {*found.items()}) if said is not None else []
+    weight_map = read_index(folder, weights)
+    differing = {*weight_map.items()} ^ {*shard_of.items()} if weight_map is not None else set()
+    wrong = sorted(str(tensor) for tensor, _ in differing)
     if wrong:
         raise _index_refused(folder / str(index_of(weights)), f"and the shards disagree about {wrong[0]}")
 
@@ -153,18 +154,18 @@ def _read_json(path: Path) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise SourceError(CheckpointStatus.CORRUPT, f"{path} cannot be read ({error})") from None
     if not isinstance(content, dict):
-        raise SourceError(CheckpointStatus.CORRUPT, f"{path} holds no settings")
+        raise SourceError(CheckpointStatus.CORRUPT, f"{path} holds no settings (not a JSON object)")
     return content
 
 
 def unreadable(path: Path, error: OSError) -> SourceError:
-    """The error for a file that the operating system does not give: it may be whole, so nobody is told to delete it."""
+    """The error for a file that the operating system refuses. It may be intact, so the remedy is never to delete it."""
     if isinstance(error, PermissionError):
         name = Path(error.filename) if error.filename else path
         right = "u+rx" if name.is_dir() else "u+r"
         return SourceError(
             CheckpointStatus.UNREADABLE,
-            f"{name} may not be read by this user",
+            f"this user may not read {name}",
             f"chmod {right} {shlex.quote(str(name))}",
         )
     if isinstance(error, FileNotFoundError):
@@ -175,14 +176,14 @@ def unreadable(path: Path, error: OSError) -> SourceError:
 
 
 def config_id(folder: Path, weights: Sequence[str] = (), code: str = "") -> str:
-    """Hash of what decides how weights are read and run: git's of config.json, which is the one that the Hub states.
+    """Hash of the files that decide how weights are read and run: git's hash of config.json, which the Hub states.
 
     Parameters
     ----------
     weights
-        The weight files; of sharded ones the index belongs to it.
+        The weight files; for sharded ones the hash includes the index.
     code
-        Hash of the checkpoint's own code, where that is run.
+        Hash of the checkpoint's own code, if it runs.
     """
     index = index_of(weights)
     return settings_id(
@@ -191,7 +192,7 @@ def config_id(folder: Path, weights: Sequence[str] = (), code: str = "") -> str:
 
 
 def settings_id(config: str, index: str = "", code: str = "") -> str:
-    """One hash for those of config.json, the index and the code: config.json's own where there is nothing else.
+    """One hash from those of config.json, the index and the code; config.json's own hash if there is nothing else.
 
     >>> settings_id("e69de29b")
     'e69de29b'
@@ -209,7 +210,7 @@ def _content(path: Path) -> bytes:
 
 
 def git_blob_sha1(content: bytes) -> str:
-    """The name git gives a file's content.
+    """Git's hash of a file's content.
 
     >>> git_blob_sha1(b"")
     'e69de29bb2d1d6434b8b29ae775ad8c2e48c5391'
@@ -218,7 +219,7 @@ def git_blob_sha1(content: bytes) -> str:
 
 
 def file_sha256(path: Path) -> str:
-    """Hash of a file's content; a file unchanged since this process last hashed it is not read again."""
+    """Hash of a file's content. A file that is unchanged since this process last hashed it is not read again."""
     stat = path.stat()
     state = (stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
     return _content_sha256(path.absolute(), *state)
@@ -226,7 +227,7 @@ def file_sha256(path: Path) -> str:
 
 @lru_cache(maxsize=4096)
 def _content_sha256(path: Path, *state: int) -> str:
-    """Hash of a file in this state, read a mebibyte at a time."""
+    """Hash of a file in this state, read in blocks of one mebibyte."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(_BLOCK):
@@ -235,7 +236,7 @@ def _content_sha256(path: Path, *state: int) -> str:
 
 
 def combined_sha256(hashes: Mapping[str, str]) -> str:
-    """One hash for all weight files: that of the only file, or of all names and hashes in order."""
+    """One hash for all weight files: the hash of a single file, or of all names and hashes in order."""
     if len(hashes) == 1:
         return next(iter(hashes.values()))
     lines = "".join(f"{name} {sha}\n" for name, sha in sorted(hashes.items()))

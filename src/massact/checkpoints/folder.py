@@ -1,4 +1,4 @@
-"""Checkpoints in a local folder: `step{N}/` in Hugging Face format, as a trained family's."""
+"""Checkpoints in a local folder: one `step{N}/` each, in Hugging Face format, as `stage=train` writes them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class FolderSource:
     Parameters
     ----------
     trust_remote_code
-        Whether code that a checkpoint brings with it may be run, where its config.json asks for it.
+        Whether code that comes with a checkpoint may run if its config.json asks for it.
     """
 
     def __init__(self, root: str | Path, *, trust_remote_code: bool = False) -> None:
@@ -39,12 +39,12 @@ class FolderSource:
             When `root` is not a folder.
         """
         if not self.root.is_dir():
-            raise SourceError(CheckpointStatus.UNREACHABLE, f"{self.root} is not there", "name the family's folder")
+            raise SourceError(CheckpointStatus.UNREACHABLE, f"{self.root} is not there", "check the folder's name")
         try:
-            found = [_STEP.fullmatch(path.name) for path in self.root.iterdir() if path.is_dir()]
+            matches = [_STEP.fullmatch(path.name) for path in self.root.iterdir() if path.is_dir()]
         except OSError as error:
             raise unreadable(self.root, error) from None
-        return sorted(int(match[1]) for match in found if match)
+        return sorted(int(match[1]) for match in matches if match)
 
     def identify(self, step: int) -> Identity:
         """Hash the weights of one step."""
@@ -70,8 +70,8 @@ class FolderSource:
         Raises
         ------
         SourceError
-            `revision_missing`: no such folder; `weights_missing`: no config.json or no whole set of weights in it;
-            `unreadable`, `corrupt`, `load_failed`: as `files.folder_weights` says.
+            `revision_missing`: no such folder; `weights_missing`: no config.json or no complete set of weights;
+            `unreadable`, `corrupt`, `load_failed`: as in `files.folder_weights`.
         """
         return self._hashed(step)[0]
 

@@ -1,4 +1,4 @@
-"""What in a checkpoint's config.json would run or fetch code, or load files that nobody hashed: it is refused."""
+"""Refuse keys of a checkpoint's config.json that would run code, fetch code, or load files without a hash."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from massact.checkpoints.files import git_blob_sha1
 from massact.checkpoints.source import CheckpointStatus, SourceError
 
 _ALLOW = "run it only if you trust it: model.trust_remote_code=true"
-_WITHOUT = "take this key out of config.json"
-# Whatever else these keys name is fetched from the Hub and run, by transformers or by the library `kernels`.
+_WITHOUT = "remove this key from config.json"
+# For any other value of these keys, transformers or the library `kernels` fetches code from the Hub and runs it.
 _IMPLEMENTATIONS = ("eager", "sdpa", "flex_attention", "grouped_mm", "batched_mm")
-# Keys that make transformers read further files, or replace parts of a model.
+# Keys that make transformers read other files or replace parts of a model.
 _REDIRECTIONS = (
     "configuration_files",
     "transformers_weights",
@@ -26,19 +26,19 @@ _REDIRECTIONS = (
     "distributed_config",
     "use_kernels",
 )
-# Methods of quantisation that run kernels from the Hub where the library `kernels` is installed.
+# Quantisation methods that run kernels from the Hub if the library `kernels` is installed.
 _FETCHING = ("mxfp4", "fp8", "fbgemm_fp8", "eetq", "metal", "nvfp4")
 
 
 def check_native(folder: Path, config: Mapping[str, Any], *, trusted: bool) -> None:
-    """Refuse a configuration that asks for code other than transformers' own.
+    """Refuse a configuration that asks for code from outside transformers.
 
     Parameters
     ----------
     config
         The content of the folder's config.json.
     trusted
-        Whether the checkpoint's own code may be run; other repositories' code never is.
+        Whether the checkpoint's own code may run. Code of other repositories never runs.
 
     Raises
     ------
@@ -65,13 +65,13 @@ def check_native(folder: Path, config: Mapping[str, Any], *, trusted: bool) -> N
 
 
 def runs_own_code(config: Mapping[str, Any]) -> bool:
-    """Whether a configuration names code of the checkpoint's own for a causal language model."""
-    said = config.get("auto_map")
-    return isinstance(said, dict) and bool({"AutoConfig", "AutoModelForCausalLM"} & said.keys())
+    """Whether a configuration names the checkpoint's own code for a causal language model."""
+    auto_map = config.get("auto_map")
+    return isinstance(auto_map, dict) and bool({"AutoConfig", "AutoModelForCausalLM"} & auto_map.keys())
 
 
 def is_code(name: str) -> bool:
-    """Whether a file of a checkpoint is code that transformers may be asked to run."""
+    """Whether a file of a checkpoint is code that transformers could run."""
     return name.endswith(".py") and "/" not in name
 
 
@@ -81,7 +81,7 @@ def code_sha256(blobs: Mapping[str, str]) -> str:
     Parameters
     ----------
     blobs
-        Name of each file of code -> git's hash of it.
+        Name of each code file -> git's hash of it.
     """
     lines = "".join(f"{name} {blob}\n" for name, blob in sorted(blobs.items()))
     return hashlib.sha256(lines.encode()).hexdigest()
@@ -94,7 +94,7 @@ def folder_code(folder: Path) -> str:
 
 
 def forbid_kernels() -> None:
-    """Keep transformers from fetching kernels from the Hub in place of its own layers."""
+    """Stop transformers from replacing its own layers by kernels from the Hub."""
     os.environ.setdefault("USE_HUB_KERNELS", "NO")
     loaded = sys.modules.get("transformers.integrations.hub_kernels")
     if loaded is not None and os.environ["USE_HUB_KERNELS"] == "NO" and hasattr(loaded, "_kernels_enabled"):
@@ -102,7 +102,7 @@ def forbid_kernels() -> None:
 
 
 def _entries(config: Any) -> Iterator[tuple[str, Any]]:
-    """Every key and value, at whatever depth."""
+    """Every key and value, at any depth."""
     waiting = [config]
     while waiting:
         content = waiting.pop()
@@ -118,12 +118,12 @@ def _chooses_implementation(key: str) -> bool:
     return plain.startswith(("attn_implementation", "experts_implementation")) and not plain.endswith("autoset")
 
 
-def _check_auto_map(folder: Path, said: Any) -> None:
-    """Hold code to the checkpoint's own files: what another repository holds could not be hashed with it."""
-    names = list(said.values()) if isinstance(said, dict) else [said]
+def _check_auto_map(folder: Path, auto_map: Any) -> None:
+    """Allow only code in the checkpoint's own files: code in other repositories is not part of its hash."""
+    names = list(auto_map.values()) if isinstance(auto_map, dict) else [auto_map]
     for name in [n for named in names for n in (named if isinstance(named, list) else [named]) if n is not None]:
         if not isinstance(name, str) or "/" in name or "--" in name or "\\" in name:
-            raise _refused(folder, "auto_map", name, "put the code beside config.json, or take auto_map out")
+            raise _refused(folder, "auto_map", name, "put the code beside config.json, or remove auto_map")
 
 
 def _known(model_type: Any) -> bool:

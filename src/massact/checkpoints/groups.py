@@ -1,4 +1,4 @@
-"""Checkpoints that serve equal files, as groups: which of a group hold weights that are not theirs."""
+"""Groups of checkpoints that serve identical files, and which members of a group hold the wrong weights."""
 
 from __future__ import annotations
 
@@ -9,31 +9,31 @@ from dataclasses import dataclass
 from massact.checkpoints.source import Identity
 from massact.checkpoints.untrained import Look, State
 
-MAIN = -1  # the step of the finished model, Hub's main branch
-# A first update whose learning rate is zero changes nothing: so in every Pythia (EleutherAI/pythia issue 83).
+MAIN = -1  # the step number of the finished model, on the main branch of the Hub
+# A first update with a learning rate of zero changes nothing. This is so in every Pythia (EleutherAI/pythia issue 83).
 FIRST_STEPS = frozenset({0, 1})
-# An update that overflows in float16 is passed over, so step 2 may still be as initialised.
+# An update that overflows in float16 is skipped, so step 2 may still hold the initialisation.
 _STILL_EARLY = 2
 
 
 @dataclass(frozen=True)
 class Group:
-    """Checkpoints that hold the same files.
+    """Checkpoints with identical files.
 
     Attributes
     ----------
     name
         `g1`, `g2`, ... in order of their first steps.
     steps
-        Ascending; without main.
+        Ascending, without main.
     main
-        Whether the finished model holds them too.
+        Whether the finished model has the same files.
     files
         Names of the shared files.
     whole
-        Whether these are all weights of each of them.
+        Whether these are all the weights of each member.
     sha256
-        Of the first shared file.
+        The hash of the first shared file.
     """
 
     name: str
@@ -45,17 +45,17 @@ class Group:
 
     @property
     def first(self) -> tuple[int, ...]:
-        """Its steps before any training."""
+        """The member steps before any training."""
         return tuple(step for step in self.steps if step in FIRST_STEPS)
 
     def shares(self, with_whom: str) -> str:
-        """What a member says of another."""
+        """How a member's files relate to those of another, in words."""
         return f"has the weights of {with_whom}" if self.whole else f"shares {', '.join(self.files)} with {with_whom}"
 
 
 @dataclass(frozen=True)
 class Judgement:
-    """What a group means: `why` in words, `wrong` the suspect steps, `remedy` where the true weights may be."""
+    """The meaning of a group: `why` in words, `wrong` the suspect steps, `remedy` where to find the true weights."""
 
     why: str
     wrong: tuple[int, ...]
@@ -63,9 +63,9 @@ class Judgement:
 
 
 def groups(identities: Iterable[Identity], final: Identity | None) -> list[Group]:
-    """Groups of two or more checkpoints with the same files, by their first steps.
+    """Groups of two or more checkpoints with identical files, ordered by first step.
 
-    Files shared by the same checkpoints are one group; shards can put a checkpoint into several.
+    Files that the same checkpoints share form one group. A sharded checkpoint can be in several groups.
     """
     known = {identity.step: identity for identity in identities}
     if final is not None:
@@ -78,24 +78,24 @@ def groups(identities: Iterable[Identity], final: Identity | None) -> list[Group
     for file, steps in holders.items():
         if len(steps) > 1:
             shared[tuple(steps)].append(file)
-    found = []
+    result = []
     for steps, files in sorted(shared.items(), key=lambda item: (item[0][item[0][0] == MAIN :], item[0])):
         names = tuple(sorted(name for name, _ in files))
         whole = all(len(known[step].files) == len(names) for step in steps)
         own = tuple(step for step in steps if step != MAIN)
-        found.append(Group(f"g{len(found) + 1}", own, MAIN in steps, names, whole, min(files)[1]))
-    return found
+        result.append(Group(f"g{len(result) + 1}", own, MAIN in steps, names, whole, min(files)[1]))
+    return result
 
 
 def judge(group: Group, look: Look, *, last: int | None, main_known: bool) -> Judgement:
-    """Which steps of a group hold weights that are not theirs.
+    """Decide which steps of a group hold the wrong weights.
 
     Parameters
     ----------
     look
         What the shared weights look like.
     last
-        The step that ends training; None where that is not known, as in a folder of a training in progress.
+        The last step of the training; None if unknown, as in the folder of a training in progress.
     main_known
         Whether the finished model's weights are known.
     """
@@ -113,7 +113,7 @@ def judge(group: Group, look: Look, *, last: int | None, main_known: bool) -> Ju
 
 
 def _with_first(group: Group, look: Look, last: int | None) -> Judgement:
-    """A group that holds step 0 or 1 and others."""
+    """Judge a group that contains step 0 or 1, and others."""
     others = tuple(step for step in group.steps if step not in FIRST_STEPS)
     if look.state is State.UNTRAINED:
         return Judgement(f"they look untrained ({look.sign}), so later steps have them wrongly", others)
@@ -125,7 +125,7 @@ def _with_first(group: Group, look: Look, last: int | None) -> Judgement:
 
 
 def steps_named(steps: Sequence[int], among: Sequence[int]) -> str:
-    """Steps in words; `0 to 512` are all of `among` from 0 to 512.
+    """Steps in words. `0 to 512` means all of `among` from 0 to 512.
 
     >>> steps_named([0, 1, 2, 4, 1000], [0, 1, 2, 4, 512, 1000])
     '0 to 4, 1000'

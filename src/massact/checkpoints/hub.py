@@ -1,4 +1,4 @@
-"""Checkpoints on the Hugging Face Hub: one revision a step, verified against the hashes the Hub states."""
+"""Checkpoints on the Hugging Face Hub: one revision per step, verified against the hashes that the Hub states."""
 
 from __future__ import annotations
 
@@ -48,21 +48,21 @@ class HubSource:
     repo_id
         e.g. EleutherAI/pythia-70m.
     steps
-        The steps whose revisions it should have.
+        The steps that should have a revision.
     revisions
-        Step -> revision, for repositories that name them in another way.
+        Step -> revision, for repositories with other names.
     offline
-        Use the local cache alone; None reads HF_HUB_OFFLINE.
+        Use only the local cache; None reads HF_HUB_OFFLINE.
     endpoint
-        The server; None reads HF_ENDPOINT, else the public Hub.
+        The server; None reads HF_ENDPOINT or uses the public Hub.
     cache
-        The cache folder; None is huggingface_hub's own (HF_HOME).
+        The cache folder; None: huggingface_hub's own (HF_HOME).
     ledger
-        A file that remembers what commits hold, so that each is asked for once; None remembers nothing.
+        A file with the listings of commits, so that each is requested once; None: no such file.
     trust_remote_code
-        Whether code that a checkpoint brings with it may be run, where its config.json asks for it.
+        Whether code that comes with a checkpoint may run if its config.json asks for it.
 
-    A server that does not answer does not matter where the cache holds what is asked for.
+    A server that does not answer is no error if the cache holds the requested files.
     """
 
     def __init__(
@@ -90,7 +90,7 @@ class HubSource:
         self._fetched = FetchMarks(self._repository.folder / "massact")
 
     def steps(self) -> list[int]:
-        """Steps it should have, ascending."""
+        """The steps the repository should have, ascending."""
         return list(self._steps)
 
     def revision(self, step: int) -> str:
@@ -98,7 +98,7 @@ class HubSource:
         return self._names.get(step, f"step{step}")
 
     def identify(self, step: int) -> Identity:
-        """Commit and hashes of a step's weights as the Hub states them, or last stated them; else from the cache.
+        """Commit and hashes of a step's weights, as the Hub states or last stated them; otherwise from the cache.
 
         Weight files without a stated hash (not stored by LFS) are downloaded and hashed.
         """
@@ -129,22 +129,22 @@ class HubSource:
         )
 
     def identify_many(self, steps: Sequence[int]) -> dict[int, Identity | SourceError]:
-        """Identities of steps, or why there are none, several at once; commits known to the ledger cost nothing."""
+        """Identities of steps, or errors, with several requests at once. Commits in the ledger need no request."""
 
         def identity(step: int) -> Identity | SourceError:
             try:
                 return self.identify(step)
             except SourceError as error:
                 return error
-            except Exception as error:  # one revision, whatever it holds, does not keep the others back
-                said = f"{self.repo_id} {self.revision(step)} is not to be read ({type(error).__name__}: {error})"
-                return SourceError(CheckpointStatus.LOAD_FAILED, " ".join(said.split()))
+            except Exception as error:  # one broken revision must not stop the others
+                text = f"{self.repo_id} {self.revision(step)} cannot be read ({type(error).__name__}: {error})"
+                return SourceError(CheckpointStatus.LOAD_FAILED, " ".join(text.split()))
 
         self._commits = {} if self.offline else self._branches()
         with ThreadPoolExecutor(_REQUESTS_AT_ONCE) as pool:
-            found = dict(zip(steps, self._progress(pool.map(identity, steps), len(steps)), strict=True))
+            identities = dict(zip(steps, self._progress(pool.map(identity, steps), len(steps)), strict=True))
         self._ledger.save()
-        return found
+        return identities
 
     def _progress(self, answers: Iterable[Answer], total: int) -> Iterable[Answer]:
         from tqdm import tqdm
@@ -152,7 +152,7 @@ class HubSource:
         return tqdm(answers, f"asking for {self.repo_id}", total, unit="checkpoint", delay=2.0, leave=False)
 
     def final(self) -> Identity | None:
-        """What the repository's main branch holds, where the Hub states it or last stated it."""
+        """The main branch of the repository, as the Hub states or last stated it."""
         try:
             if self.offline:
                 return self._remembered_identity(-1, FINAL_REVISION)
@@ -163,17 +163,17 @@ class HubSource:
             return None
 
     def listed(self, commit: str) -> Mapping[str, Listed]:
-        """Files of a commit by name, as the Hub stated them when it was identified; nobody is asked."""
+        """Files of a commit by name, as the Hub stated them at identification; no request is sent."""
         return self._ledger.get(commit) or {}
 
     def resolve(self, step: int) -> Resolved:
-        """Bring one revision into the cache and verify its weights.
+        """Fetch one revision into the cache and verify its weights.
 
         Raises
         ------
         SourceError
-            Every status of a checkpoint that cannot be had, as the Hub or the cache tells it. `fatal` when the
-            repository itself does not exist, or the disk is full.
+            Any status of an unavailable checkpoint, depending on the Hub and the cache. `fatal` when the repository
+            itself does not exist, or the disk is full.
         """
         revision = self.revision(step)
         if not self.offline:
@@ -184,7 +184,7 @@ class HubSource:
         return self._from_cache(step, revision)
 
     def cached(self, step: int) -> bool:
-        """Whether the cache has a whole set of weights for a step."""
+        """Whether the cache has a complete set of weights for a step."""
         folder = cached_folder(self.repo_id, self.revision(step), self.cache)
         return folder is not None and _holds_weights(folder)
 
@@ -193,15 +193,15 @@ class HubSource:
         return cache_root(self.cache)
 
     def release(self, identity: Identity, *, keep: bool = False) -> None:
-        """Delete a checkpoint's weights from the cache if they were fetched to be measured, unless another process is
-        at them; small files stay. `keep` leaves the weights there for good.
+        """Delete a checkpoint's weights from the cache if they were fetched for a measurement. Small files are
+        kept, and so are files in use by another process. With `keep`, the weights stay permanently.
         """
 
         repository, commit = self._repository.folder, identity.revision_loaded
         self._fetched.give_up(commit, lambda: keep or evict(repository, commit, identity.files))
 
     def awaited(self, seconds: float) -> bool:
-        """Whether the server answers, now or within so many seconds."""
+        """Wait at most `seconds` for the server; return whether it answers."""
         until = time.monotonic() + (0 if self.offline else seconds)
         while not self.offline and not reachable(self.endpoint):
             if time.monotonic() >= until:
@@ -216,12 +216,12 @@ class HubSource:
         return load_bridge(resolved.folder, dtype, device, trusted=resolved.trusted)
 
     def small_files(self, step: int) -> Path:
-        """Configuration and tokenizer of a step in the cache, held to their hashes; its weights are not fetched."""
+        """Configuration and tokenizer of a step in the cache, checked against their hashes, without its weights."""
         revision = self.revision(step)
         folder = cached_folder(self.repo_id, revision, self.cache)
         wrong = self._wrong(folder, SMALL_FILES) if folder is not None else None
         if not self.offline and (folder is None or wrong or not (folder / "tokenizer.json").is_file()):
-            commit, files = self._info(revision)  # a server that is gone is told within seconds
+            commit, files = self._info(revision)  # fails within seconds if the server is down
             wanted = {name: files[name] for name in SMALL_FILES if name in files}
             if CONFIG not in wanted:
                 raise SourceError(CheckpointStatus.WEIGHTS_MISSING, f"{self.repo_id} {revision} has no {CONFIG}")
@@ -233,13 +233,13 @@ class HubSource:
         return folder
 
     def tokenizer(self, step: int) -> PreTrainedTokenizerFast:
-        """The tokenizer saved with a step; its weights are not fetched."""
+        """The tokenizer saved with a step. The weights are not fetched."""
         from massact.checkpoints.bridge import load_tokenizer
 
         return load_tokenizer(self.small_files(step))
 
     def _stated_identity(self, step: int, revision: str) -> Identity | None:
-        """Identity from what the Hub states alone; None where it states no hash of some file."""
+        """Identity from the Hub's statements; None if it states no hash for some file."""
         commit = self._commits.get(revision, "")
         files = self._ledger.get(commit)
         if files is None:
@@ -248,7 +248,7 @@ class HubSource:
         return self._identity(step, revision, commit, files)
 
     def _remembered_identity(self, step: int, revision: str) -> Identity | None:
-        """Identity by the commit that a revision is in the cache, or last was, and what the ledger says of it."""
+        """Identity from the ledger, by the revision's commit in the cache or its last known commit."""
         folder = cached_folder(self.repo_id, revision, self.cache)
         commit = folder.name if folder is not None else self._ledger.commit(revision)
         files = self._ledger.get(commit) if commit else None
@@ -291,10 +291,10 @@ class HubSource:
         return self._resolved(step, revision, folder)
 
     def _resolved(self, step: int, revision: str, folder: Path) -> Resolved:
-        """What a snapshot holds, hashed as it is."""
+        """The checkpoint in a snapshot, with the hashes of its files."""
         weights = folder_weights(folder)
         try:
-            found = {name: file_sha256(folder / name) for name in weights}
+            hashes = {name: file_sha256(folder / name) for name in weights}
         except OSError as error:
             raise unreadable(folder, error) from None
         settings = config_id(folder, weights, folder_code(folder) if self.trust_remote_code else "")
@@ -303,14 +303,14 @@ class HubSource:
             revision,
             folder.name,
             folder,
-            combined_sha256(found),
+            combined_sha256(hashes),
             weights,
             config_id=settings,
             trusted=self.trust_remote_code,
         )
 
     def _wrong(self, folder: Path, names: Iterable[str]) -> str | None:
-        """The first of the files of a snapshot that has another content than the Hub states or stated."""
+        """The first file of a snapshot whose content differs from the Hub's statement."""
         listed = self._ledger.get(folder.name) or {}
         try:
             return next(
@@ -324,7 +324,7 @@ class HubSource:
         return corrupt(self.repo_id, folder / name, revision, "than the Hub states", ours=ours)
 
     def _raise_unless_cached(self, error: SourceError, revision: str) -> None:
-        """Pass over an error that does not matter, since the cache has what was asked for."""
+        """Ignore an unreachable server if the cache has the weights."""
         folder = None
         if error.status is CheckpointStatus.UNREACHABLE:
             folder = cached_folder(self.repo_id, revision, self.cache)
@@ -333,14 +333,14 @@ class HubSource:
         log.warning("%s %s is read from the cache: %s", self.repo_id, revision, error.what)
 
     def _branches(self) -> dict[str, str]:
-        """Commit of every branch, in one request; nothing where the Hub does not say."""
+        """Commit of every branch, in one request; empty if the Hub does not answer."""
         from massact.checkpoints.refs import branch_commits
 
         try:
             self._repository.check_reachable()
             return branch_commits(self.repo_id, self.endpoint)
         except SourceError:
-            return {}  # each revision is asked for by itself, and tells what is wrong
+            return {}  # each revision is then requested singly and reports its error
 
     def _info(self, revision: str) -> tuple[str, dict[str, Listed]]:
         """Commit and files of a revision, as the Hub states them now."""
@@ -355,7 +355,7 @@ class HubSource:
         if not weights or CONFIG not in files:
             raise SourceError(
                 CheckpointStatus.WEIGHTS_MISSING,
-                f"{self.repo_id} {revision} has no config.json or no whole set of weights",
+                f"{self.repo_id} {revision} has no config.json or no complete set of weights",
             )
         return {name: files[name] for name in weights}
 
@@ -368,7 +368,7 @@ class HubSource:
 
 
 def _holds_weights(folder: Path) -> bool:
-    """Whether a snapshot has a whole set of weights."""
+    """Whether a snapshot has a complete set of weights."""
     try:
         return bool(choose_weights(path.name for path in folder.iterdir() if path.is_file()))
     except SourceError:  # two sets

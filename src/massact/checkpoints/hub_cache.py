@@ -1,4 +1,4 @@
-"""huggingface_hub's cache of one repository: what is in it, who fetched it, and taking weights out again."""
+"""huggingface_hub's cache of one repository: its contents, who fetched them, and how weights are removed again."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ _SHA256, _GIT_SHA1 = re.compile(r"[0-9a-f]{64}"), re.compile(r"[0-9a-f]{40}")
 
 
 def cache_root(cache: Path | None) -> Path:
-    """The folder that downloads go to."""
+    """The folder for downloads."""
     from huggingface_hub import constants
 
     return cache if cache is not None else Path(constants.HF_HUB_CACHE)
 
 
 def repository_folder(repo_id: str, cache: Path | None, kind: str = "model") -> Path:
-    """Where the cache keeps a repository; `kind` is model or dataset."""
+    """The folder of a repository in the cache; `kind` is model or dataset."""
     return cache_root(cache) / f"{kind}s--{repo_id.replace('/', '--')}"
 
 
@@ -45,18 +45,18 @@ def cached_folder(repo_id: str, revision: str, cache: Path | None) -> Path | Non
 
 
 def blob_of(path: Path) -> Path:
-    """The content that a file of a snapshot links to, which is named after its hash.
+    """The blob that a file of a snapshot links to. Its name is its hash.
 
-    One link is followed and no more: the content may itself be a link, into a store that repositories share.
+    Only one link is followed: the blob may itself be a link into a store that several repositories share.
     """
     return Path(os.path.normpath(path.parent / path.readlink())) if path.is_symlink() else path
 
 
 def intact(path: Path, listed: Listed | None) -> bool | None:
-    """Whether a cached file has the content that the Hub states; None where its hash is not known.
+    """Whether a cached file has the content that the Hub states; None if its hash is unknown.
 
-    It is held to LFS's sha256 or git's hash, as `listed` says or else as the name under which the cache keeps it.
-    Where the cache holds copies and no links, only the listing knows the hash, or at least the size.
+    It is compared with LFS's sha256 or git's hash, from `listed` or else from the name of the blob. If the cache holds
+    copies instead of links, only the listing has the hash, or at least the size.
     """
     stored_as = blob_of(path).name
     sha256 = listed.sha256 if listed is not None else None
@@ -74,8 +74,9 @@ def intact(path: Path, listed: Listed | None) -> bool | None:
 
 
 def evict(repository: Path, commit: str, files: Mapping[str, str]) -> bool:
-    """Take weights out of a commit's snapshot, whole or partly fetched, and their contents unless another snapshot has
-    them; False when a content stayed because it is being fetched just now.
+    """Remove weights from a commit's snapshot, complete or partial, and their blobs unless another snapshot uses them.
+
+    Returns False if a blob was kept because a process is fetching it.
 
     Parameters
     ----------
@@ -98,16 +99,16 @@ def evict(repository: Path, commit: str, files: Mapping[str, str]) -> bool:
 
 
 def _clear_partial(blob: Path) -> None:
-    """Delete what killed processes left of a content half-fetched, also under names that no process takes up again.
+    """Delete partial downloads of a blob by killed processes, including names that no process would resume.
 
-    Its lock is held. Parts of other contents stay: they are of other tools' downloads.
+    The caller holds the blob's lock. Partial downloads of other blobs are kept: they belong to other tools.
     """
     for path in (*blob.parent.glob(f"{blob.name}.*.incomplete"), blob.parent / f"{blob.name}.incomplete"):
         path.unlink(missing_ok=True)
 
 
 def _linked(repository: Path, name: str, blob: Path) -> bool:
-    """Whether a snapshot still has this content under this name."""
+    """Whether a snapshot still links to this blob under this name."""
     with suppress(FileNotFoundError):
         links = [snapshot / name for snapshot in (repository / "snapshots").iterdir()]
         return any(blob_of(link) == blob for link in links if link.is_symlink())
@@ -116,16 +117,16 @@ def _linked(repository: Path, name: str, blob: Path) -> bool:
 
 @contextmanager
 def _content_lock(repository: Path, etag: str) -> Iterator[bool]:
-    """Hold huggingface_hub's own lock of a content, which it holds while it fetches it; False when somebody does."""
+    """Hold the lock that huggingface_hub takes while it fetches a blob. Yields False if another process holds it."""
     from huggingface_hub.utils import WeakFileLock
 
     path = repository.parent / ".locks" / repository.name / f"{etag}.lock"
     if not path.is_file():
         yield True
         return
-    with ExitStack() as held:
+    with ExitStack() as stack:
         try:
-            held.enter_context(WeakFileLock(path, timeout=_LOCK_WAIT_S))
+            stack.enter_context(WeakFileLock(path, timeout=_LOCK_WAIT_S))
         except TimeoutError:
             yield False
             return
@@ -133,10 +134,10 @@ def _content_lock(repository: Path, etag: str) -> Iterator[bool]:
 
 
 class FetchMarks:
-    """Which commits' weights were fetched to be measured, and by which processes: one file for each of both.
+    """Which processes fetched which commits' weights for a measurement: one file per process and commit.
 
-    They lie beside the snapshots, so that they outlive a killed process and every process that uses the cache sees
-    them: what one has done with, another may still be reading.
+    The marks are stored beside the snapshots. They outlive a killed process, and every process that uses the cache
+    sees them, because one may still be reading weights that another has finished with.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -145,24 +146,24 @@ class FetchMarks:
 
     @contextmanager
     def fetching(self, commit: str, cached: Callable[[], bool]) -> Iterator[None]:
-        """Mark a commit that is about to be fetched, unless it was in the cache before anybody marked it."""
+        """Mark a commit before it is fetched, unless it was in the cache before any mark."""
         self._fetching.append(commit)
-        with suppress(OSError), self._lock():  # a disk that refuses says so when the weights come
+        with suppress(OSError), self._lock():  # a write error will be reported when the weights are stored
             if self.of(commit) or not cached():
-                claims.take(self._mine(commit))
+                claims.take(self._own_mark(commit))
         try:
             yield
         finally:
             self._fetching.remove(commit)
 
     def of(self, commit: str) -> list[Path]:
-        """The marks of a commit, those of processes that have died among them."""
+        """The marks of a commit, including those of dead processes."""
         return sorted(self.folder.glob(f"{commit}.*"))
 
     def give_up(self, commit: str, then: Callable[[], bool]) -> None:
-        """Take this process's mark away; with no other living process at it, `then` first, and the dead's marks too.
+        """Remove this process's mark. If no other live process has one, call `then` and remove dead processes' marks.
 
-        The marks stay while a thread of this process fetches the commit, and when `then` says that it is not done.
+        The marks are kept while a thread of this process fetches the commit, and if `then` returns False.
         """
         if not self.of(commit):
             return
@@ -170,12 +171,12 @@ class FetchMarks:
             if commit in self._fetching:
                 return
             if any(claims.elsewhere(mark) for mark in self.of(commit)):
-                self._mine(commit).unlink(missing_ok=True)
+                self._own_mark(commit).unlink(missing_ok=True)
             elif then():
                 for mark in self.of(commit):
                     mark.unlink(missing_ok=True)
 
-    def _mine(self, commit: str) -> Path:
+    def _own_mark(self, commit: str) -> Path:
         return self.folder / f"{commit}.{socket.gethostname()}-{os.getpid()}"
 
     @contextmanager

@@ -1,4 +1,4 @@
-"""Files of a Hub dataset: fetched once, every one checked against the hash the Hub states."""
+"""Files of a Hub dataset, fetched once and checked against the hashes that the Hub states."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ _GIT_SHA1 = re.compile(r"[0-9a-f]{40}")
 
 @dataclass(frozen=True)
 class HubDataset:
-    """A dataset at a revision, the server it is on, and where it is kept.
+    """A dataset at a revision, its server, and its place on this disk.
 
     Attributes
     ----------
     revision
-        A commit, or a branch, which the Hub is asked about each time.
+        A commit, or a branch. The Hub is asked for a branch's commit each time.
     cache
-        The cache folder; None is huggingface_hub's own (HF_HOME).
+        The cache folder; None: huggingface_hub's own (HF_HOME).
     ledger
-        A file that remembers what commits hold, so that the Hub is asked once.
+        A file with the listings of commits, so that the Hub is asked once.
     offline
-        Whether the cache alone may be used.
+        Whether only the cache may be used.
     """
 
     name: str
@@ -46,23 +46,23 @@ class HubDataset:
 
     @classmethod
     def from_environment(cls, name: str, revision: str, records: Path) -> HubDataset:
-        """As HF_ENDPOINT, HF_HUB_OFFLINE and HF_HOME say; the ledger is kept beside the records."""
+        """From HF_ENDPOINT, HF_HUB_OFFLINE and HF_HOME; the ledger is stored beside the records."""
         ledger = records / "hub" / f"datasets--{name.replace('/', '--')}.json"
         return cls(name, revision, ledger, endpoint_named(), hub_is_offline())
 
     @property
     def repository(self) -> Repository:
-        """Where it is on the Hub and in the cache."""
+        """Its repository on the Hub and in the cache."""
         return Repository(self.name, self.endpoint, self.cache, "dataset")
 
     def snapshot(self, commit: str) -> Path:
-        """Where huggingface_hub keeps the files of a commit."""
+        """The folder of a commit in huggingface_hub's cache."""
         return self.repository.folder / "snapshots" / commit
 
 
 @dataclass(frozen=True)
 class Fetched:
-    """The snapshot of a commit on this disk, and which of its files were wanted; `downloaded` of them came just now."""
+    """A commit's snapshot on this disk and the selected files in it; `downloaded` counts those fetched by this call."""
 
     commit: str
     snapshot: Path
@@ -71,52 +71,52 @@ class Fetched:
 
 
 def fetch_files(dataset: HubDataset, wanted: Callable[[str], bool]) -> Fetched:
-    """Bring files into the cache, and hold each to its hash.
+    """Fetch files into the cache, and check each against its hash.
 
-    A file with other content is fetched again, after ever longer waits. With everything of a commit in the cache
-    nothing is asked.
+    A file with other content is fetched again, after increasing waits. If the cache holds everything of a commit, no
+    request is sent.
 
     Parameters
     ----------
     wanted
-        Whether the file of this name is.
+        Selects files by name.
 
     Returns
     -------
     Fetched
-        Without names when the dataset has no such files.
+        Without names if the dataset has no such files.
 
     Raises
     ------
     SourceError
-        The Hub cannot be had, a file stays wrong, or the disk is full.
+        The Hub is unavailable, a file stays wrong, or the disk is full.
     """
     commit, listed = _listing(dataset)
     snapshot = dataset.snapshot(commit)
     files = {name: file for name, file in sorted(listed.items()) if wanted(name)}
-    waits, came = iter(hub_fetch.REFETCH_WAITS_S), set[str]()
+    waits, downloads = iter(hub_fetch.REFETCH_WAITS_S), set[str]()
     while True:
         absent = [name for name in files if not (snapshot / name).is_file()]
         wrong = [name for name in files if name not in absent and intact(snapshot / name, files[name]) is False]
         if not absent and not wrong:
-            return Fetched(commit, snapshot, tuple(files), len(came))
+            return Fetched(commit, snapshot, tuple(files), len(downloads))
         if dataset.offline:
             raise _unusable(dataset, snapshot, absent, wrong)
         bad = [*wrong, *absent]
-        if came.issuperset(bad):
+        if downloads.issuperset(bad):
             wait = next(waits, None)
             if wait is None:
                 raise _unusable(dataset, snapshot, absent, wrong)
-            log.warning("%s came with other content than the Hub states; fetched again in %g s", bad[0], wait)
+            log.warning("%s came with other content than the Hub states; fetching it again in %g s", bad[0], wait)
             time.sleep(wait)
         elif wrong:
-            log.warning("%s in the cache has other content than the Hub states; fetched again", wrong[0])
+            log.warning("%s in the cache has other content than the Hub states; fetching it again", wrong[0])
         _download(dataset, commit, absent, wrong, files)
-        came.update(bad)
+        downloads.update(bad)
 
 
 def _listing(dataset: HubDataset) -> tuple[str, Mapping[str, Listed]]:
-    """The commit and every file of it, from the ledger or the Hub; offline without a ledger, what the cache holds."""
+    """The commit and its files, from the ledger or the Hub; offline without a ledger, the files in the cache."""
     ledger = Ledger(dataset.ledger)
     commit = _commit_known(dataset)
     known = ledger.get(commit)
@@ -128,8 +128,8 @@ def _listing(dataset: HubDataset) -> tuple[str, Mapping[str, Listed]]:
     if _GIT_SHA1.fullmatch(dataset.revision) and commit != dataset.revision:
         raise SourceError(
             CheckpointStatus.UNREACHABLE,
-            f"{dataset.name} {dataset.revision} is answered with commit {commit}",
-            "name all 40 digits of a commit that the dataset has",
+            f"the Hub answers {dataset.name} {dataset.revision} with commit {commit}",
+            "give all 40 digits of a commit of this dataset",
         )
     ledger.put(commit, files)
     ledger.save()
@@ -137,7 +137,7 @@ def _listing(dataset: HubDataset) -> tuple[str, Mapping[str, Listed]]:
 
 
 def _commit_known(dataset: HubDataset) -> str:
-    """The commit where nobody need be asked: the revision itself, or offline what a branch last was; else empty."""
+    """The commit, if no request is needed: the revision itself, or offline a branch's last commit; else empty."""
     if _GIT_SHA1.fullmatch(dataset.revision):
         return dataset.revision
     ref = dataset.repository.folder / "refs" / dataset.revision
@@ -149,14 +149,14 @@ def _cached(dataset: HubDataset, commit: str) -> Mapping[str, Listed]:
     paths = [path for path in root.rglob("*") if path.is_file()] if commit and root.is_dir() else []
     if not paths:
         raise _unusable(dataset, root, [""], [])
-    log.warning("%s: read from the cache alone; whether it is complete is not known", dataset.name)
+    log.warning("%s: read from the cache only; it may be incomplete", dataset.name)
     return {path.relative_to(root).as_posix(): Listed(path.stat().st_size, None) for path in paths}
 
 
 def _download(
     dataset: HubDataset, commit: str, absent: list[str], wrong: list[str], files: Mapping[str, Listed]
 ) -> None:
-    """Fetch these files, where there is room; a server that is gone or broken is told within seconds."""
+    """Fetch these files if there is space for them. A server that is down or failing is reported within seconds."""
     repository, names = dataset.repository, [*absent, *wrong]
     needed, root = sum(files[name].bytes for name in names), cache_root(dataset.cache)
     if needed > free_bytes(root):
@@ -171,9 +171,9 @@ def _download(
     try:
         for wanted, again in ((absent, False), (wrong, True)):
             if wanted:
-                # By the name asked for, so that the cache knows the branch when the Hub is out of reach.
-                came = repository.fetch(dataset.revision, wanted, again=again, needed=needed)
-                repository.check_commit(came, dataset.revision, commit)
+                # By the requested name, so that the cache knows the branch when the Hub is unreachable.
+                snapshot = repository.fetch(dataset.revision, wanted, again=again, needed=needed)
+                repository.check_commit(snapshot, dataset.revision, commit)
     except SourceError as error:
         if error.status is not CheckpointStatus.CORRUPT:
             raise
@@ -186,7 +186,7 @@ def _unusable(dataset: HubDataset, snapshot: Path, absent: list[str], wrong: lis
         return SourceError(
             CheckpointStatus.CORRUPT,
             f"dataset {dataset.name}: {wrong[0]} has other content than the Hub states",
-            f"delete {path} and run it again with the Hub in reach",
+            f"delete {path} and run it again when the Hub is reachable",
         )
     if dataset.offline:
         which = f"{len(absent)} files of dataset {dataset.name} are" if absent[0] else f"dataset {dataset.name} is"
@@ -195,4 +195,4 @@ def _unusable(dataset: HubDataset, snapshot: Path, absent: list[str], wrong: lis
             f"{which} not in the local cache, and HF_HUB_OFFLINE forbids fetching",
             "unset HF_HUB_OFFLINE, or set HF_HOME to a filled cache",
         )
-    return SourceError(CheckpointStatus.UNREACHABLE, f"dataset {dataset.name} came without {absent[0]}")
+    return SourceError(CheckpointStatus.UNREACHABLE, f"the download of dataset {dataset.name} lacks {absent[0]}")

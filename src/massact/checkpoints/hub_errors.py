@@ -1,4 +1,4 @@
-"""What went wrong on the Hub, in this room's words."""
+"""Translate errors of the Hub into errors of this package."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from massact.disk import free_bytes
 
 Answer = TypeVar("Answer")
 
-# Waits before the second and third try of a server that is busy (429) or broken (5xx); a busy one may ask for more.
+# Waits before the second and third request to a busy (429) or failing (5xx) server. A busy one may ask for longer.
 RETRY_WAITS_S = (1.0, 2.0)
 LONGEST_WAIT_S = 300.0
 _BUSY = (429, 500, 502, 503, 504)
@@ -23,12 +23,12 @@ _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EFBIG)
 
 
 def ask(call: Callable[[], Answer], repo_id: str, revision: str, endpoint: str) -> Answer:
-    """Call the Hub, a few seconds longer when it is busy.
+    """Call the Hub, and retry for a few seconds if it is busy.
 
     Raises
     ------
     SourceError
-        What `translated` makes of the last error.
+        The last error, from `translated`.
     """
     waits = iter(RETRY_WAITS_S)
     while True:
@@ -46,8 +46,8 @@ def ask(call: Callable[[], Answer], repo_id: str, revision: str, endpoint: str) 
 def http_errors() -> tuple[type[Exception], ...]:
     """OSError, the base of the HTTP library's errors (huggingface_hub has changed libraries), and three more.
 
-    These are what huggingface_hub makes of a name that cannot be, of an answer that is not a hub's, and of a download
-    whose second try finds no server.
+    huggingface_hub raises these for an invalid name, for an answer that is not from a Hub, and for a download whose
+    second attempt reaches no server.
     """
     from huggingface_hub.errors import HfHubHTTPError
 
@@ -60,7 +60,7 @@ def http_errors() -> tuple[type[Exception], ...]:
 
 
 def translated(error: BaseException, repo_id: str, revision: str, endpoint: str) -> SourceError:
-    """The error of this room for one of huggingface_hub's or the operating system's."""
+    """A SourceError for an error of huggingface_hub or the operating system."""
     from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
 
     where = f"{repo_id} {revision}"
@@ -75,43 +75,43 @@ def translated(error: BaseException, repo_id: str, revision: str, endpoint: str)
         )
     if "onsistency check" in str(error):
         return SourceError(
-            CheckpointStatus.CORRUPT, f"{where} came incomplete ({_first(error)})", "run it again to fetch it anew"
+            CheckpointStatus.CORRUPT, f"the download of {where} is incomplete ({_first(error)})", "run it again"
         )
     code = _code(error)
     if code == 429:
         return SourceError(
             CheckpointStatus.UNREACHABLE,
             f"{where}: {endpoint} allows no more requests for now (429)",
-            "wait five minutes and run it again: what has been fetched is kept",
+            "wait five minutes and run it again: downloaded files are kept",
         )
-    said = f"{endpoint} answered {code}" if code else _first(error.__cause__ or error)
-    return SourceError(CheckpointStatus.UNREACHABLE, f"{where}: {said}")
+    reason = f"{endpoint} answered {code}" if code else _first(error.__cause__ or error)
+    return SourceError(CheckpointStatus.UNREACHABLE, f"{where}: {reason}")
 
 
 def disk_full(error: BaseException, what: str, folder: Path, needed: int) -> SourceError | None:
-    """The error for a disk that does not take a download; None when it was not the disk."""
+    """The error for a disk that refuses a download; None if the disk was not the cause."""
     if not isinstance(error, OSError) or error.errno not in _DISK:
         return None
-    said = f"{_first(error)}; {needed} bytes needed, {free_bytes(folder)} free"
-    return SourceError(CheckpointStatus.DISK_FULL, f"{what} cannot be stored in {folder} ({said})", fatal=True)
+    reason = f"{_first(error)}; {needed} bytes needed, {free_bytes(folder)} free"
+    return SourceError(CheckpointStatus.DISK_FULL, f"{what} cannot be stored in {folder} ({reason})", fatal=True)
 
 
 def _code(error: BaseException) -> int | None:
-    """Status of the HTTP answer that an error, or what caused it, reports; None where there was no answer."""
+    """HTTP status that an error or its cause reports; None if there was no answer."""
     own = getattr(getattr(error, "response", None), "status_code", None)
     return own if own is not None or error.__cause__ is None else _code(error.__cause__)
 
 
 def _asked_to_wait(error: BaseException) -> float:
-    """Seconds a busy server asks to be left alone (Retry-After or RateLimit), within reason."""
+    """Seconds that a busy server asks clients to wait (Retry-After or RateLimit), limited to a sensible maximum."""
     answer = getattr(error, "response", None)
     if answer is None:
         return 0.0
-    asked = str(answer.headers.get("Retry-After", ""))
-    if not asked.isdigit():  # the Hub's own limits: RateLimit: "api";r=0;t=55
+    delay = str(answer.headers.get("Retry-After", ""))
+    if not delay.isdigit():  # the Hub's own limits: RateLimit: "api";r=0;t=55
         left = re.search(r"r=0;\s*t=(\d+)", str(answer.headers.get("RateLimit", "")))
-        asked = left[1] if left else "0"
-    return min(float(asked), LONGEST_WAIT_S)
+        delay = left[1] if left else "0"
+    return min(float(delay), LONGEST_WAIT_S)
 
 
 def _first(error: BaseException) -> str:

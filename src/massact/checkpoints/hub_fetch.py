@@ -1,4 +1,4 @@
-"""Bring files of one revision into huggingface_hub's cache, and hold them to the hashes the Hub states."""
+"""Fetch files of one revision into huggingface_hub's cache, and check them against the hashes that the Hub states."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from massact.checkpoints.source import CheckpointStatus, SourceError
 
 log = logging.getLogger("massact")
 _LARGE = (".safetensors", ".bin")
-# Waits before a file whose content is wrong is fetched a second, third and fourth time.
+# Waits before the second, third and fourth download of a file with wrong content.
 REFETCH_WAITS_S = (1.0, 5.0, 20.0)
 
 
 def fetch_verified(where: Repository, revision: str, commit: str, files: Mapping[str, Listed]) -> Path:
-    """Snapshot of a revision with these files, each of which has the content that the Hub states.
+    """Snapshot of a revision with these files, each with the content that the Hub states.
 
-    A file that comes short or with other content is fetched again, after ever longer waits; likewise one that another
-    thread or process, done with the same content, takes out of the cache meanwhile.
+    A truncated file or one with other content is fetched again, after increasing waits. So is a file that another
+    thread or process removes from the cache in the meantime, having finished with the same content.
 
     Parameters
     ----------
     files
-        The wanted files as the Hub lists them, the largest first.
+        The files to fetch, as the Hub lists them, the largest first.
 
     Raises
     ------
     SourceError
-        `corrupt` when a file stays wrong, and what `Repository.fetch` raises.
+        `corrupt` when a file stays wrong; other errors as in `Repository.fetch`.
     """
     cached = cached_folder(where.repo_id, commit or revision, where.cache)
     absent = [name for name in files if cached is None or not (cached / name).is_file()]
@@ -51,12 +51,14 @@ def fetch_verified(where: Repository, revision: str, commit: str, files: Mapping
                 return folder
             error = corrupt(where.repo_id, folder / wrong[0], revision, "than the Hub states")
             for name in wrong:
-                if not (folder / name).is_symlink():  # a copy would stand in the way of what comes
+                if not (folder / name).is_symlink():  # a copy would block the new download
                     (folder / name).unlink(missing_ok=True)
             wanted, again = tuple(wrong), True
         except FileNotFoundError as gone:
             name = Path(gone.filename).name
-            error = SourceError(CheckpointStatus.UNREACHABLE, f"{where.repo_id} {revision} came without {name}")
+            error = SourceError(
+                CheckpointStatus.UNREACHABLE, f"the download of {where.repo_id} {revision} lacks {name}"
+            )
             wanted, again = tuple(files), False
         except PermissionError as refused:
             raise unreadable(Path(refused.filename), refused) from None
@@ -67,7 +69,7 @@ def fetch_verified(where: Repository, revision: str, commit: str, files: Mapping
         wait = next(waits, None)
         if wait is None:
             raise error
-        log.warning("%s; fetched again in %g s", error.what, wait)
+        log.warning("%s; fetching it again in %g s", error.what, wait)
         time.sleep(wait)
 
 
@@ -77,7 +79,7 @@ def corrupt(repo_id: str, path: Path, revision: str, than: str, *, ours: bool = 
     Parameters
     ----------
     ours
-        Whether massact has fetched it; nobody is told to delete anything else.
+        Whether massact fetched it. Users are never told to delete other files.
     """
     kind = "sha256" if path.name.endswith(_LARGE) else "content"
     return SourceError(
@@ -85,5 +87,5 @@ def corrupt(repo_id: str, path: Path, revision: str, than: str, *, ours: bool = 
         f"{repo_id} {revision}: {path.name} has another {kind} {than}",
         f"delete {path.resolve()} and run it again"
         if ours
-        else "run it again without HF_HUB_OFFLINE, which fetches it anew",
+        else "run it again without HF_HUB_OFFLINE, to fetch it again",
     )

@@ -1,6 +1,6 @@
-"""Faults of published checkpoints that their users reported, for when the Hub cannot be asked.
+"""Faults of published checkpoints that users have reported, for use without the Hub.
 
-Where the Hub answers, the hashes it states decide: a fault that has been mended is no longer told.
+If the Hub answers, the hashes it states decide, so a fault that has been fixed is no longer reported.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ _SECOND = "shares its weights with nine other steps (EleutherAI/pythia issue 205
 _ONE_FILE = "steps 101000, 175000 and 300000 serve the same weights (allenai/OLMo issue 915)"
 _OTHER_START = "is not what later steps continue from (EleutherAI/pythia issue 203)"
 
-# (repository, step) -> what is wrong. Stated hashes show it, so these are told only where hashes were not compared.
+# (repository, step) -> fault. The stated hashes show these, so they are reported only if hashes were not compared.
 # Not listed: EleutherAI/pythia issue 198 (steps 0 and 2 the same in all models), one sentence without hashes; and
-# BLOOM-7b1's steps 100000 and 200000, of which no public report was found. Both show in the hashes if they are so.
+# BLOOM-7b1's steps 100000 and 200000, of which no public report was found. If true, both show in the hashes.
 REPORTED = {
     **KNOWN_SUSPECTS,
     **{("EleutherAI/pythia-2.8b", step): _AS_MAIN for step in PYTHIA_2_8B_AS_MAIN},
     **{("EleutherAI/pythia-2.8b", step): _SECOND for step in PYTHIA_2_8B_SECOND},
     **{("allenai/OLMo-2-1124-7B", step): _ONE_FILE for step in OLMO_2_7B_SHARED},
 }
-# No hash shows these, so they are always told. Of the two weight seeds, all steps but 0 descend from the initialisation
-# that the data seeds share, within 5e-5 at step 4; step 0 alone is another.
+# No hash shows these, so they are always reported. In the two weight seeds, all steps but 0 descend from the
+# initialisation that the data seeds share, within 5e-5 at step 4; only step 0 is another.
 REPORTED_BY_VALUE = {(f"EleutherAI/pythia-160m-weight-seed{seed}", 0): _OTHER_START for seed in (1, 2)}

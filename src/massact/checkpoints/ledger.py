@@ -1,6 +1,6 @@
-"""What commits of Hub repositories hold, remembered on disk: a commit never changes, so it is asked for once.
+"""A cache on disk of the file listings of Hub commits. A commit never changes, so each is requested once.
 
-Which commit a revision was when it was last asked about is remembered too, for when nobody can be asked.
+The last known commit of each revision is kept too, for use offline.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from massact.errors import OutputError, StorageError
 
 @dataclass(frozen=True)
 class Listed:
-    """One file of a commit: size in bytes, sha256 where the Hub states one, git's hash of it or of its pointer."""
+    """One file of a commit: size in bytes, sha256 if the Hub states one, git's hash of it or of its LFS pointer."""
 
     bytes: int
     sha256: str | None
@@ -27,16 +27,16 @@ class Listed:
 
 
 def listing(siblings: Iterable[Any]) -> dict[str, Listed]:
-    """Files by name, from what huggingface_hub says of a commit's files."""
+    """Files by name, from huggingface_hub's description of a commit."""
     return {
         s.rfilename: Listed(int(s.size or 0), s.lfs.sha256 if s.lfs else None, str(s.blob_id or "")) for s in siblings
     }
 
 
 class Ledger:
-    """Listings by commit, in one JSON file a repository; without a path nothing is remembered.
+    """Listings by commit, in one JSON file per repository. Without a path nothing is kept.
 
-    A file that cannot be read is as good as none: everything in it can be asked for again.
+    A file that cannot be read is ignored: all its content can be requested again.
     """
 
     def __init__(self, path: Path | None) -> None:
@@ -48,25 +48,25 @@ class Ledger:
             self._listings, self._commits = _read(path)
 
     def get(self, commit: str) -> dict[str, Listed] | None:
-        """Files of a commit by name, or None when it has not been listed."""
+        """Files of a commit by name; None if the ledger does not have it."""
         return self._listings.get(commit)
 
     def put(self, commit: str, files: Mapping[str, Listed]) -> None:
-        """Remember the files of a commit, until `save` in memory alone."""
+        """Remember the files of a commit, in memory until `save`."""
         with self._lock:
             self._listings[commit] = dict(files)
 
     def commit(self, revision: str) -> str | None:
-        """The commit that a revision last was."""
+        """The last known commit of a revision."""
         return self._commits.get(revision)
 
     def note(self, revision: str, commit: str) -> None:
-        """Remember which commit a revision is, until `save` in memory alone."""
+        """Remember the commit of a revision, in memory until `save`."""
         with self._lock:
             self._commits[revision] = commit
 
     def save(self) -> None:
-        """Write all listings, whole or not at all; a disk that refuses costs requests, not results."""
+        """Write all listings atomically. A write that fails costs requests later, but no results."""
         if self.path is None:
             return
         with self._lock:

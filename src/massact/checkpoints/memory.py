@@ -1,4 +1,4 @@
-"""Weights held in memory, such as those of a model in training."""
+"""Weights in memory, such as those of a model in training."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
 MEMORY = "memory"
-# What a configuration says and no hidden state depends on: where it is from, who wrote it, what training sets.
+# Keys of a configuration that affect no hidden state: its origin, its author, training options.
 _NO_MATTER = (
     "_name_or_path", "name_or_path", "_commit_hash", "transformers_version", "architectures", "dtype", "torch_dtype",
     "use_cache", "gradient_checkpointing",
@@ -35,11 +35,11 @@ class MemoryIdentity(Identity):
     Attributes
     ----------
     decoder_sha256
-        Hash of what hidden states are computed with: the parameters without the unembedding, and the decoder's
-        buffers, those that no file keeps among them.
+        Hash of everything that hidden states are computed from: the parameters without the unembedding, and the
+        decoder's buffers, including those that no file stores.
     foreign
-        Why its hidden states do not follow from weights and settings, such as a forward of its own; empty where they
-        do. A foreign model has another `config_id` at each look: it is measured, and never taken from the store.
+        Why its hidden states do not follow from weights and settings, such as a custom forward; empty if they do. A
+        foreign model gets a new `config_id` each time, so it is always measured and never read from the store.
     """
 
     decoder_sha256: str = ""
@@ -47,14 +47,14 @@ class MemoryIdentity(Identity):
 
 
 class MemorySource:
-    """Hugging Face decoders in memory, by step; they are measured as they are, never wrapped and never changed.
+    """Hugging Face decoders in memory, by step. They are measured as they are, without wrapping or changes.
 
     Parameters
     ----------
     models
-        Step -> model. While a model trains, give it at the step it has reached: `MemorySource({step: model})`.
+        Step -> model. For a model in training, pass its current step: `MemorySource({step: model})`.
     tokenizer_folder
-        A folder with the model's tokenizer; needed only where a probe is made from text.
+        A folder with the model's tokenizer; needed only to make a probe from text.
     """
 
     def __init__(self, models: Mapping[int, nn.Module], tokenizer_folder: Path | None = None) -> None:
@@ -62,23 +62,23 @@ class MemorySource:
         self.tokenizer_folder = tokenizer_folder
 
     def steps(self) -> list[int]:
-        """Steps given, ascending."""
+        """The given steps, ascending."""
         return sorted(self.models)
 
     def identify(self, step: int) -> MemoryIdentity:
-        """Hash the model's parameters, its decoder's buffers and what it is run with, as they are now.
+        """Hash the current parameters of the model, its decoder's buffers and its settings.
 
         Raises
         ------
         MeasureError
-            When tensors are not there to be hashed (on the meta device).
+            When tensors have no values to hash (on the meta device).
         """
         model = self._model(step)
         decoder: Any = getattr(model, "base_model", model)
         inside = {id(parameter) for parameter in decoder.parameters()}
         whole, core, buffers = hashlib.sha256(), hashlib.sha256(), hashlib.sha256()
         _digest(decoder.named_buffers(), lambda buffer: (buffers, core))
-        _digest(model.named_parameters(), lambda held: (whole, core) if id(held) in inside else (whole,))
+        _digest(model.named_parameters(), lambda tensor: (whole, core) if id(tensor) in inside else (whole,))
         sha, foreign = whole.hexdigest(), foreign_part(decoder)
         size = sum(p.numel() * p.element_size() for p in model.parameters())
         settings = f"foreign {uuid.uuid4().hex}" if foreign else _settings(decoder, buffers.hexdigest())
@@ -88,7 +88,7 @@ class MemorySource:
         )  # fmt: skip
 
     def resolve(self, step: int) -> Resolved:
-        """The model itself, with the hash of its parameters as they are now."""
+        """The model itself, with the hash of its current parameters."""
         model = self._model(step)
         return Resolved(step, f"step{step}", MEMORY, Path(), parameters_sha256(model), model=model)
 
@@ -107,12 +107,12 @@ class MemorySource:
         return self.tokenizer_folder
 
     def load(self, resolved: Resolved, dtype: str = "float32", device: str = "cpu") -> TransformerBridge:
-        """Refused: a bridge rewrites the model it is made of.
+        """Always refused: a bridge rewrites its model in place.
 
         Raises
         ------
         SourceError
-            Always; `massact.extract.measure` takes the model as it is.
+            Always. `massact.extract.measure` accepts the model itself.
         """
         raise SourceError(
             CheckpointStatus.LOAD_FAILED, "a model in memory is not made a bridge", "pass it to massact.extract.measure"
@@ -131,23 +131,23 @@ class MemorySource:
 
 
 def parameters_sha256(model: nn.Module) -> str:
-    """Hash of the names, formats, shapes and bytes of a model's parameters, its unembedding included.
+    """Hash of the names, formats, shapes and bytes of a model's parameters, including the unembedding.
 
     Raises
     ------
     MeasureError
-        When a parameter is not there to be hashed (on the meta device).
+        When a parameter has no values to hash (on the meta device).
     """
     digest = hashlib.sha256()
-    _digest(model.named_parameters(), lambda held: (digest,))
+    _digest(model.named_parameters(), lambda tensor: (digest,))
     return digest.hexdigest()
 
 
 def foreign_part(decoder: nn.Module) -> str:
-    """Why a decoder's hidden states do not follow from its tensors and settings; empty where they do.
+    """Why a decoder's hidden states do not follow from its tensors and settings; empty if they do.
 
-    They do when every module is of a class that transformers, torch or massact defines, with that class's own forward,
-    and no hook is there that could replace what a module is given or gives.
+    They do if every module is of a class from transformers, torch or massact, runs that class's own forward, and has no
+    hook that could replace its inputs or outputs.
     """
     import torch
 
@@ -169,22 +169,22 @@ def foreign_part(decoder: nn.Module) -> str:
 
 
 def _of_library(kind: type) -> bool:
-    """Whether a class is what its module calls by its name, and its forward is from a library too."""
-    found: Any = sys.modules.get(kind.__module__)
+    """Whether a class is the one that its module holds under its name, and its forward is also from a library."""
+    entry: Any = sys.modules.get(kind.__module__)
     for name in kind.__qualname__.split("."):
-        found = getattr(found, name, None)
+        entry = getattr(entry, name, None)
     forward: Any = getattr(kind, "forward", None)
-    return found is kind and all(
+    return entry is kind and all(
         str(of).partition(".")[0] in _KNOWN for of in (kind.__module__, getattr(forward, "__module__", ""))
     )
 
 
 def _settings(decoder: Any, buffers: str) -> str:
-    """Hash of the configuration, the class and the buffers, without what changes no hidden state."""
+    """Hash of the configuration, the class and the buffers, without keys that affect no hidden state."""
     config: Any = getattr(decoder, "config", None)
-    said = config.to_dict() if hasattr(config, "to_dict") else str(config or "")
+    values = config.to_dict() if hasattr(config, "to_dict") else str(config or "")
     content = {
-        "config": _matters(said),
+        "config": _matters(values),
         "attention": str(getattr(config, "_attn_implementation", "")),
         "class": f"{type(decoder).__module__}.{type(decoder).__qualname__}",
         "buffers": buffers,
@@ -192,24 +192,24 @@ def _settings(decoder: Any, buffers: str) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
 
 
-def _matters(said: Any) -> Any:
-    if not isinstance(said, dict):
-        return said
-    return {str(name): _matters(value) for name, value in said.items() if name not in _NO_MATTER}
+def _matters(setting: Any) -> Any:
+    if not isinstance(setting, dict):
+        return setting
+    return {str(name): _matters(value) for name, value in setting.items() if name not in _NO_MATTER}
 
 
 def _digest(tensors: Iterable[tuple[str, Tensor]], into: Callable[[Tensor], Sequence[Any]]) -> None:
-    """Add names, formats, shapes and bytes, in the order of the names, to the hashes that each tensor belongs to."""
+    """Add names, formats, shapes and bytes to the hashes of each tensor, in order of the names."""
     import torch
 
     for name, tensor in sorted(tensors, key=lambda named: named[0]):
         if tensor.is_meta:
             raise MeasureError(
-                f"{name} is on the meta device: it has no values here", "load the whole model before it is measured"
+                f"{name} is on the meta device: it has no values", "load the whole model before measuring it"
             )
-        held = tensor.detach().cpu().contiguous()
-        header = f"{name} {held.dtype} {tuple(held.shape)}\n".encode()
-        content: Any = held.reshape(-1).view(torch.uint8).numpy()  # hashed where it lies
+        values = tensor.detach().cpu().contiguous()
+        header = f"{name} {values.dtype} {tuple(values.shape)}\n".encode()
+        content: Any = values.reshape(-1).view(torch.uint8).numpy()  # hashed in place
         for digest in into(tensor):
             digest.update(header)
             digest.update(content)

@@ -1,4 +1,4 @@
-"""TransformerLens's adapters with Hugging Face's own attention, so that the residual stream is its own bit for bit."""
+"""TransformerLens's adapters with Hugging Face's own attention, so that the residual stream stays bit-identical."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ def known(architecture: str) -> bool:
 def keep_native(architecture: str) -> None:
     """Make bridges of an architecture keep the model's own sdpa attention and norms.
 
-    TransformerLens's adapters rebuild attention eagerly to offer pattern hooks, which costs a factor of three and moves
-    the residual stream by 1e-6, and compute every norm a second time to offer its scale; massact reads neither. An
-    architecture whose adapter is built in another way is left as it is.
+    TransformerLens's adapters replace attention by an eager version that offers pattern hooks. This takes
+    three times as long and changes the residual stream by 1e-6. They also compute every norm twice to offer its scale.
+    massact reads neither. An adapter with another structure is left unchanged.
     """
     from transformer_lens.factories.architecture_adapter_factory import (
         SUPPORTED_ARCHITECTURES,
@@ -62,5 +62,5 @@ def _own_attention(attention: Any, cfg: Any) -> Any:
         submodules={"o": LinearBridge(name=attention.submodules["o"].name)},
         maintain_native_attention=True,
         requires_attention_mask=True,
-        fused_qkv=True,  # so that no hook point is promised for q, k and v
+        fused_qkv=True,  # no hook points for q, k and v
     )

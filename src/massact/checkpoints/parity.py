@@ -1,4 +1,4 @@
-"""Whether a bridge gives what Hugging Face's model gives, told on a few tokens before it is trusted."""
+"""Compare a bridge with Hugging Face's own model on a few tokens before using it."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from massact.host import out_of_memory
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-# (model or bridge, token ids) -> what each block gives: `massact.extract.hooks.block_outputs`.
+# (model or bridge, token ids) -> the output of each block: `massact.extract.hooks.block_outputs`.
 OutputsOf = Callable[[Any, Any], "Sequence[Tensor]"]
 _SEQUENCES, _POSITIONS = 2, 8
 
 
 class BridgeOrPlain:
-    """Gives a loaded model as a bridge where that is the same to the last bit, else as it is.
+    """Returns a loaded model as a bridge if the bridge is bit-identical, else the model itself.
 
-    TransformerLens's adapters differ from some classes of Hugging Face's, know others not at all, and fail on hybrid
-    stacks. So the first checkpoint of a configuration is run on a few tokens both ways, before and after it is wrapped.
+    TransformerLens's adapters give other numbers for some classes of Hugging Face's, do not exist for others, and fail
+    on hybrid stacks. So the first checkpoint of a configuration runs on a few tokens before and after wrapping.
 
     Parameters
     ----------
     outputs_of
-        Runs a model and gives each block's output.
+        Runs a model and returns each block's output.
     """
 
     def __init__(self, outputs_of: OutputsOf) -> None:
@@ -41,31 +41,31 @@ class BridgeOrPlain:
         wrap: Callable[[nn.Module], Any],
         again: Callable[[], nn.Module],
     ) -> tuple[Any, str]:
-        """The model to measure, and why it is not a bridge; empty when it is one.
+        """The model to measure, and the reason why it is not a bridge (empty if it is one).
 
         Parameters
         ----------
         model
-            On its device. It is rewritten when it becomes a bridge.
+            On its device. Wrapping rewrites it in place.
         config
-            Its settings: what was found for them once is not tried again.
+            Its settings. The result for the same settings is reused.
         wrap
-            Makes a bridge of it.
+            Makes a bridge from it.
         again
-            Loads it once more, for a model that was wrapped in vain.
+            Loads it again, after a bridge that cannot be used.
 
         Raises
         ------
         MeasureError
-            When the class itself has no residual stream to compare with.
+            When the class has no residual stream to compare with.
         """
         name = type(model).__name__
-        found = next((reason for settings, reason in self._found if settings == config), None)
-        if found is None and not known(name):
-            found = self._keep(config, f"TransformerLens knows no {name}")
-        if found:
-            return model, found
-        if found == "":
+        verdict = next((reason for settings, reason in self._found if settings == config), None)
+        if verdict is None and not known(name):
+            verdict = self._keep(config, f"TransformerLens knows no {name}")
+        if verdict:
+            return model, verdict
+        if verdict == "":
             return wrap(model), ""
         ids = _few_ids(model)
         plain = self._outputs_of(model, ids)
@@ -74,14 +74,14 @@ class BridgeOrPlain:
             reason = _difference(name, plain, self._outputs_of(bridge, ids))
         except OutOfMemoryError:
             raise
-        except Exception as error:  # whatever an adapter raises, the plain way is there
+        except Exception as error:  # whatever an adapter raises, the plain model still works
             if out_of_memory(error):
                 raise
             bridge, reason = None, _why(name, error)
         self._keep(config, reason)
         if not reason:
             return bridge, ""
-        del bridge, model  # room for the next one: this one is rewritten
+        del bridge, model  # frees memory; this one was rewritten
         return again(), reason
 
     def _keep(self, config: Mapping[str, Any], reason: str) -> str:
@@ -90,7 +90,7 @@ class BridgeOrPlain:
 
 
 def _few_ids(model: Any) -> Any:
-    """Ids spread over the vocabulary, no more than any model has positions for."""
+    """Token ids spread over the vocabulary, few enough for the context of any model."""
     import torch
 
     vocabulary = int(model.config.get_text_config().vocab_size)
@@ -99,7 +99,7 @@ def _few_ids(model: Any) -> Any:
 
 
 def _difference(name: str, plain: Sequence[Tensor], bridged: Sequence[Tensor]) -> str:
-    """Where two runs differ, in one phrase; empty when they are equal to the last bit, NaN being equal to NaN."""
+    """Where two runs differ, in one phrase; empty if they are bit-identical. NaN equals NaN."""
     if len(plain) != len(bridged):
         return f"the bridge of {name} reaches {len(bridged)} of {len(plain)} layers"
     for layer, (one, other) in enumerate(zip(plain, bridged, strict=True)):

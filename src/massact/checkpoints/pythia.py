@@ -12,7 +12,7 @@ SEEDS = tuple(range(1, 10))
 
 _FINAL_SHARD = "serves the first shard of step143000 (EleutherAI/pythia issue 206)"
 _NO_WEIGHTS = "has no weights (EleutherAI/pythia issue 202)"
-# Checkpoints known to be wrong as published: (repository, step) -> what is wrong.
+# Published checkpoints known to be wrong: (repository, step) -> fault.
 KNOWN_SUSPECTS = {
     ("EleutherAI/pythia-12b", 50000): _FINAL_SHARD,
     ("EleutherAI/pythia-12b", 58000): _FINAL_SHARD,
@@ -28,7 +28,7 @@ def repo_id(size: str, *, deduped: bool = False, seed: int | None = None) -> str
     Raises
     ------
     ConfigError
-        A size, variant or seed that was never published; the message names those that were.
+        A size, variant or seed that was never published. The message lists the published ones.
 
     >>> repo_id("70m", deduped=True), repo_id("70m", seed=3)
     ('EleutherAI/pythia-70m-deduped', 'EleutherAI/pythia-70m-seed3')

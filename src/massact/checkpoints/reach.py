@@ -1,4 +1,4 @@
-"""Which server is asked, and whether it answers: asked once and briefly, before a library begins to retry."""
+"""Which server is used, and whether it answers; it is asked once, briefly, before a library starts to retry."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ import urllib.request
 PUBLIC_ENDPOINT = "https://huggingface.co"
 _TRUE = ("1", "true", "yes", "on")
 REACH_TIMEOUT_S = 3.0
-# How long an answer is believed: a sweep over 154 steps asks often. That there was none is believed for less: a
-# network comes back.
+# How long an answer counts: a sweep over 154 steps asks often. A missing answer counts for less time, because a
+# network may come back.
 BELIEVED_S = 60.0
 SILENCE_BELIEVED_S = 2.0
 _answered: dict[str, tuple[float, bool]] = {}
 
 
 def hub_is_offline() -> bool:
-    """Whether HF_HUB_OFFLINE allows the local cache alone."""
+    """Whether HF_HUB_OFFLINE restricts massact to the local cache."""
     return os.environ.get("HF_HUB_OFFLINE", "").lower() in _TRUE
 
 
 def endpoint_named(endpoint: str | None = None) -> str:
-    """The server: the one given, else HF_ENDPOINT, else the public Hub."""
+    """The server: `endpoint` if given, else HF_ENDPOINT, else the public Hub."""
     return (endpoint or os.environ.get("HF_ENDPOINT") or PUBLIC_ENDPOINT).rstrip("/")
 
 
 def reachable(endpoint: str, timeout: float = REACH_TIMEOUT_S) -> bool:
-    """Whether a server gives any HTTP answer within `timeout` seconds, name look-up and proxies included."""
+    """Whether a server gives any HTTP answer within `timeout` seconds, including name look-up and proxies."""
     now = time.monotonic()
     when, answer = _answered.get(endpoint, (-BELIEVED_S, False))
     if now - when >= (BELIEVED_S if answer else SILENCE_BELIEVED_S):
@@ -39,12 +39,12 @@ def reachable(endpoint: str, timeout: float = REACH_TIMEOUT_S) -> bool:
 
 
 def doubt(endpoint: str) -> None:
-    """Forget that a server answered: a request to it has just come back without an answer."""
+    """Forget that a server answered, after a request that got no answer."""
     _answered.pop(endpoint, None)
 
 
 def _asked(endpoint: str, timeout: float) -> bool:
-    """Ask in a thread that may be left behind: a name look-up knows no timeout."""
+    """Ask in a thread that may be abandoned, because a name look-up has no timeout."""
     answers: list[bool] = []
     asker = threading.Thread(target=lambda: answers.append(_answers(endpoint, timeout)), daemon=True)
     asker.start()

@@ -14,7 +14,7 @@ def branch_commits(repo_id: str, endpoint: str) -> dict[str, str]:
     Raises
     ------
     SourceError
-        As the Hub or the network tells it.
+        The Hub or the network reports an error.
     """
     from huggingface_hub import HfApi
 
@@ -23,6 +23,6 @@ def branch_commits(repo_id: str, endpoint: str) -> dict[str, str]:
 
 
 def cached_branches(repo_id: str, cache: Path | None) -> list[str]:
-    """Branches that the local cache has something of."""
+    """Branches of which the local cache holds files."""
     refs = cache_root(cache) / f"models--{repo_id.replace('/', '--')}" / "refs"
     return sorted(path.relative_to(refs).as_posix() for path in refs.rglob("*") if path.is_file())

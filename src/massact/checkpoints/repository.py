@@ -1,4 +1,4 @@
-"""One repository of the Hub: what it holds, whether it answers, and its files brought into the cache."""
+"""One repository of the Hub: its listing, whether its server answers, and downloads into the cache."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ TIMEOUT_S = 10.0
 
 @dataclass(frozen=True)
 class Repository:
-    """A repository, the server it is on, and the cache it is fetched to (None: huggingface_hub's own, HF_HOME).
+    """A repository, its server, and the cache for its files (None: huggingface_hub's own, HF_HOME).
 
-    `kind` is model or dataset. Every method raises SourceError as the Hub, the network or the disk tells it.
+    `kind` is model or dataset. Every method raises SourceError for an error of the Hub, the network or the disk.
     """
 
     repo_id: str
@@ -31,11 +31,11 @@ class Repository:
 
     @property
     def folder(self) -> Path:
-        """Where the cache keeps it."""
+        """Its folder in the cache."""
         return repository_folder(self.repo_id, self.cache, self.kind)
 
     def check_reachable(self) -> None:
-        """Tell within seconds that a server is gone, before a library retries."""
+        """Fail within seconds if the server is down, before a library starts to retry."""
         if not reachable(self.endpoint):
             raise SourceError(CheckpointStatus.UNREACHABLE, f"{self.repo_id}: no answer from {self.endpoint}")
 
@@ -56,7 +56,7 @@ class Repository:
         return info.sha or "", listing(info.siblings or ())
 
     def ask_for_file(self, commit: str, name: str, revision: str) -> None:
-        """Ask whether a file is served now: huggingface_hub's own retries take from half a minute to half an hour."""
+        """Check that a file is served now: huggingface_hub's own retries take from half a minute to half an hour."""
         from huggingface_hub import get_hf_file_metadata, hf_hub_url
 
         url = hf_hub_url(self.repo_id, name, repo_type=self.kind, revision=commit, endpoint=self.endpoint)
@@ -68,19 +68,19 @@ class Repository:
         )
 
     def fetch(self, revision: str, names: Iterable[str], *, again: bool = False, needed: int = 0) -> Path:
-        """The snapshot of a revision, with these files where the repository has them.
+        """The snapshot of a revision, with those of these files that the repository has.
 
         Parameters
         ----------
         again
             Whether to ignore cached copies.
         needed
-            Bytes to fetch, for the message of a full disk.
+            Bytes to fetch, for the message about a full disk.
         """
         from huggingface_hub import constants, snapshot_download
         from huggingface_hub.utils import disable_progress_bars
 
-        constants.HF_HUB_DISABLE_SHARED_BLOBS = True  # what repositories share could not be given back
+        constants.HF_HUB_DISABLE_SHARED_BLOBS = True  # content shared by repositories could not be deleted
         if not sys.stderr.isatty():
             disable_progress_bars()
         try:
@@ -102,10 +102,10 @@ class Repository:
             raise full or translated(error, self.repo_id, revision, self.endpoint) from None
 
     def check_commit(self, snapshot: Path, revision: str, commit: str) -> None:
-        """Hold a snapshot to the commit that was to be fetched."""
+        """Check that a snapshot is the commit that was requested."""
         if snapshot.name != commit:
             raise SourceError(
                 CheckpointStatus.UNREACHABLE,
-                f"{self.repo_id} {revision} is commit {commit} and came as {snapshot.name}",
-                "run it again: the revision moved meanwhile",
+                f"{self.repo_id} {revision} is commit {commit}, but commit {snapshot.name} was downloaded",
+                "run it again: the revision moved during the download",
             )

@@ -1,4 +1,4 @@
-"""Which of a model's steps a configuration asks for."""
+"""Select the steps of a model that a configuration asks for."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ def select_steps(
     available
         Steps that exist, ascending.
     rule
-        `all`; `list` (just `steps`); `log` (about `count`, evenly in log step, first and last included); `spaced`
-        (step 0 and the powers of two up to 512, then evenly in step, `count` in all: the paper's kind).
+        `all`; `list`: exactly `steps`; `log`: about `count` steps, evenly spaced in log step, with the first and the
+        last; `spaced`: step 0 and the powers of two up to 512, then evenly spaced, `count` in total, as in the paper.
 
     Raises
     ------
     ConfigError
-        An unknown rule, no count or steps where the rule needs one, or a step that does not exist.
+        An unknown rule, a missing count or list of steps that the rule needs, or a step that does not exist.
 
     >>> select_steps([0, 1, 2, 4, 8, 16, 32], rule="log", count=3, model="m")
     [0, 4, 32]
@@ -49,7 +49,7 @@ def select_steps(
 
 
 def check_rule(*, rule: str, count: int | None, steps: Sequence[int] | None) -> None:
-    """Refuse a rule that no model could follow; errors as in `select_steps`."""
+    """Refuse a rule that is invalid for every model; errors as in `select_steps`."""
     if rule not in RULES:
         raise ConfigError(f"checkpoints.rule = {rule}", f"choose one of {', '.join(RULES)}")
     if rule == "list" and not steps:
@@ -76,7 +76,7 @@ def _listed(available: Sequence[int], steps: Sequence[int], model: str) -> list[
 
 
 def _evenly(available: Sequence[int], count: int, key: Callable[[int], float]) -> list[int]:
-    """`count` distinct members as even in `key` as the grid allows, both ends included."""
+    """`count` distinct members, as evenly spaced in `key` as the grid allows, with both ends."""
     low, high = key(available[0]), key(available[-1])
     chosen: list[int] = []
     rest = list(available)

@@ -1,4 +1,4 @@
-"""What every source of checkpoints offers, and how a checkpoint can fail."""
+"""The interface of every source of checkpoints, and the ways in which a checkpoint can fail."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LOCAL = "local"
 
 
 class CheckpointStatus(StrEnum):
-    """How a checkpoint ended; `remedy` says what to do."""
+    """The outcome for one checkpoint; `remedy` says what to do about a failure."""
 
     OK = "ok"
     UNREACHABLE = "unreachable"
@@ -35,7 +35,7 @@ class CheckpointStatus(StrEnum):
 
     @property
     def remedy(self) -> str:
-        """The command or change that mends it."""
+        """The command or the change that solves it."""
         return _REMEDIES[self]
 
 
@@ -44,18 +44,18 @@ _REMEDIES = {
     CheckpointStatus.UNREACHABLE: "connect to the Hub, or set HF_HOME to a filled cache, and run it again",
     CheckpointStatus.REVISION_MISSING: "leave this step out: checkpoints=list checkpoints.steps=[...]",
     CheckpointStatus.WEIGHTS_MISSING: "leave this step out: checkpoints=list checkpoints.steps=[...]",
-    CheckpointStatus.CORRUPT: "restore it from a copy that is whole, or leave this step out",
-    CheckpointStatus.UNREADABLE: "let this user read it, and run it again",
-    CheckpointStatus.LOAD_FAILED: "see whether its config.json is that of the weights",
-    CheckpointStatus.DISK_FULL: "free space, or set HF_HOME to a disk with room, and run it again",
-    CheckpointStatus.SUSPECT: "measure it all the same with checkpoints.suspects=true",
+    CheckpointStatus.CORRUPT: "restore it from an intact copy, or leave this step out",
+    CheckpointStatus.UNREADABLE: "give this user read permission, and run it again",
+    CheckpointStatus.LOAD_FAILED: "check that its config.json belongs to the weights",
+    CheckpointStatus.DISK_FULL: "free space, or set HF_HOME to a disk with enough space, and run it again",
+    CheckpointStatus.SUSPECT: "to measure it anyway: checkpoints.suspects=true",
     CheckpointStatus.NOT_FINITE: "measure it in float32, or leave it out",
     CheckpointStatus.OUT_OF_MEMORY: "take protocol.dtype=bfloat16 or a shorter probe.length",
 }
 
 
 class SourceError(CheckpointError):
-    """A checkpoint that cannot be had; `fatal` when the others of its model cannot be had either."""
+    """A checkpoint that is not available; `fatal` when no other checkpoint of its model is available either."""
 
     def __init__(self, status: CheckpointStatus, what: str, remedy: str = "", *, fatal: bool = False) -> None:
         super().__init__(what, remedy or status.remedy)
@@ -65,23 +65,23 @@ class SourceError(CheckpointError):
 
 @dataclass(frozen=True)
 class Identity:
-    """What a source says a checkpoint is, without its weights having been read.
+    """What a source states about a checkpoint before its weights are read.
 
     Attributes
     ----------
     revision_asked, revision_loaded
         `step512` and the commit it names; `local` for a folder.
     weights_sha256
-        Hash over the weight files, by name and content; the file's own where there is one file.
+        Hash over the names and contents of the weight files; the file's own hash if there is only one.
     files
         Name of each weight file -> sha256 of its content.
     bytes
-        Size of the weight files together.
+        Total size of the weight files.
     config_id
-        Hash of the settings that the weights are run with: git's of config.json, and with shards also the index. Same
-        weights, other settings: other hidden states.
+        Hash of the settings that the weights are run with: git's hash of config.json; for sharded weights the index is
+        included. The same weights give other hidden states under other settings.
     code
-        Hash of the checkpoint's own code, where `trust_remote_code` lets it run; it is part of `config_id` too.
+        Hash of the checkpoint's own code if `trust_remote_code` lets it run. `config_id` includes it.
     """
 
     step: int
@@ -96,10 +96,10 @@ class Identity:
 
 @dataclass(frozen=True)
 class Resolved:
-    """A checkpoint at hand: its files in `folder`, or the `model` itself; the other fields are those of `Identity`.
+    """A checkpoint that can be loaded: its files in `folder`, or the `model` itself. Other fields are as in `Identity`.
 
-    `weights_sha256` and `config_id` are computed from what is read, never copied from what a server states. `trusted`:
-    the checkpoint's own code may be run.
+    `weights_sha256` and `config_id` are computed from the files that are read, never copied from a server's statement.
+    `trusted`: the checkpoint's own code may run.
     """
 
     step: int
@@ -115,22 +115,22 @@ class Resolved:
 
 @runtime_checkable
 class CheckpointSource(Protocol):
-    """Where the checkpoints of one model are. Every method raises SourceError for a step that cannot be had."""
+    """The checkpoints of one model. Every method raises SourceError for a step that is not available."""
 
     def steps(self) -> list[int]:
-        """Steps it should have, ascending."""
+        """The steps the source should have, ascending."""
         ...
 
     def identify(self, step: int) -> Identity:
-        """Commit and hashes of a step, with as little traffic as it takes."""
+        """Commit and hashes of a step, with as little traffic as possible."""
         ...
 
     def resolve(self, step: int) -> Resolved:
-        """Bring the files of a step onto this disk and check them."""
+        """Fetch the files of a step to this disk and verify them."""
         ...
 
     def small_files(self, step: int) -> Path:
-        """A folder with the configuration and tokenizer of a step; the weights need not be there."""
+        """A folder with the configuration and the tokenizer of a step. It may lack the weights."""
         ...
 
     def load(self, resolved: Resolved, dtype: str = "float32", device: str = "cpu") -> TransformerBridge:
@@ -144,18 +144,18 @@ class CheckpointSource(Protocol):
 
 @runtime_checkable
 class RemoteSource(CheckpointSource, Protocol):
-    """A source whose checkpoints must be fetched: they can be asked about beforehand, and given back afterwards."""
+    """A source whose checkpoints are downloaded. Each can be identified beforehand and deleted afterwards."""
 
     def identify_many(self, steps: Sequence[int]) -> dict[int, Identity | SourceError]:
-        """Identities, or why there are none, from what a server states; no weights are fetched."""
+        """Each step's identity as the server states it, or the error. No weights are fetched."""
         ...
 
     def final(self) -> Identity | None:
-        """What the repository offers as the finished model; None where it does not say."""
+        """The finished model that the repository serves; None if it does not state one."""
         ...
 
     def cached(self, step: int) -> bool:
-        """Whether a step's weights are on this disk already."""
+        """Whether a step's weights are already on this disk."""
         ...
 
     def folder(self) -> Path:
@@ -163,11 +163,11 @@ class RemoteSource(CheckpointSource, Protocol):
         ...
 
     def release(self, identity: Identity, *, keep: bool = False) -> None:
-        """Delete weights that were fetched to be measured, whole or not, and also by a process that has died; those
-        that another process is at stay. `keep`: they stay for good.
+        """Delete weights that were fetched for a measurement, complete or partial, including those of a dead process.
+        Files in use by another process are kept. With `keep`, all files are kept permanently.
         """
         ...
 
     def awaited(self, seconds: float) -> bool:
-        """Whether the server answers, now or within so many seconds."""
+        """Wait at most `seconds` for the server; return whether it answers."""
         ...

@@ -1,4 +1,4 @@
-"""Suites whose checkpoints are branches with names of their own, such as OLMo's `stage1-step1000-tokens3B`."""
+"""Suites whose checkpoints are branches with individual names, such as OLMo's `stage1-step1000-tokens3B`."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ _PART = re.compile(r"[-_/]")
 
 @dataclass(frozen=True)
 class Branch:
-    """A branch that is a checkpoint.
+    """A branch that holds a checkpoint.
 
     Attributes
     ----------
     step
         Optimiser step.
     tokens
-        Training tokens as the name rounds them; None where it does not say.
+        Training tokens, rounded as in the name; None if the name does not state them.
     variant
         The rest of the name (`stage2-ingredient1`), empty for most.
     """
@@ -38,9 +38,9 @@ class Branch:
 
 @dataclass(frozen=True)
 class Suite:
-    """Branches of one repository: those that are checkpoints, by (variant, step), and the names of the others.
+    """The branches of one repository: those that hold checkpoints, by (variant, step), and the names of the others.
 
-    `unread` says of each other branch why it is not a checkpoint.
+    `unread` gives the reason for each branch that is not used.
     """
 
     repo_id: str
@@ -48,11 +48,11 @@ class Suite:
     unread: dict[str, str]
 
     def variants(self) -> dict[str, int]:
-        """How many checkpoints each variant has, most first."""
+        """Number of checkpoints of each variant, largest first."""
         return dict(Counter(branch.variant for branch in self.branches).most_common())
 
     def revisions(self, variant: str | None = None) -> dict[int, str]:
-        """Step -> branch of one variant, ascending; None takes the one with most checkpoints.
+        """Step -> branch of one variant, ascending. None selects the variant with the most checkpoints.
 
         Raises
         ------
@@ -94,17 +94,17 @@ def parse_branch(name: str) -> Branch | None:
 
 
 def read_suite(repo_id: str, names: Iterable[str]) -> Suite:
-    """Sort the branches of a repository; of two that name the same step of the same variant neither is taken."""
-    found: defaultdict[tuple[str, int], list[Branch]] = defaultdict(list)
+    """Sort the branches of a repository. If two name the same step of the same variant, neither is used."""
+    by_step: defaultdict[tuple[str, int], list[Branch]] = defaultdict(list)
     unread: dict[str, str] = {}
     for name in sorted(names):
         branch = parse_branch(name)
         if branch is None:
             unread[name] = "names no step" if not _STEP.search(name) else "names more than one step or token count"
         else:
-            found[branch.variant, branch.step].append(branch)
+            by_step[branch.variant, branch.step].append(branch)
     branches = []
-    for same in found.values():
+    for same in by_step.values():
         if len(same) == 1:
             branches += same
         else:
@@ -113,12 +113,12 @@ def read_suite(repo_id: str, names: Iterable[str]) -> Suite:
 
 
 def list_suite(repo_id: str, *, endpoint: str | None = None, offline: bool, cache: Path | None = None) -> Suite:
-    """The suite of a repository: asked of the Hub in one request, or from the cache when offline.
+    """The suite of a repository: from the Hub in one request, or from the cache when offline.
 
     Raises
     ------
     SourceError
-        As the Hub or the network tells it; `unreachable` when offline and nothing of it is cached.
+        The Hub or the network reports an error; `unreachable` when offline and the cache holds nothing of it.
     """
     from massact.checkpoints.reach import endpoint_named, reachable
     from massact.checkpoints.refs import branch_commits, cached_branches
@@ -135,7 +135,7 @@ def list_suite(repo_id: str, *, endpoint: str | None = None, offline: bool, cach
 
 
 def _joined(parts: list[str]) -> list[str]:
-    """Put a word and the number that follows it together: `step`, `1000` is one part."""
+    """Join a word and the number after it: `step`, `1000` become one part."""
     out: list[str] = []
     for part in parts:
         if out and part.isdigit() and out[-1].lower() in ("step", "ckpt", "checkpoint", "iter"):

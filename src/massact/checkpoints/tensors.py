@@ -1,4 +1,4 @@
-"""Tensors of weight files, read here and nowhere else, so that what is loaded is what was hashed."""
+"""Read the tensors of weight files. All reading is done here, so that the loaded content is the hashed content."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from massact.host import out_of_memory
 if TYPE_CHECKING:
     from torch import Tensor
 
-# What old files hold besides parameters; every class computes these from its configuration.
+# Buffers in old files; every class computes these from its configuration.
 _COMPUTED = re.compile(
     r".*\.(attention\.bias|attention\.masked_bias|attn\.bias|attn\.masked_bias|rotary_emb\.inv_freq)"
 )
@@ -24,16 +24,16 @@ FLOATS = ("float64", "float32", "float16", "bfloat16")
 
 
 def read_tensors(folder: Path, files: Sequence[str]) -> dict[str, Tensor]:
-    """All tensors of these weight files, on the host, in the files' own format.
+    """All tensors of these weight files, on the host, in the number formats of the files.
 
     Raises
     ------
     SourceError
-        `corrupt` when a file is neither safetensors nor a PyTorch file of named tensors alone, or when two shards hold
-        the same tensor; `unreadable` when the operating system does not give it; `load_failed` when the index of
-        sharded weights says otherwise.
+        `corrupt` when a file is neither safetensors nor a PyTorch file that holds only named tensors, or when two
+        shards hold the same tensor; `unreadable` when the operating system refuses access; `load_failed` when the index
+        of sharded weights disagrees.
     OutOfMemoryError
-        When memory does not hold them.
+        When they do not fit into memory.
     """
     tensors: dict[str, Tensor] = {}
     shards: dict[str, str] = {}
@@ -49,22 +49,22 @@ def read_tensors(folder: Path, files: Sequence[str]) -> dict[str, Tensor]:
 
 
 def is_computed(name: str) -> bool:
-    """Whether a tensor is a buffer that old files hold and that every class computes from its configuration."""
+    """Whether a tensor is a buffer in old files that every class computes from its configuration."""
     return _COMPUTED.fullmatch(name) is not None
 
 
 def is_unembedding(name: str) -> bool:
-    """Whether a tensor belongs to the unembedding, under its old or its new name."""
+    """Whether a tensor belongs to the unembedding, by its old or its new name."""
     return name in ("embed_out.weight", "lm_head.weight", "lm_head.bias")
 
 
 def check_formats(folder: Path, tensors: Mapping[str, Tensor], whole_numbers: Iterable[str] = ()) -> None:
-    """Refuse weights in a format whose values mean nothing by themselves, such as int8 or float8 without its scales.
+    """Refuse weights in a format that needs further information, such as int8 or float8 without its scales.
 
     Parameters
     ----------
     whole_numbers
-        Tensors that the model keeps as whole numbers.
+        Tensors that are integers in the model.
 
     Raises
     ------
@@ -77,20 +77,20 @@ def check_formats(folder: Path, tensors: Mapping[str, Tensor], whole_numbers: It
         if dtype not in FLOATS and name not in allowed and not is_computed(name):
             raise SourceError(
                 CheckpointStatus.LOAD_FAILED,
-                f"{folder} holds {name} in {dtype}, and no quantization_config that says what its values stand for",
+                f"{folder} holds {name} in {dtype}, but no quantization_config that defines its values",
                 f"save the weights in {', '.join(FLOATS[1:])}",
             )
 
 
 def too_large(folder: Path) -> OutOfMemoryError:
-    """The error for weights that memory does not hold."""
+    """The error for weights that do not fit into memory."""
     return OutOfMemoryError(
-        f"the weights in {folder} do not fit into memory", "take protocol.dtype=bfloat16, or a machine with more"
+        f"the weights in {folder} do not fit into memory", "use protocol.dtype=bfloat16, or a machine with more memory"
     )
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of what an error says, or its type."""
+    """The first line of an error's message, or its type."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
@@ -101,7 +101,7 @@ def _file_tensors(path: Path) -> dict[str, Tensor]:
         content = _opened(path)
     except OSError as error:
         raise unreadable(path, error) from None
-    except Exception as error:  # each format has its own errors, and damage finds more
+    except Exception as error:  # each format has its own errors, and damaged files cause others
         if out_of_memory(error):
             raise too_large(path.parent) from None
         raise SourceError(CheckpointStatus.CORRUPT, f"{path} cannot be read ({first_line(error)})") from None
@@ -115,11 +115,11 @@ def _file_tensors(path: Path) -> dict[str, Tensor]:
 
 
 def _opened(path: Path) -> Any:
-    """The content of a file. Nothing that is pickled in it is run; only zip archives can be mapped into memory."""
+    """The content of a file. Pickled code in it does not run. Only zip archives can be memory-mapped."""
     import torch
     from safetensors.torch import load_file
 
     if path.name.endswith(".safetensors"):
         return load_file(path)
-    with path.open("rb"):  # so that a lack of permission is told as such
+    with path.open("rb"):  # so that a missing permission is reported as such
         return torch.load(path, map_location="cpu", mmap=zipfile.is_zipfile(path), weights_only=True)

@@ -1,8 +1,8 @@
-"""Whether weights look untrained, from some hundred kilobytes of them.
+"""Judge from a few hundred kilobytes whether weights look untrained.
 
-Two signs. The norms' weights begin as one constant and their biases as zero, in every family that is known to us; a
-few thousand updates leave neither. And where the initialisation is known (Pythia's), so is the standard deviation of
-the embedding and of the first block's attention output: small-init sqrt(2 / (5 d)) and wang-init 2 / (L sqrt(d)).
+There are two signs. In every family that we know, the weights of norms are initialised to one constant and their biases
+to zero; a few thousand updates change both. For a known initialisation (Pythia's), the standard deviations of the
+embedding and of the first block's attention output are known: small-init sqrt(2 / (5 d)) and wang-init 2 / (L sqrt(d)).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from massact.checkpoints.excerpt import Reader, Stored, read_header, read_values
 if TYPE_CHECKING:
     import numpy as np
 
-# A standard deviation of 65,536 numbers is known within .3 %; training moves the embedding's by tens of per cent.
+# The standard deviation of 65,536 values has an error of .3 %; training changes the embedding's by tens of per cent.
 TOLERANCE = 0.05
 _SAMPLE = 1 << 16
 _NORMS = 2  # of the first block
@@ -29,7 +29,7 @@ _EMBEDDING, _ATTENTION_OUT = "gpt_neox.embed_in.weight", "gpt_neox.layers.0.atte
 
 
 class State(StrEnum):
-    """What weights look like; `unknown` where they cannot be read or show no sign."""
+    """What weights look like; `unknown` if they cannot be read or show neither sign."""
 
     UNTRAINED = "untrained"
     TRAINED = "trained"
@@ -38,7 +38,7 @@ class State(StrEnum):
 
 @dataclass(frozen=True)
 class Look:
-    """What weights look like, and the sign that says so. `answered`: they could be read."""
+    """What weights look like, and the sign for it. `answered`: whether they could be read."""
 
     state: State = State.UNKNOWN
     sign: str = ""
@@ -46,16 +46,16 @@ class Look:
 
 
 def look(read: Reader, *, pythia: bool = False, whole: bool = True) -> Look:
-    """Look at one safetensors file.
+    """Inspect one safetensors file.
 
     Parameters
     ----------
     pythia
-        Whether the model was initialised as Pythia's are, so that the standard deviations are known too.
+        Whether the model was initialised like Pythia, so that the standard deviations are known.
     whole
         Whether the file holds all layers.
 
-    Do not trust `trained` for the start of a run that continues another one, nor `untrained` where norms are frozen.
+    Do not trust `trained` for the start of a run that continues another, or `untrained` if norms are frozen.
     """
     header = read_header(read)
     if header is None:
@@ -68,7 +68,7 @@ def look(read: Reader, *, pythia: bool = False, whole: bool = True) -> Look:
 
 
 def _norms_look(read: Reader, header: Mapping[str, Stored]) -> Look:
-    """By the norms of the first layers in the file."""
+    """Judge by the norms of the first layers in the file."""
     names = sorted((n for n in header if _NORM_WEIGHT.fullmatch(n) and len(header[n].shape) == 1), key=_depth)
     seen = False
     for name in names[:_NORMS]:
@@ -87,33 +87,34 @@ def _norms_look(read: Reader, header: Mapping[str, Stored]) -> Look:
 
 
 def _deviations_look(read: Reader, header: Mapping[str, Stored], *, whole: bool) -> Look:
-    """By the standard deviations that Pythia begins with."""
+    """Judge by the standard deviations of Pythia's initialisation."""
     embedding = header.get(_EMBEDDING)
     if embedding is None or len(embedding.shape) != 2 or not all(embedding.shape):
         return Look()
     width = embedding.shape[1]
     expected = {_EMBEDDING: math.sqrt(2 / (5 * width))}
     if whole:
-        layers = 1 + max((int(found[1]) for name in header if (found := _LAYER.search(name))), default=0)
+        layers = 1 + max((int(match[1]) for name in header if (match := _LAYER.search(name))), default=0)
         expected[_ATTENTION_OUT] = 2 / (layers * math.sqrt(width))
     seen = False
     for name, deviation in expected.items():
         values = _sample(read, header[name]) if name in header else None
         if values is None or values.size < 2:
             continue
-        seen, found = True, float(values.std())
-        if not abs(found / deviation - 1) <= TOLERANCE + 3 / math.sqrt(2 * values.size):
-            return Look(State.TRAINED, f"{name} has standard deviation {found:.3g}, Pythia begins with {deviation:.3g}")
+        seen, measured = True, float(values.std())
+        if not abs(measured / deviation - 1) <= TOLERANCE + 3 / math.sqrt(2 * values.size):
+            sign = f"{name} has standard deviation {measured:.3g}, Pythia begins with {deviation:.3g}"
+            return Look(State.TRAINED, sign)
     return Look(State.UNTRAINED, "its standard deviations are those of Pythia's initialisation") if seen else Look()
 
 
 def _sample(read: Reader, stored: Stored) -> np.ndarray | None:
-    """Numbers from the middle of a tensor: the first rows of an embedding may belong to tokens that are never seen."""
+    """Values from the middle of a tensor: the first rows of an embedding may belong to tokens that never occur."""
     count = math.prod(stored.shape)
     return read_values(read, stored, first=max(0, count - _SAMPLE) // 2, most=_SAMPLE)
 
 
 def _depth(name: str) -> tuple[float, str]:
-    """Sort key: the layer, and what belongs to none of them last."""
-    found = _LAYER.search(name)
-    return (float(found[1]) if found else math.inf, name)
+    """Sort key: the layer number; tensors without a layer come last."""
+    match = _LAYER.search(name)
+    return (float(match[1]) if match else math.inf, name)

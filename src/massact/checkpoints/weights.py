@@ -1,4 +1,4 @@
-"""Load one model's checkpoints one after the other: the first builds a model, the others are poured into it."""
+"""Load checkpoints of one model in turn: the first builds a model, the others are copied into it."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 log = logging.getLogger("massact")
-# What config.json says of the software that wrote it, not of the model.
+# Keys of config.json about the software that wrote it, not about the model.
 _SOFTWARE = ("transformers_version", "torch_dtype", "dtype", "_name_or_path")
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """A checkpoint read from disk: its tensors by name, or None where the model itself is at hand."""
+    """A checkpoint read from disk: its tensors by name, or None if the model itself is in memory."""
 
     resolved: Resolved
     config: Mapping[str, Any]
@@ -52,7 +52,7 @@ class CheckpointLoader:
     Attributes
     ----------
     reason
-        Why the model given last is no bridge; empty when it is one, or none was asked for.
+        Why the last model is not a bridge; empty if it is one, or if no bridge was requested.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class CheckpointLoader:
         self._heads: dict[str, Any] = {}
 
     def prepare(self, resolved: Resolved) -> Prepared:
-        """Read a checkpoint's files into memory, unless it is there already.
+        """Read a checkpoint's files into memory, unless the model is already there.
 
         Raises
         ------
@@ -87,9 +87,9 @@ class CheckpointLoader:
         return Prepared(resolved, config, read_tensors(resolved.folder, resolved.files))
 
     def load(self, prepared: Prepared) -> Any:
-        """The checkpoint's model: the one given before, refilled, wherever that gives the same.
+        """The checkpoint's model. The previous model is refilled if the result is the same.
 
-        A model that was in memory is given as it is, so that `massact.extract.measure` reads it without a bridge.
+        A model in memory is returned unchanged, so that `massact.extract.measure` reads it without a bridge.
 
         Raises
         ------
@@ -111,7 +111,7 @@ class CheckpointLoader:
         from massact.checkpoints.bridge import placed, wrap_loaded
         from massact.checkpoints.build import build_model
 
-        self._model, self._parameters = None, {}  # room for the next one
+        self._model, self._parameters = None, {}  # frees memory for the next one
         folder = resolved.folder
         whole = self.unembedding
 
@@ -137,18 +137,18 @@ class CheckpointLoader:
         return self._model
 
     def _as_asked(self, model: nn.Module) -> nn.Module:
-        held = next(model.parameters())
-        dtype, device = str(held.dtype).removeprefix("torch."), held.device.type
+        parameter = next(model.parameters())
+        dtype, device = str(parameter.dtype).removeprefix("torch."), parameter.device.type
         if (dtype, device) != (self.dtype, self.device):
             raise SourceError(
                 CheckpointStatus.LOAD_FAILED,
-                f"the model in memory is in {dtype} on {device}, asked for {self.dtype} on {self.device}",
-                "ask for what it is in",
+                f"the model in memory is in {dtype} on {device}, but {self.dtype} on {self.device} was requested",
+                "request its own format and device",
             )
         return model
 
     def _pour(self, tensors: Mapping[str, Tensor]) -> bool:
-        """Copy tensors into the model's parameters; False, and nothing changed, when they are not the same set."""
+        """Copy tensors into the model's parameters. Returns False, without a change, if the sets of names differ."""
         import torch
 
         if not self._parameters:
@@ -171,15 +171,15 @@ class CheckpointLoader:
 
 
 def check_unchanged(resolved: Resolved) -> None:
-    """Hold the files of a checkpoint to the hashes they had when it was resolved, now that they have been read.
+    """After reading a checkpoint, check that its files still have the hashes from when it was resolved.
 
-    Files whose state on disk is the same are not hashed again. Files that are gone by now were whole when they were
+    Files whose state on disk is unchanged are not hashed again. Files deleted since then were intact when they were
     read.
 
     Raises
     ------
     SourceError
-        `corrupt` when one of them has changed meanwhile.
+        `corrupt` when one of them has changed in the meantime.
     """
     folder = resolved.folder
     try:

@@ -1,4 +1,4 @@
-"""Figures of a designed suite: every training's curve, and what varying one thing alone does."""
+"""Figures of a designed suite: the curve of every training, and the effect of a single factor."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def suite_figures(trajectories: pd.DataFrame, architectures: pd.DataFrame) -> di
 
 
 def suite_figure(trajectories: pd.DataFrame, architectures: pd.DataFrame) -> Figure:
-    """Geometric mean of the ratio over layers against step, one line a training of the design, coloured by width."""
+    """Geometric mean of the ratio over layers against step, one line per training of the design, coloured by width."""
     with mpl.rc_context(STYLE):
         figure = new_figure(FULL_WIDTH, 3.6)
         axes: Any = figure.subplots()
@@ -60,13 +60,13 @@ def suite_figure(trajectories: pd.DataFrame, architectures: pd.DataFrame) -> Fig
         return figure
 
 
-def ladder_figure(found: pd.DataFrame, architectures: pd.DataFrame, part: str) -> Figure:
-    """End ratio and onset against the number of heads, one point a training, a line through the means."""
+def ladder_figure(outcomes: pd.DataFrame, architectures: pd.DataFrame, part: str) -> Figure:
+    """End ratio and onset against the number of heads, one point per training, and a line through the means."""
     with mpl.rc_context(STYLE):
         figure = new_figure(FULL_WIDTH, 2.8)
         panels: Any = figure.subplots(1, 3)
-        rungs = ladder(found, architectures, part)
-        joined: Any = architectures[architectures["part"] == part].merge(found, on=["model", "seed"])
+        rungs = ladder(outcomes, architectures, part)
+        joined: Any = architectures[architectures["part"] == part].merge(outcomes, on=["model", "seed"])
         labels = {"end_ratio": "ratio at the end", "peak_ratio": "largest ratio", "onset_step": "onset, step"}
         for axes, (name, label) in zip(panels, labels.items(), strict=True):
             axes.plot(joined["n_heads"], joined[name], "o", ms=3.5, color=MODEL_COLOURS[0], alpha=0.6)

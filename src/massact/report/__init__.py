@@ -1,4 +1,4 @@
-"""Figures and one self-contained page."""
+"""The report: figures and one self-contained page."""
 
 from massact.report.headline import Headline
 from massact.report.inputs import ReportInputs

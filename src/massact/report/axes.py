@@ -1,4 +1,4 @@
-"""What all figures share: type, colours, the step axis, intervals."""
+"""Shared elements of all figures: fonts, colours, the step axis, intervals."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from scipy.stats import t as student_t
 
 from massact.report.frames import numbers
 
-FULL_WIDTH = 9.0  # inches; a figure of this width fills the page's column
+FULL_WIDTH = 9.0  # inches; the width of the page's column
 INK, MUTED, RULE = "#1c2128", "#5d6673", "#dde1e7"
 MODEL_COLOURS = ("#2a78b5", "#d9822b", "#3c9a6c", "#c2453d", "#8a68c9", "#8c6d4f", "#d1459b", "#7f8790", "#a5a02c")
 MODEL_MARKERS = ("o", "s", "^", "D", "v", "P", "X")
@@ -61,17 +61,17 @@ STYLE: Any = {
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """An empty figure of a size in inches."""
+    """An empty figure; width and height in inches."""
     return Figure(figsize=(width, height), layout="constrained")
 
 
 def layer_colour(layer: int, n_layers: int) -> str:
-    """Colour of a layer by relative depth, first layer violet-blue, last orange; all show on white and on black."""
+    """Colour of a layer by relative depth, from violet-blue (first) to orange (last), visible on white and on black."""
     return to_hex(_DEPTH(0.0 if n_layers < 2 else layer / (n_layers - 1)))
 
 
 def step_axis(axes: Axes, last: float, *, label: bool = True) -> None:
-    """Logarithmic step axis from step 0 to `last`, linear below step 1 so that step 0 has its true place."""
+    """Logarithmic step axis from step 0 to `last`, linear below step 1 so that step 0 can be shown."""
     axes.set_xscale("symlog", linthresh=1, linscale=0.6)
     axes.set_xlim(-0.12, max(last, 1) * 1.15)
     decades = [10**k for k in range(9) if 10**k <= max(last, 1) * 1.15]
@@ -83,12 +83,12 @@ def step_axis(axes: Axes, last: float, *, label: bool = True) -> None:
 
 
 def step_grid(last: float, points: int = 240) -> Float[ndarray, " point"]:
-    """Steps evenly spread on the step axis, 0 and `last` among them."""
+    """Steps evenly spread on the step axis, from 0 to `last`."""
     return np.concatenate([np.linspace(0, 1, points // 8, endpoint=False), np.geomspace(1, max(last, 1.001), points)])
 
 
 def short_count(value: float) -> str:
-    """A step for a tick label.
+    """A step as a tick label.
 
     >>> short_count(512.0), short_count(10_000.0), short_count(1e6)
     ('512', '10k', '1M')
@@ -99,7 +99,7 @@ def short_count(value: float) -> str:
 
 
 def value_axis(axes: Axes, low: float, high: float, *, which: str = "y", wide: float = 8.0, most: int = 8) -> None:
-    """A value axis with plain numbers, logarithmic when positive data span more than `wide`; about `most` ticks."""
+    """A value axis with plain numbers and about `most` ticks; logarithmic if positive data span more than `wide`."""
     axis = axes.yaxis if which == "y" else axes.xaxis
     if max(abs(low), abs(high)) >= 1e3:
         axis.set_major_formatter(FuncFormatter(lambda value, _: _plain(float(value))))
@@ -123,14 +123,14 @@ def _plain(value: float) -> str:
 
 
 def half_widths(rows: pd.DataFrame) -> Float[ndarray, " row"]:
-    """Half-width of the 95 % interval over sequences (Student's t) of each trajectory row; NaN where it is unknown."""
+    """Half-width of the 95 % interval over sequences (Student's t) of each trajectory row; NaN if unknown."""
     freedom = numbers(rows, "n_sequences") - 1
     quantile = np.where(freedom > 0, student_t.ppf(0.975, np.maximum(freedom, 1)), np.nan)
     return quantile * numbers(rows, "se")
 
 
 def spread_layers(n_layers: int, most: int) -> list[int]:
-    """At most `most` layers (2 or more) at equal distances from the first on, the last always among them.
+    """At most `most` layers (at least 2) at equal distances from the first one, always with the last.
 
     >>> spread_layers(12, 8), spread_layers(3, 8)
     ([0, 2, 4, 6, 8, 11], [0, 1, 2])

@@ -1,4 +1,4 @@
-"""Figures in the page: inline SVG that follows the page's colours, or PNG when the SVG is too heavy."""
+"""Embed figures in the page: inline SVG in the page's colours, or PNG if the SVG is too large."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ _NO_METADATA = {"Date": None, "Creator": None, "Format": None, "Type": None}
 
 
 class Embedder:
-    """Numbers the figures of one page and keeps each below `limit` bytes where it can."""
+    """Numbers the figures of one page, and keeps each below `limit` bytes if possible."""
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self.count = 0
-        self._too_many: float = float("inf")  # parts of the smallest figure whose SVG was too heavy
+        self._too_many: float = float("inf")  # number of parts of the smallest figure whose SVG was too large
 
     def figure(self, figure: Figure, alt: str, *caption: str | Html) -> Html:
-        """The figure with its number, caption, and `alt` for readers who do not see it."""
+        """The figure with its number, its caption, and `alt` for readers who cannot see it."""
         self.count += 1
         picture = self._picture(figure, alt)
         number = tag("b", f"Figure {self.count}. ")
@@ -51,7 +51,7 @@ class Embedder:
 
 
 def inline_svg(figure: Figure, prefix: str, alt: str, width: str) -> Html:
-    """SVG markup for inside a page: no prolog, ids unique to `prefix`, the page's colours for ink and rules."""
+    """Inline SVG markup: no prolog, ids that begin with `prefix`, the page's colours for text and lines."""
     buffer = io.StringIO()
     with mpl.rc_context(STYLE):
         _settle(figure)
@@ -72,19 +72,21 @@ def inline_svg(figure: Figure, prefix: str, alt: str, width: str) -> Html:
 
 
 def png_bytes(figure: Figure, dpi: int) -> bytes:
-    """The figure on white as PNG of 256 colours; the same figure gives the same bytes."""
+    """The figure on white as a PNG with 256 colours. The same figure gives the same bytes."""
     return _encoded(_drawn(figure, dpi), dpi)
 
 
 def _png_below(figure: Figure, limit: int) -> bytes:
-    """The figure as PNG at the highest resolution of at most `limit` bytes, else at the lowest; drawn once."""
+    """The figure as PNG, drawn once, at the highest resolution within `limit` bytes, else at the lowest."""
     image = _drawn(figure, _RESOLUTIONS[0])
     content = _encoded(image, _RESOLUTIONS[0])
     for at, dpi in enumerate(_RESOLUTIONS[1:], 1):
         if len(content) <= limit:
             break
         scale = dpi / _RESOLUTIONS[0]
-        hopeless = len(content) * (dpi / _RESOLUTIONS[at - 1]) ** 2 > limit  # bytes fall slower than the area
+        hopeless = (
+            len(content) * (dpi / _RESOLUTIONS[at - 1]) ** 2 > limit
+        )  # the size shrinks more slowly than the area
         if hopeless and dpi != _RESOLUTIONS[-1]:
             continue
         size = (round(image.width * scale), round(image.height * scale))
@@ -93,7 +95,7 @@ def _png_below(figure: Figure, limit: int) -> bytes:
 
 
 def _drawn(figure: Figure, dpi: int) -> Image.Image:
-    """Its pixels on white. One drawing; `savefig` takes two."""
+    """The pixels of the figure on white, drawn once (`savefig` draws twice)."""
     with mpl.rc_context(STYLE):
         _settle(figure)
         before = figure.dpi, figure.get_facecolor()
@@ -122,7 +124,7 @@ def save_png(figure: Figure, path: Path, dpi: int = 170) -> Path:
 
 
 def _settle(figure: Figure) -> None:
-    """Lay the figure out once: constrained layout would move axes a little more at every drawing."""
+    """Lay the figure out once: constrained layout moves the axes a little at every drawing."""
     engine = figure.get_layout_engine()
     if engine is not None:
         engine.execute(figure)
@@ -130,7 +132,7 @@ def _settle(figure: Figure) -> None:
 
 
 def _own_ids(body: str, prefix: str) -> str:
-    """Drop ids nothing refers to (they repeat from figure to figure) and prefix the others."""
+    """Remove unreferenced ids, which repeat between figures, and prefix the others."""
     used = set(re.findall(r'(?:href="#|url\(#)([^")]+)', body))
     body = re.sub(r' id="([^"]+)"', lambda m: f' id="{prefix}-{m[1]}"' if m[1] in used else "", body)
     return re.sub(r'(href="#|url\(#)', rf"\g<1>{prefix}-", body)

@@ -1,4 +1,4 @@
-"""Rows and columns of tables, with types a checker can follow."""
+"""Typed access to rows and columns of tables."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy import ndarray
 
 
 def where(frame: pd.DataFrame, **values: Any) -> pd.DataFrame:
-    """Rows whose columns have these values.
+    """Rows in which the columns have these values.
 
     >>> where(pd.DataFrame({"layer": [0, 1], "r2": [0.5, 0.9]}), layer=1)["r2"].tolist()
     [0.9]
@@ -38,12 +38,12 @@ def words(frame: pd.DataFrame, column: str) -> list[str]:
 
 
 def distinct(frame: pd.DataFrame, column: str) -> list[str]:
-    """The different strings of a column, in order of appearance."""
+    """The distinct strings of a column, in order of appearance."""
     return list(dict.fromkeys(words(frame, column)))
 
 
 def layers_of(frame: pd.DataFrame) -> list[int]:
-    """The different layers, ascending."""
+    """The distinct layers, ascending."""
     return sorted({int(layer) for layer in frame["layer"]})
 
 
@@ -53,6 +53,6 @@ def rows_of(frame: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def median(values: Float[ndarray, " value"]) -> float:
-    """Median of the finite values, NaN where there are none."""
+    """Median of the finite values; NaN if there are none."""
     finite = values[np.isfinite(values)]
     return float(np.median(finite)) if len(finite) else float("nan")

@@ -1,4 +1,4 @@
-"""The few numbers that come first, on the page and in the terminal."""
+"""The headline numbers of the page and the terminal."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from massact.report.markup import fixed, number, plural
 
 @dataclass(frozen=True)
 class MaxRatio:
-    """The largest ratio of top-1 to median (unitless), and where it was measured."""
+    """The largest ratio of top-1 to median (unitless), with its model, layer and step."""
 
     value: float
     model: str
@@ -27,9 +27,9 @@ class MaxRatio:
 
 @dataclass(frozen=True)
 class HeldOut:
-    """The best out-of-sample R2 with whole architectures held out. The best of many: it flatters.
+    """The best out-of-sample R2 with whole architectures held out. As the best of many, it is optimistic.
 
-    `baseline` is the better of predicting the mean and copying the nearest architecture (NaN where neither was scored).
+    `baseline` is the better of predicting the mean and copying the nearest architecture (NaN if neither was scored).
     """
 
     target: str
@@ -49,9 +49,9 @@ class HeldOut:
 
 @dataclass(frozen=True)
 class Headline:
-    """Counts, the largest ratio, the median R2 of each form over ratio curves, the best held-out score.
+    """Counts, the largest ratio, each form's median R2 over the ratio curves, and the best held-out score.
 
-    `layers` counts layer curves: layers summed over runs. `models` counts runs: seeds and recipes are apart.
+    `layers` counts layer curves: the layers of all runs. `models` counts runs: seeds and recipes count separately.
     """
 
     models: int = 0
@@ -62,7 +62,7 @@ class Headline:
     best_held_out: HeldOut | None = None
 
     def lines(self) -> list[str]:
-        """For the terminal: one fact a line.
+        """Lines for the terminal.
 
         >>> Headline().lines()[0]
         'measured: 0 models, 0 checkpoints, 0 layer curves'
@@ -78,7 +78,7 @@ class Headline:
 
 
 def headline(inputs: ReportInputs) -> Headline:
-    """The headline numbers of checked inputs."""
+    """The headline numbers of validated inputs."""
     runs, frame = inputs.runs, inputs.trajectories
     if not runs:
         return Headline(median_r2=median_r2(inputs), best_held_out=_best_held_out(inputs.scores))
@@ -93,13 +93,13 @@ def headline(inputs: ReportInputs) -> Headline:
 
 
 def median_r2(inputs: ReportInputs, quantity: str = "ratio") -> dict[str, float]:
-    """Median R2 over the curves of one quantity, by form; forms without a finite R2 are left out."""
-    found = {}
+    """Median R2 over the curves of one quantity, by form. Forms without a finite R2 are omitted."""
+    medians = {}
     for form, frame in inputs.fits.items():
         middle = median(numbers(where(frame, quantity=quantity), "r2"))
         if np.isfinite(middle):
-            found[form] = middle
-    return found
+            medians[form] = middle
+    return medians
 
 
 def _max_ratio(trajectories: pd.DataFrame, named: dict[Run, str]) -> MaxRatio | None:
@@ -112,16 +112,16 @@ def _max_ratio(trajectories: pd.DataFrame, named: dict[Run, str]) -> MaxRatio | 
 
 
 def _best_held_out(scores: pd.DataFrame) -> HeldOut | None:
-    """Over the scores that the page shows first (Eq. 9's ratio where it was scored), which a reader can check."""
+    """The best of the scores that the page shows first (Eq. 9's ratio if scored), so that readers can check it."""
     if scores.empty:
         return None
     shown = of_slice(scores, slices(scores)[0])
-    held = [row for row in rows_of(where(shown, split="architecture")) if np.isfinite(row["r2"])]
-    candidates = [row for row in held if row["regressor"] not in BASELINES]
+    held_out = [row for row in rows_of(where(shown, split="architecture")) if np.isfinite(row["r2"])]
+    candidates = [row for row in held_out if row["regressor"] not in BASELINES]
     if not candidates:
         return None
     row = max(candidates, key=lambda candidate: candidate["r2"])
-    baselines = [b for b in held if b["regressor"] in BASELINES and b["target"] == row["target"]]
+    baselines = [b for b in held_out if b["regressor"] in BASELINES and b["target"] == row["target"]]
     return HeldOut(
         target=str(row["target"]),
         quantity=str(row["quantity"]),

@@ -1,4 +1,4 @@
-"""What a report is made from, and how its parts are named on the page."""
+"""The inputs of a report, and their names on the page."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ Slice = tuple[str, str, str]
 
 
 class Run(NamedTuple):
-    """One training run that was measured."""
+    """A measured training run."""
 
     family: str
     recipe: str
@@ -47,7 +47,7 @@ class Run(NamedTuple):
 
 @dataclass(frozen=True)
 class ReportInputs:
-    """The tables of all models. Any part may be empty: its section then says how to make it.
+    """The tables of all models. Any of them may be empty; its section then says how to make it.
 
     Parameters
     ----------
@@ -56,11 +56,11 @@ class ReportInputs:
     fits
         By form (a key of `FORMS`), each of `fits_schema(form)`.
     provenance
-        One dict a model: hashes of weights and tokens, revisions, number format, protocol version, architecture.
+        One dict per model: hashes of weights and tokens, revisions, number format, protocol version, architecture.
     training
-        By model: recipe, architecture and loss log of models trained here.
+        By model: recipe, architecture and loss log, for models trained here.
     suspects
-        One sentence for each checkpoint that is not what it claims.
+        One sentence for each checkpoint that is not what it claims to be.
     """
 
     trajectories: pd.DataFrame = field(default_factory=pd.DataFrame)
@@ -73,12 +73,12 @@ class ReportInputs:
     suspects: Sequence[str] = ()
 
     def checked(self) -> ReportInputs:
-        """The same inputs with every table that has rows validated, and empty fits left out.
+        """The same inputs with all non-empty tables validated and without empty fits.
 
         Raises
         ------
         TableError
-            A table with rows that does not have its schema, or fits of an unknown form.
+            A non-empty table that violates its schema, or fits of an unknown form.
         """
         unknown = sorted(set(self.fits) - set(FORMS))
         if unknown:
@@ -98,25 +98,25 @@ class ReportInputs:
 
     @property
     def runs(self) -> list[Run]:
-        """Every measured training run, by recipe, family, name and seed."""
+        """All measured training runs, ordered by recipe, family, name and seed."""
         if self.trajectories.empty:
             return []
         return runs_of(self.trajectories)
 
     @property
     def named(self) -> dict[Run, str]:
-        """The page's name of every run that was measured or fitted."""
+        """The name on the page of every run that was measured or fitted."""
         fitted = [run for frame in self.fits.values() for run in runs_of(frame)]
         return labels(sorted({*self.runs, *fitted}))
 
     @property
     def main_form(self) -> str | None:
-        """The form whose regimes and targets are shown first: Eq. 9 where it was fitted."""
+        """The form whose regimes and targets are shown first: Eq. 9 if it was fitted."""
         return next(iter(self.fits), None)
 
 
 def runs_of(frame: pd.DataFrame) -> list[Run]:
-    """The runs a table has rows of, by recipe, family, name and seed."""
+    """The runs in a table, ordered by recipe, family, name and seed."""
     rows = rows_of(pd.DataFrame(frame[RUN]).drop_duplicates())
     found = [Run(str(row["family"]), str(row["recipe"]), str(row["model"]), int(row["seed"])) for row in rows]
     return sorted(found, key=lambda run: (run.recipe, *run))
@@ -128,7 +128,7 @@ def of_run(frame: pd.DataFrame, run: Run) -> pd.DataFrame:
 
 
 def slices(frame: pd.DataFrame) -> list[Slice]:
-    """Every (recipe, form, quantity) that was scored; Eq. 9's ratio of each recipe first."""
+    """Every scored (recipe, form, quantity), with Eq. 9's ratio of each recipe first."""
     if frame.empty:
         return []
     rows = set(zip(*(words(frame, name) for name in SLICE), strict=True))
@@ -142,7 +142,7 @@ def of_slice(frame: pd.DataFrame, which: Slice) -> pd.DataFrame:
 
 
 def labels(runs: Sequence[Run]) -> dict[Run, str]:
-    """Names on the page: the model, with its seed and recipe only where they are needed to tell runs apart."""
+    """Names on the page: the model, with seed and recipe only if needed to distinguish runs."""
     named = {}
     for run in runs:
         same = [other for other in runs if other.model == run.model]
@@ -158,17 +158,17 @@ def labels(runs: Sequence[Run]) -> dict[Run, str]:
 
 
 def form_name(form: str) -> str:
-    """A form as the paper calls it."""
+    """The paper's name of a form."""
     return FORMS[form].title if form in FORMS else form
 
 
 def target_name(target: str) -> str:
-    """A fit parameter or derived quantity for reading."""
+    """A readable name of a fit parameter or derived quantity."""
     return PARAMETER_NAMES.get(target, target.replace("_", " ").replace("f start", "f(0)").replace("f end", "f(T)"))
 
 
 def architecture_of(inputs: ReportInputs, run: Run) -> dict[str, Any]:
-    """The numbers of a run's architecture from provenance, training log or fits; empty where none says."""
+    """The numbers of a run's architecture from provenance, training log or fits; empty if none has them."""
     for entry in inputs.provenance:
         same = entry.get("model") == run.model and entry.get("seed", run.seed) == run.seed
         if same and isinstance(entry.get("architecture"), Mapping):

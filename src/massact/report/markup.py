@@ -1,4 +1,4 @@
-"""A few functions that write HTML: everything that is not `Html` already is data, and is escaped."""
+"""Functions that write HTML. Everything that is not already `Html` is data, and is escaped."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ MISSING = "–"
 
 
 class Html(str):
-    """Markup that is finished; any other string is data."""
+    """Finished markup. Any other string is data."""
 
     __slots__ = ()
 
@@ -26,12 +26,12 @@ def safe(content: Any) -> Html:
 
 
 def join(parts: Iterable[Any], between: str = "") -> Html:
-    """Parts made safe and put together."""
+    """The parts, escaped if needed, joined."""
     return Html(between.join(safe(part) for part in parts))
 
 
 def tag(name: str, *content: Any, **attributes: Any) -> Html:
-    """An element; `class_` and `aria_label` become `class` and `aria-label`, None leaves an attribute out.
+    """An element. `class_` and `aria_label` become `class` and `aria-label`; an attribute of None is omitted.
 
     >>> tag("p", "a < b", class_="note")
     '<p class="note">a &lt; b</p>'
@@ -55,12 +55,12 @@ def items(lines: Iterable[Any]) -> Html:
 
 
 def folded(summary: Any, *content: Any) -> Html:
-    """Content that opens on a click."""
+    """Content that a click unfolds."""
     return tag("details", tag("summary", summary), *content)
 
 
 def table(header: Sequence[Any], rows: Iterable[Sequence[Any]], *, words: Sequence[int] = (0,)) -> Html:
-    """A table; columns not in `words` are set as numbers (right-aligned). A cell that is a whole `<td>` is kept."""
+    """A table. Columns not in `words` hold numbers (right-aligned). A cell that is already a `<td>` is kept."""
     head = join(
         tag("th", cell, scope="col", class_=None if at in words else "number") for at, cell in enumerate(header)
     )
@@ -69,7 +69,7 @@ def table(header: Sequence[Any], rows: Iterable[Sequence[Any]], *, words: Sequen
 
 
 def number(value: Any, digits: int = 3) -> str:
-    """A number to `digits` significant digits with thousands separated; a dash for what is not a finite number.
+    """A number to `digits` significant digits with separated thousands; a dash if it is not a finite number.
 
     >>> number(13793.2), number(0.98432), number(-0.0000123), number(float("nan")), number(2048)
     ('13,793', '0.984', '−1.2e−5', '–', '2,048')
@@ -98,7 +98,7 @@ def plural(count: int, one: str, many: str | None = None) -> str:
 
 
 def fixed(value: Any, decimals: int = 2) -> str:
-    """A score with a fixed number of decimals; very bad ones are rounded, so that columns stay narrow."""
+    """A score with a fixed number of decimals. Very low scores are rounded, to keep columns narrow."""
     if value is None or not isfinite(value):
         return MISSING
     shown = f"{value:.{decimals}f}" if abs(value) < 100 else f"{value:,.0f}"

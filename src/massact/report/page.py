@@ -1,4 +1,4 @@
-"""The page: sections in order, one file that opens without a network."""
+"""The page: all sections in one file that needs no network."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from massact.report.sections_measured import headline_section, heatmap_section, 
 from massact.report.sections_method import method_section
 from massact.report.sections_predicted import predictions_section, scores_section
 
-PAGE_BYTES = 5_000_000  # for all figures together
+PAGE_BYTES = 5_000_000  # limit for all figures together
 LARGEST_FIGURE = 700_000
 _PAGE = Template(
     """<!DOCTYPE html>
@@ -50,35 +50,35 @@ $body
 
 
 def build_report(inputs: ReportInputs, path: Path) -> Headline:
-    """Write the page, whole or not at all; the same inputs give the same bytes.
+    """Write the page atomically. The same inputs give the same bytes.
 
     Returns
     -------
-    The headline numbers; `.lines()` is for the terminal.
+    The headline numbers. `.lines()` formats them for the terminal.
 
     Raises
     ------
     TableError
-        A table with rows that does not have its schema. Empty tables are no error: their section says so.
+        A non-empty table that violates its schema. Empty tables are no error; their section says so.
     OutputError, StorageError
-        As `massact.disk.write_text`.
+        As in `massact.disk.write_text`.
     """
     inputs = inputs.checked()
-    found = headline(inputs)
-    page = _page(inputs, found)
+    numbers = headline(inputs)
+    page = _page(inputs, numbers)
     write_text(path, page)
-    return found
+    return numbers
 
 
 def save_figures(inputs: ReportInputs, folder: Path) -> list[Path]:
-    """Write the main figures as PNG into `folder`; returns their paths. Figures without input are not written."""
+    """Write the main figures as PNG into `folder` and return their paths. Figures without input are omitted."""
     return [save_png(figure, folder / f"{name}.png") for name, figure in _main_figures(inputs.checked())]
 
 
-def _page(inputs: ReportInputs, found: Headline) -> str:
+def _page(inputs: ReportInputs, numbers: Headline) -> str:
     embed = Embedder(min(LARGEST_FIGURE, PAGE_BYTES // _figures_expected(inputs)))
     sections = [
-        ("headline", "Headline", headline_section(inputs, found)),
+        ("headline", "Headline", headline_section(inputs, numbers)),
         ("trajectories", "Trajectories", trajectories_section(inputs, embed)),
         ("maps", "Maps of step and layer", heatmap_section(inputs, embed)),
         ("fits", "Fits and residuals", overlays_section(inputs, embed)),

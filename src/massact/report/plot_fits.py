@@ -1,4 +1,4 @@
-"""Figures of curve fits: overlays with residuals, and R2 layer by layer."""
+"""Figures of curve fits: overlays with residuals, and R2 by layer."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ R2_TICKS = (0.0, 0.5, 0.9, 0.99, 0.999, 0.9999)
 def overlay_figure(
     trajectories: pd.DataFrame, fits: Mapping[str, pd.DataFrame], run: Run, quantity: str = "ratio"
 ) -> Figure:
-    """First, middle and last layer of a run: measured points with 95 % error bars, every form, and residuals."""
+    """First, middle and last layer of a run: measured points with 95 % error bars, all fitted forms, and residuals."""
     rows = where(of_run(trajectories, run), quantity=quantity)
     of_layer = {form: _by_layer(of_run(frame, run), quantity) for form, frame in fits.items()}
     layers = layers_of(rows)
@@ -48,9 +48,9 @@ def overlay_figure(
         upper, lower = figure.subplots(2, len(chosen), squeeze=False, sharex=True, height_ratios=[2.6, 1])
         for at, layer in enumerate(chosen):
             series = where(rows, layer=layer).sort_values("step")
-            found = {form: by_layer[layer] for form, by_layer in of_layer.items() if layer in by_layer}
-            _panel(upper[at], lower[at], series, found)
-            first = next(iter(found.values()), None)
+            fit_of_form = {form: by_layer[layer] for form, by_layer in of_layer.items() if layer in by_layer}
+            _panel(upper[at], lower[at], series, fit_of_form)
+            first = next(iter(fit_of_form.values()), None)
             regime = "" if first is None else f" · {str(first['regime']).replace('_', ' ')}"
             upper[at].set_title(f"layer {layer}{regime}")
         upper[0].set_ylabel(QUANTITY_LABELS[quantity])
@@ -61,7 +61,7 @@ def overlay_figure(
 
 
 def r2_figure(fits: Mapping[str, pd.DataFrame], runs: Sequence[Run], named: Mapping[Run, str], quantity: str) -> Figure:
-    """R2 of each form at each layer, one panel a run; R2 below zero is drawn as a triangle on the floor."""
+    """R2 of each form at each layer, one panel per run. A triangle at the bottom marks an R2 below zero."""
     with mpl.rc_context(STYLE):
         columns = min(4, max(2, len(runs)))
         lines = -(-len(runs) // columns)
@@ -88,7 +88,7 @@ def form_handles(fits: Mapping[str, pd.DataFrame]) -> list[Line2D]:
 
 
 def evaluate(form: str, row: Mapping[str, Any], steps: Float[ndarray, " step"]) -> Float[ndarray, " step"] | None:
-    """The fitted curve at these steps, None where the row has no finite parameters or the curve none there."""
+    """The fitted curve at these steps; None if the parameters or all values of the curve are not finite."""
     from massact.fit import curve_values
 
     parameters = {name: float(row[name]) for name in FORMS[form].parameters}
@@ -100,7 +100,7 @@ def evaluate(form: str, row: Mapping[str, Any], steps: Float[ndarray, " step"]) 
 
 
 def r2_place(r2: float) -> float:
-    """Place of an R2 on the axis: nines are evenly spread, better than the last tick is drawn at it.
+    """Position of an R2 on the axis. Nines are evenly spaced; values above the last tick are drawn at it.
 
     >>> [round(r2_place(r2), 2) for r2 in (0.0, 0.9, 0.99, 1.0)]
     [0.0, 1.0, 2.0, 4.0]
@@ -123,11 +123,11 @@ def _by_layer(rows: pd.DataFrame, quantity: str) -> dict[int, dict[str, Any]]:
     return {int(row["layer"]): row for row in rows_of(where(rows, quantity=quantity))}
 
 
-def _panel(upper: Axes, lower: Axes, series: pd.DataFrame, found: Mapping[str, dict[str, Any]]) -> None:
+def _panel(upper: Axes, lower: Axes, series: pd.DataFrame, fit_of_form: Mapping[str, dict[str, Any]]) -> None:
     steps, values = numbers(series, "step"), numbers(series, "value")
     half = np.nan_to_num(half_widths(series))
     last, missing, reach = float(steps.max()), [], []
-    for form, row in found.items():
+    for form, row in fit_of_form.items():
         grid = step_grid(last)
         curve, at_steps = evaluate(form, row, grid), evaluate(form, row, steps)
         if curve is None or at_steps is None:
@@ -159,9 +159,9 @@ def _r2_panel(axes: Axes, of_form: Mapping[str, Mapping[int, dict[str, Any]]]) -
     width = 0.5 / max(1, len(of_form) - 1)
     for at, (form, by_layer) in enumerate(of_form.items()):
         shift = (at - (len(of_form) - 1) / 2) * width if len(layers) <= 16 else 0.0
-        found = [(layer + shift, float(row["r2"])) for layer, row in by_layer.items() if np.isfinite(row["r2"])]
-        inside = [(x, y) for x, y in found if y >= R2_FLOOR]
-        below = [x for x, y in found if y < R2_FLOOR]
+        points = [(layer + shift, float(row["r2"])) for layer, row in by_layer.items() if np.isfinite(row["r2"])]
+        inside = [(x, y) for x, y in points if y >= R2_FLOOR]
+        below = [x for x, y in points if y < R2_FLOOR]
         style = {"color": FORMS[form].colour, "ls": "", "clip_on": False}
         if inside:  # an empty line that is not clipped has no extent, and the layout fails
             axes.plot([x for x, _ in inside], [r2_place(y) for _, y in inside], marker="o", ms=3.6, **style)

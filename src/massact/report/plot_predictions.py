@@ -1,4 +1,4 @@
-"""Figure of out-of-sample predictions against fitted values, both splits side by side."""
+"""Figure of out-of-sample predictions against fitted values, with both splits side by side."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from massact.report.frames import distinct, numbers, rows_of, where
 from massact.report.inputs import BASELINES, target_name
 from massact.report.markup import fixed
 
-MOST_NAMED = len(MODEL_COLOURS)  # models; beyond, colours repeat and nobody can tell the symbols apart
+MOST_NAMED = len(MODEL_COLOURS)  # models; with more, colours would repeat
 SPLIT_NAMES = {"random": "random split", "architecture": "architectures held out"}
 
 
 def best_regressors(scores: pd.DataFrame) -> dict[tuple[str, str], tuple[str, float]]:
-    """For each (target, split) of one slice's scores, the trained regressor of highest R2, and that R2."""
+    """For each (target, split) of one slice's scores, the trained regressor with the highest R2, and that R2."""
     best: dict[tuple[str, str], tuple[str, float]] = {}
     for row in rows_of(scores):
         key, r2 = (str(row["target"]), str(row["split"])), float(row["r2"])
@@ -35,10 +35,10 @@ def best_regressors(scores: pd.DataFrame) -> dict[tuple[str, str], tuple[str, fl
 
 
 def predictions_figure(predictions: pd.DataFrame, scores: pd.DataFrame) -> Figure:
-    """One pair of panels a target (random split, architectures held out), for the best regressor of each.
+    """A pair of panels per target (random split, architectures held out), each for its best regressor.
 
-    More than `MOST_NAMED` models are drawn alike. Both tables hold one slice. Targets without a
-    finite score in either split are left out.
+    More than `MOST_NAMED` models share one symbol. Both tables hold one slice. Targets without a finite score in either
+    split are omitted.
     """
     best = best_regressors(scores)
     targets = [t for t in distinct(scores, "target") if any((t, split) in best for split in SPLITS)]
@@ -92,7 +92,7 @@ def _panel(
 
 
 def _limits(actual: Float[ndarray, " row"]) -> tuple[float, float]:
-    """Axis limits from the fitted values alone: one wild prediction must not squeeze the rest."""
+    """Axis limits from the fitted values only, so that one extreme prediction does not compress the rest."""
     finite = actual[np.isfinite(actual)]
     if not len(finite):
         return 0.0, 1.0

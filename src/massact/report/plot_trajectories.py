@@ -1,4 +1,4 @@
-"""Figures of what was measured: curves over training, and maps of step and layer."""
+"""Figures of the measurements: curves over training, and maps of step and layer."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def trajectories_figure(
 
 
 def heatmap_figure(trajectories: pd.DataFrame, runs: Sequence[Run], named: Mapping[Run, str]) -> Figure:
-    """Ratio by step and layer, one panel a run, one colour scale for all."""
+    """Ratio by step and layer, one panel per run, with one colour scale."""
     with mpl.rc_context(STYLE):
         ratios = where(trajectories, quantity="ratio")
         columns = min(2, len(runs))
@@ -108,7 +108,7 @@ def heatmap_figure(trajectories: pd.DataFrame, runs: Sequence[Run], named: Mappi
 
 
 def loss_figure(logs: Mapping[str, Sequence[Mapping[str, Any]]]) -> Figure:
-    """Training and validation loss (nats per token) over training, one colour a model."""
+    """Training and validation loss (nats per token) over training, one colour per model."""
     with mpl.rc_context(STYLE):
         figure = new_figure(0.62 * FULL_WIDTH, 2.7)
         axes = figure.subplots()
@@ -128,7 +128,7 @@ def loss_figure(logs: Mapping[str, Sequence[Mapping[str, Any]]]) -> Figure:
 
 
 def step_edges(steps: Float[ndarray, " step"]) -> Float[ndarray, " edge"]:
-    """Borders between checkpoints, halfway on the step axis; the first cell begins at the first step.
+    """Borders between checkpoints, halfway on the step axis. The first cell begins at the first step.
 
     >>> step_edges(np.array([0.0, 1.0, 4.0])).round(2).tolist()
     [0.0, 0.5, 2.0, 8.0]
@@ -144,7 +144,7 @@ def step_edges(steps: Float[ndarray, " step"]) -> Float[ndarray, " edge"]:
 
 
 def chunks(runs: Sequence[Run], size: int = RUNS_PER_FIGURE) -> list[list[Run]]:
-    """Runs in groups of at most `size` that share a figure; those of a recipe are as even as they can be."""
+    """Runs in groups of at most `size`, one group per figure. The groups of a recipe are as equal as possible."""
     groups: list[list[Run]] = []
     for _, alike in itertools.groupby(runs, key=lambda run: run.recipe):
         left = list(alike)

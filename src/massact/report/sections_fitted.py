@@ -1,4 +1,4 @@
-"""Sections 4 and 5: curve fits and how good they are."""
+"""Sections 4 and 5: curve fits and their quality."""
 
 from __future__ import annotations
 
@@ -17,17 +17,18 @@ from massact.report.sections_measured import REGIME_WORDS, counted, missing
 from massact.trajectories.table import QUANTITIES
 
 MOST_OVERLAYS = 12
-TIE = 0.1  # AICc units; closer forms are not told apart
+TIE = 0.1  # AICc units; forms this close count as equal
 _READING = (
-    "Below, measured minus fitted, scaled to the best form: worse ones leave the panel. What to see: residuals that "
-    "run together on one side of zero mean that the form has the wrong shape there, whatever its R²; outside the grey "
-    "band a curve misses by more than the probe text explains. What not to trust: a curve beyond the last point."
+    "Below: measured minus fitted values, scaled to the best form; worse forms leave the panel. What to look for: a "
+    "run of residuals on one side of zero means that the form has the wrong shape there, whatever its R². Outside the "
+    "grey band the error of a curve is larger than the probe text explains. What not to trust: a curve beyond the last "
+    "point."
 )
 CURVE = ["family", "recipe", "model", "seed", "layer"]
 
 
 def overlays_section(inputs: ReportInputs, embed: Embedder) -> Html:
-    """Section 4: forms over points, residuals below."""
+    """Section 4: fitted curves over measured points, with residuals below."""
     fitted = {run for frame in inputs.fits.values() for run in runs_of(where(frame, quantity="ratio"))}
     runs = [run for run in runs_of(where(inputs.trajectories, quantity="ratio")) if run in fitted]
     named = inputs.named
@@ -42,7 +43,7 @@ def overlays_section(inputs: ReportInputs, embed: Embedder) -> Html:
         for run in runs[:MOST_OVERLAYS]
     ]
     rest = runs[MOST_OVERLAYS:]
-    left_out = f"Not drawn, to keep the page small: {', '.join(named[run] for run in rest)}." if rest else ""
+    left_out = f"Omitted to keep the page small: {', '.join(named[run] for run in rest)}." if rest else ""
     return join([*figures, paragraph(left_out, class_="note") if rest else ""])
 
 
@@ -56,10 +57,10 @@ def quality_section(inputs: ReportInputs, embed: Embedder) -> Html:
         parts.append(
             embed.figure(
                 r2_figure(inputs.fits, runs, inputs.named, "ratio"),
-                "R squared of every fitted form at each layer, one panel a model.",
-                "R² of the ratio curves, layer by layer, on a scale that spreads what lies near 1: each 9 "
-                "takes the same room. A triangle on the floor is below zero. What not to trust: R² weighs large values "
-                "most, so a curve that misses only the early rise still scores well.",
+                "R squared of every fitted form at each layer, one panel per model.",
+                "R² of the ratio curves by layer, on a scale that spreads values near 1: each further 9 "
+                "takes the same space. A triangle at the bottom marks R² below zero. What not to trust: R² is "
+                "dominated by large values, so a curve that misses only the early rise still has a high R².",
             )
         )
     header = ["quantity", "form", "curves", "median R²", "R² ≥ 0.95", "AICc wins", "regimes"]
@@ -70,16 +71,16 @@ def quality_section(inputs: ReportInputs, embed: Embedder) -> Html:
         if len(where(frame, quantity=quantity))
     ]
     note = paragraph(
-        f"AICc wins: curves on which no other form has an AICc lower by more than {TIE}. Eq. 9 and Eq. 14 are the same "
-        "family of curves written in two ways, so both win together where either does. A regime says what the trained "
-        f"range shows. {REGIME_WORDS} Failed: the fit found no curve.",
+        f"AICc wins: curves for which no other form has an AICc lower by more than {TIE}. Eq. 9 and Eq. 14 are two "
+        "parametrisations of the same family of curves, so they win together. A regime describes the curve within the "
+        f"trained range. {REGIME_WORDS} Failed: the fit found no curve.",
         class_="note",
     )
     return join([*parts, table(header, rows, words=(0, 1, 6)), note])
 
 
 def wins(inputs: ReportInputs, quantity: str) -> dict[str, int]:
-    """On how many curves each form has the lowest AICc, ties within `TIE` counted for each."""
+    """Number of curves for which each form has the lowest AICc. Ties within `TIE` count for each form."""
     curves: dict[tuple[Any, ...], dict[str, float]] = {}
     for form, frame in inputs.fits.items():
         for row in rows_of(where(frame, quantity=quantity)):

@@ -17,25 +17,25 @@ from massact.report.plot_trajectories import RUNS_PER_MAP, chunks, heatmap_figur
 
 MANY_LAYERS = 12
 REGIME_WORDS = (
-    "Plateau seen: the curve has levelled off by the last step. Peak without plateau: it falls after a maximum and has "
+    "Plateau seen: the curve has levelled off by the last step. Peak without plateau: it falls after a maximum but has "
     "not levelled off. Log rise: neither a clear peak nor a plateau; its later course is unknown. Disputed: the fitted "
-    "curve levels off, but the last measured values, or other forms that fit as well, do not bear that out. Flat: a "
+    "curve levels off, but the last measured values, or other forms that fit equally well, contradict this. Flat: a "
     "constant describes the points at least as well."
 )
 
 
 def missing(what: str, command: str = "dvc repro") -> Html:
-    """The one sentence of a section that has no input."""
+    """The sentence of a section without input."""
     return paragraph(f"{what} Make them with: ", tag("code", command), ".", class_="missing")
 
 
-def headline_section(inputs: ReportInputs, found: Headline) -> Html:
+def headline_section(inputs: ReportInputs, numbers: Headline) -> Html:
     """Section 1: numbers, warnings about checkpoints, the table of models."""
-    return join([_tiles(found), _suspects(inputs), _models(inputs)])
+    return join([_tiles(numbers), _suspects(inputs), _models(inputs)])
 
 
 def trajectories_section(inputs: ReportInputs, embed: Embedder) -> Html:
-    """Section 2: every layer's curve of every run."""
+    """Section 2: the curves of every layer and run."""
     runs = inputs.runs
     if not runs:
         return missing("There are no trajectories yet.")
@@ -43,20 +43,20 @@ def trajectories_section(inputs: ReportInputs, embed: Embedder) -> Html:
     for group in chunks(runs):
         sequences = int(min(numbers(of_run(inputs.trajectories, run), "n_sequences").min() for run in group))
         band = (
-            "With one probe sequence there is no band: how far another text would move these curves is unknown."
+            "With one probe sequence there is no band: how much another text would change these curves is unknown."
             if sequences < 2
-            else f"Bands are 95 % intervals over {sequences} probe sequences: they say how the text moves the curve, "
-            "nothing about another training seed."
+            else f"Bands are 95 % intervals over {sequences} probe sequences. They show the effect of the text, "
+            "not of another training seed."
         )
         figures.append(
             embed.figure(
                 trajectories_figure(inputs.trajectories, group, named),
-                "Curves over training steps of the ratio, the largest activation and the median, one line a layer, for "
+                "Curves over training steps of the ratio, the largest activation and the median, one line per layer: "
                 + ", ".join(named[run] for run in group)
                 + ".",
-                f"What to see: when each layer leaves its start, whether it peaks, and where top-1 leaves the median. "
-                f"{band} Scales are shared within a column, by all figures of one recipe. The "
-                "step axis is logarithmic and linear below step 1, so that step 0 has its true place.",
+                f"What to look for: when each layer starts to change, whether it peaks, and where top-1 departs from "
+                f"the median. {band} All figures of one recipe share the scales of each column. The "
+                "step axis is logarithmic, and linear below step 1 so that step 0 can be shown.",
             )
         )
     return join([_recipes(runs), *figures])
@@ -71,23 +71,23 @@ def heatmap_section(inputs: ReportInputs, embed: Embedder) -> Html:
         embed.figure(
             heatmap_figure(inputs.trajectories, group, named),
             "Maps of the ratio by training step and layer for " + ", ".join(named[run] for run in group) + ".",
-            "Ratio by step and layer, layer 0 (the first block) at the bottom. What to see: at which depth the spike "
-            "appears first and where it stays. Each cell reaches halfway to the next checkpoint: wide cells are few "
-            "measurements, not slow change.",
+            "Ratio by step and layer, with layer 0 (the first block) at the bottom. What to look for: at which depth "
+            "the spike appears first and where it persists. Each cell reaches halfway to the next checkpoint: wide "
+            "cells mean few measurements, not slow change.",
         )
         for group in chunks(runs, RUNS_PER_MAP)
     )
 
 
-def _tiles(found: Headline) -> Html:
-    best, top = found.best_held_out, found.max_ratio
-    r2 = found.median_r2
+def _tiles(numbers: Headline) -> Html:
+    best, top = numbers.best_held_out, numbers.max_ratio
+    r2 = numbers.median_r2
     leader = max(r2, key=lambda form: r2[form]) if r2 else None
     tiles = [
         (
             "measured",
-            plural(found.models, "model"),
-            f"{found.checkpoints:,} checkpoints, {found.layers:,} layer curves",
+            plural(numbers.models, "model"),
+            f"{numbers.checkpoints:,} checkpoints, {numbers.layers:,} layer curves",
         ),
         (
             "largest ratio",
@@ -104,7 +104,7 @@ def _tiles(found: Headline) -> Html:
             fixed(best.r2) if best else MISSING,
             f"{target_name(best.target)} of {best.quantity} by {best.regressor.replace('_', ' ')}; best baseline "
             f"{fixed(best.baseline)}; {plural(best.n_architectures, 'architecture')}; the best of "
-            f"{plural(best.n_candidates, 'score')}, so it flatters"
+            f"{plural(best.n_candidates, 'score')}, and so optimistic"
             if best
             else "nothing scored yet",
         ),
@@ -156,10 +156,10 @@ def _models(inputs: ReportInputs) -> Html:
             [named[run], run.recipe, *numbers, _end_ratios(inputs, run), _spike(inputs, run), _shapes(inputs, run)]
         )
     note = paragraph(
-        "The spike is where the largest |h| of the layer with the highest ratio sits: its position in the sequence and "
-        "its dimension in the residual stream, with the number of probe sequences that agree. The shape is what the "
-        f"fit of {form_name(inputs.main_form or 'eq9')} shows in the trained range. Early peak: the maximum lies "
-        f"inside that range. {REGIME_WORDS}",
+        "The spike is the largest |h| of the layer with the highest ratio. The table gives its position in the "
+        "sequence and its dimension in the residual stream, with the number of probe sequences that agree. The shape "
+        f"is that of the fit of {form_name(inputs.main_form or 'eq9')} within the trained range. Early peak: the "
+        f"maximum lies inside that range. {REGIME_WORDS}",
         class_="note",
     )
     return join([table(header, rows, words=(0, 1, 6, 7, 8)), note])
@@ -217,7 +217,7 @@ def _shapes(inputs: ReportInputs, run: Run) -> str:
 
 
 def _unbroken(parts: Iterable[str]) -> Html:
-    """A list whose lines break only between its parts."""
+    """A list that breaks lines only between its parts."""
     return join((tag("span", part, class_="whole") for part in parts), ", ")
 
 
@@ -232,7 +232,7 @@ def _recipes(runs: list[Run]) -> Html:
     if len(recipes) < 2:
         return Html("")
     return paragraph(
-        f"{len(recipes)} training recipes are shown ({', '.join(recipes)}). A step of one is not a step of another: "
-        "compare the shapes across recipes, not the steps.",
+        f"{len(recipes)} training recipes are shown ({', '.join(recipes)}). Their steps are not comparable: "
+        "compare shapes across recipes, not steps.",
         class_="note",
     )

@@ -1,4 +1,4 @@
-"""Section 8: what was measured, where it came from, how it was trained, how to make it again."""
+"""Section 8: definitions, provenance, training, and how to reproduce the page."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ def _definitions() -> Html:
         ("top-1, median", "numerator and denominator of the ratio; all three are unitless"),
         (
             "95 % interval",
-            "standard error over probe sequences times Student's t; the same sequences are used at every "
-            "checkpoint, so errors are correlated along a curve",
+            "standard error over probe sequences times Student's t; every checkpoint reads the same "
+            "sequences, so errors are correlated along a curve",
         ),
         ("Eq. 9", "A exp(−λx) log(x) + K with x = γt + t₀, t in training steps"),
         ("Eq. 14", "exp(−βt) (A₁ log(t + τ₀) + A₂) + K, the same curves written with three linear parameters"),
@@ -47,8 +47,8 @@ def _definitions() -> Html:
     ]
     listed = join(join([tag("dt", term), tag("dd", meaning)]) for term, meaning in terms)
     intro = paragraph(
-        "Every checkpoint reads the same probe sequences; per sequence and layer the three largest |h| and the median "
-        "are kept. Ratio is Eq. 8 of ",
+        "Every checkpoint reads the same probe sequences. For each sequence and layer the three largest |h| and the "
+        "median are kept. The ratio is Eq. 8 of ",
         paper,
         " unless the run was configured to average per-sequence ratios (Eq. 6).",
     )
@@ -89,8 +89,8 @@ def _provenance(inputs: ReportInputs) -> Html:
             ]
         )
     note = paragraph(
-        "Hashes are the first digits of SHA-256. Equal weights under two steps would be named at the top of this page; "
-        "step 0 and step 1 may be equal where the first update has a learning rate of zero.",
+        "Hashes are the first digits of SHA-256. Two steps with equal weights would be named at the top of this page. "
+        "Steps 0 and 1 may be equal if the first update has a learning rate of zero.",
         class_="note",
     )
     folds = [_checkpoints(entry) for entry in inputs.provenance if entry.get("checkpoints")]
@@ -129,8 +129,8 @@ def _training(inputs: ReportInputs, embed: Embedder) -> Html:
             embed.figure(
                 loss_figure(logs),
                 "Training and held-out loss over training steps of the models trained here.",
-                "Loss at each checkpoint: solid on one training batch (noisy), dashed on text never trained on. What "
-                "to see: where the lines part, the model begins to memorise, and later activations describe that.",
+                "Loss at each checkpoint: solid for one training batch (noisy), dashed for held-out text. What to "
+                "look for: where the lines part, the model begins to memorise, and later activations reflect that.",
             )
         )
     return join(parts)
@@ -139,12 +139,12 @@ def _training(inputs: ReportInputs, embed: Embedder) -> Html:
 def _reproduce() -> Html:
     return join(
         [
-            tag("h3", "Make it again"),
+            tag("h3", "How to reproduce this page"),
             paragraph(
                 tag("code", "make repro"),
-                " on a fresh clone sets up the environment, brings the checkpoints, measures, "
-                "fits, predicts and writes this page. The same tables give the same bytes under one version of "
-                "matplotlib.",
+                " on a fresh clone sets up the environment, pulls the checkpoints, measures, "
+                "fits, predicts and writes this page. With one version of matplotlib, the same tables give the same "
+                "bytes.",
             ),
         ]
     )
@@ -153,8 +153,8 @@ def _reproduce() -> Html:
 def _checkpoints(entry: Mapping[str, Any]) -> Html:
     steps = sorted(entry["checkpoints"].items(), key=lambda item: int(item[0]))
     rows = [
-        [f"{int(step):,}", _short(found.get("revision_loaded")), _short(found.get("weights_sha256"))]
-        for step, found in steps
+        [f"{int(step):,}", _short(identity.get("revision_loaded")), _short(identity.get("weights_sha256"))]
+        for step, identity in steps
     ]
     name = f"{_text(entry.get('model'))}, seed {_text(entry.get('seed'))}: weights of each checkpoint"
     failed = [f"step {step}: {reason}" for step, reason in sorted((entry.get("failed") or {}).items())]
@@ -162,8 +162,8 @@ def _checkpoints(entry: Mapping[str, Any]) -> Html:
 
 
 def _last_checkpoint(entry: Mapping[str, Any]) -> Mapping[str, Any]:
-    found = entry.get("checkpoints") or {}
-    return found[max(found, key=int)] if found else {}
+    checkpoints = entry.get("checkpoints") or {}
+    return checkpoints[max(checkpoints, key=int)] if checkpoints else {}
 
 
 def _counts(entry: Mapping[str, Any]) -> str:
@@ -180,7 +180,7 @@ def _probe(probe: Any) -> str:
 
 
 def _source(source: Any) -> str:
-    """A repository or a relative folder as it is, of an absolute path only the last part."""
+    """A repository or a relative folder unchanged; the last part of an absolute path."""
     text = _text(source)
     return PurePath(text).name if PurePath(text).is_absolute() else text
 

@@ -1,4 +1,4 @@
-"""Sections 6 and 7: what can be told from an architecture, and how far to believe it."""
+"""Sections 6 and 7: predictions from the architecture, and how far to trust them."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from massact.report.markup import Html, fixed, folded, join, number, paragraph, 
 from massact.report.plot_predictions import MOST_NAMED, SPLIT_NAMES, best_regressors, predictions_figure
 from massact.report.sections_measured import missing
 
-FEW = 10  # architectures; below, a held-out score is about these few
+FEW = 10  # architectures; with fewer, a held-out score says little in general
 
 
 def predictions_section(inputs: ReportInputs, embed: Embedder) -> Html:
-    """Section 6: predicted against fitted, one figure a recipe (Eq. 9's ratio where it was scored)."""
+    """Section 6: predicted against fitted values, one figure per recipe (Eq. 9's ratio if it was scored)."""
     if inputs.predictions.empty or inputs.scores.empty:
         return missing("There are no out-of-sample predictions yet.")
     figures = []
@@ -30,17 +30,17 @@ def predictions_section(inputs: ReportInputs, embed: Embedder) -> Html:
         if not best_regressors(scores):
             continue
         models = len(distinct(predictions, "model"))
-        symbols = "one symbol a model" if models <= MOST_NAMED else "one dot a layer"
+        symbols = "one symbol per model" if models <= MOST_NAMED else "one dot per layer"
         figures.append(
             embed.figure(
                 predictions_figure(predictions, scores),
                 f"Predicted against fitted values of every target of {which[2]} for recipe {which[0]}, random split "
-                "beside held-out architectures, with the line where both are equal.",
-                f"{_slice_name(which)}: out-of-sample predictions of the best regressor of each target and split; the "
-                f"line is perfect prediction, {symbols}, a cross on the frame a prediction beyond it. What to "
-                "see: the left panel of a pair lets other layers of the same model into training, the right one does "
-                "not; a cloud that tightens only on the left has learnt the models, not the architecture. What not to "
-                "trust: the regressor was chosen by the score shown.",
+                "beside held-out architectures, with the line of equality.",
+                f"{_slice_name(which)}: out-of-sample predictions of the best regressor for each target and split; the "
+                f"line is perfect prediction, {symbols}, a cross on the frame is a prediction beyond it. What to "
+                "look for: in the left panel of a pair the training set contains other layers of the same model, in "
+                "the right one it does not. A regressor that is good only on the left has learnt the models, not the "
+                "architecture. What not to trust: the regressor was chosen by the score shown.",
             )
         )
     return (
@@ -51,7 +51,7 @@ def predictions_section(inputs: ReportInputs, embed: Embedder) -> Html:
 
 
 def scores_section(inputs: ReportInputs) -> Html:
-    """Section 7: every score beside its baselines."""
+    """Section 7: every score with its baselines."""
     if inputs.scores.empty:
         return missing("There are no scores yet.")
     which = slices(inputs.scores)
@@ -63,9 +63,9 @@ def scores_section(inputs: ReportInputs) -> Html:
             tag("h3", _slice_name(first)),
             _score_table(of_slice(inputs.scores, first)),
             paragraph(
-                "R² out of sample, on the original scale. Bold: the best regressor of a row; grey: no better than the "
-                "better baseline. Below zero a prediction is worse than the mean of the test values. The baselines are "
-                "the mean of the training values, and the nearest layer of the nearest training architecture.",
+                "R² out of sample, on the original scale. Bold: the best regressor of a row. Grey: not better than the "
+                "better baseline. Below zero, a prediction is worse than the mean of the test values. The baselines "
+                "are the mean of the training values, and the nearest layer of the nearest training architecture.",
                 class_="note",
             ),
             *(folded(_slice_name(other), _score_table(of_slice(inputs.scores, other))) for other in rest),
@@ -77,17 +77,17 @@ def scores_section(inputs: ReportInputs) -> Html:
 def _caution(architectures: int) -> Html:
     counted = plural(architectures, "architecture")
     if architectures < 2:
-        text = f"With {counted} nothing can be held out: only the random split says anything, and it says little."
+        text = f"With {counted} nothing can be held out. Only the random split is left, and it says little."
     elif architectures < FEW:
         text = (
             f"With {counted}, scores on held-out architectures mean little: each is extrapolated from "
             f"at most {architectures - 1} others, and adding or removing one model can change every sign in the table. "
-            "Read them as a check against the random split, which shares models between both sides and flatters."
+            "Read them as a check on the random split, which is optimistic because both sides share models."
         )
     else:
         text = (
-            f"Scores rest on {counted}. The random split shares models between both sides and flatters; the held-out "
-            "split is the honest one."
+            f"Scores rest on {counted}. The random split is optimistic because both sides share models. Trust the "
+            "held-out split."
         )
     return tag("aside", paragraph(text))
 
@@ -96,12 +96,12 @@ def _score_table(scores: pd.DataFrame) -> Html:
     regressors = [r for r in distinct(scores, "regressor") if r not in BASELINES]
     baselines = [b for b in BASELINES if b in distinct(scores, "regressor")]
     header = ["target", "split", *(r.replace("_", " ") for r in regressors), *baselines, "rows scored"]
-    found = {(row["target"], row["split"], row["regressor"]): row for row in rows_of(scores)}
+    score_of = {(row["target"], row["split"], row["regressor"]): row for row in rows_of(scores)}
     scored = {row["target"] for row in rows_of(scores) if np.isfinite(row["r2"])}
     rows = []
     for target in [name for name in distinct(scores, "target") if name in scored]:
         for split in SPLITS:
-            cells = {name: found.get((target, split, name)) for name in [*regressors, *baselines]}
+            cells = {name: score_of.get((target, split, name)) for name in [*regressors, *baselines]}
             if all(cell is None for cell in cells.values()):
                 continue
             counts = [int(cell["n_test"]) for cell in cells.values() if cell is not None]
@@ -120,7 +120,7 @@ def _score_table(scores: pd.DataFrame) -> Html:
 
 
 def _unscored(scores: pd.DataFrame, scored: Collection[str]) -> Html:
-    """Which targets have no score, and why."""
+    """The targets without a score, and the reason."""
     names = [target_name(name) for name in distinct(scores, "target") if name not in scored]
     if not names:
         return Html("")
@@ -160,10 +160,10 @@ def _undetermined(inputs: ReportInputs) -> Html:
             ]
             rows.append([form_name(form), str(len(ratio)), ", ".join(shares)])
     why = paragraph(
-        "Undetermined parameters: on a curve that still rises at the last step λ, γ, t₀, A and K trade against each "
-        "other, so that very different values draw the same curve. Such values are not quoted and not learnt from, "
-        "unless asked for, while values of the curve itself (f(0), f(T), peak, half-rise step, end slope) are known to "
-        "a few per cent. Prefer those targets."
+        "Undetermined parameters: on a curve that still rises at the last step, λ, γ, t₀, A and K compensate each "
+        "other, so that very different values give the same curve. Such values are not quoted, and not used for "
+        "learning unless requested. Values of the curve itself (f(0), f(T), peak, half-rise step, end slope) are known "
+        "to a few per cent. Prefer those targets."
     )
     if not rows:
         return why

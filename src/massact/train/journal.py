@@ -1,4 +1,4 @@
-"""The journal of a live measurement: which record belongs to which step of one training."""
+"""The journal of a live measurement, which maps each step of one training to its record."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from massact.extract.protocol import MAGNITUDES
 
 FORMAT = 2
 _LARGEST_BYTES = 1 << 28
-# Which journal object of this process writes to a path: the one that opened it last.
+# For each path, the journal object of this process that writes to it: the last one to open it.
 _writers: dict[Path, weakref.ref[Journal]] = {}
 
 
@@ -29,7 +29,7 @@ class Entry:
     Attributes
     ----------
     weights_sha256, decoder_sha256, settings
-        Of the model as it was: `massact.checkpoints.memory.MemoryIdentity`.
+        Of the model at that step: `massact.checkpoints.memory.MemoryIdentity`.
     dtype
         Number format of the weights; several are joined by `+`.
     keys
@@ -62,17 +62,17 @@ class Entry:
 
 
 class Journal:
-    """A JSON file of entries, which says which training it is of and carries its own hash.
+    """A JSON file of entries that states its training and carries its own hash.
 
-    One training at a time writes to it: it is claimed while it is open. Within one process the object that opened it
-    last writes, and an earlier one is refused.
+    One training at a time writes to it: an open journal is claimed. Within one process the object that opened it last
+    may write, and earlier ones are refused.
 
     Parameters
     ----------
     of
-        Hash of what is trained and of what it is probed with.
+        Hash of the subject of the training and of the probe.
     model
-        Its name, for people who look into the file.
+        Its name, for people who read the file.
 
     Raises
     ------
@@ -86,12 +86,12 @@ class Journal:
         self._open = False
 
     def open(self) -> None:
-        """Claim the journal for this training; nothing happens when it is open already.
+        """Claim the journal for this training. Does nothing if it is already open.
 
         Raises
         ------
         TrainError
-            When another training has it: the message names the process.
+            When another training holds it. The message names the process.
         """
         if self._open:
             return
@@ -100,37 +100,37 @@ class Journal:
             claim.parent.mkdir(parents=True, exist_ok=True)
             if not claims.take(claim) and claims.elsewhere(claim):
                 raise TrainError(
-                    f"{self.path} is written by {claims.holder(claim)}",
-                    "give this training a journal of its own, or stop the other one",
+                    f"{self.path} is in use by {claims.holder(claim)}",
+                    "give this training its own journal, or stop the other training",
                 )
             weakref.finalize(self, _release, claim, os.getpid())
-        except OSError:  # what cannot be claimed cannot be written either: that is said when it is written
+        except OSError:  # a journal that cannot be claimed cannot be written: `write` reports it
             pass
         self.entries = self._read()
         _writers[self.path.absolute()] = weakref.ref(self)
         self._open = True
 
     def close(self) -> None:
-        """Give the journal up; what is in it stays."""
+        """Release the journal. Its content is kept."""
         if self._open and self._is_writer():
             claims.release(self._claim)
             _writers.pop(self.path.absolute(), None)
         self._open = False
 
     def write(self, *, without: Mapping[int, Any]) -> None:
-        """Write all entries but those of some steps, and wait until the disk has them.
+        """Write all entries except those of the steps in `without`, and wait until they are on the disk.
 
         Raises
         ------
         StorageError
-            When the disk refuses.
+            When the disk cannot be written to.
         TrainError
-            When another object of this process has opened the journal meanwhile.
+            When another object of this process has opened the journal in the meantime.
         """
         if not self._is_writer():
             raise TrainError(
                 f"{self.path} was opened by another live measurement of this process",
-                "give each training a journal of its own",
+                "give each training its own journal",
             )
         steps = {str(step): entry.as_json for step, entry in self.entries.items() if step not in without}
         content = {"format": FORMAT, "of": self.of, "model": self.model, "steps": steps}
@@ -145,7 +145,7 @@ class Journal:
         return writer is not None and writer() is self
 
     def _read(self) -> dict[int, Entry]:
-        mend = "remove or rename it and train from the start"
+        remedy = "remove or rename it and train from the start"
         try:
             text = read_regular(self.path, _LARGEST_BYTES)
         except FileNotFoundError:
@@ -155,27 +155,27 @@ class Journal:
         try:
             content = json.loads(text)
             if "format" not in content and content["of"] and all("key" in e for e in content["steps"].values()):
-                raise TrainError(f"{self.path} is of an earlier format, whose records are not read any more", mend)
+                raise TrainError(f"{self.path} has an earlier format, whose records can no longer be read", remedy)
             entries = _entries(content)
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-            raise TrainError(f"{self.path} is damaged", mend) from None
+            raise TrainError(f"{self.path} is damaged", remedy) from None
         if content["of"] != self.of:
-            raise TrainError(f"{self.path} is that of another model, seed, recipe or probe", mend)
+            raise TrainError(f"{self.path} belongs to another model, seed, recipe or probe", remedy)
         return entries
 
 
 def _entries(content: dict[str, Any]) -> dict[int, Entry]:
-    """The entries of a journal's content; ValueError, KeyError or TypeError when they are not a journal's."""
-    said = content.pop("sha256")
-    if content["format"] != FORMAT or said != _hash(content):
-        raise ValueError("its hash does not hold")
+    """The entries in a journal's content. ValueError, KeyError or TypeError if it is not a journal's content."""
+    digest = content.pop("sha256")
+    if content["format"] != FORMAT or digest != _hash(content):
+        raise ValueError("its hash does not match")
     entries = {}
     for name, values in content["steps"].items():
         entry = Entry.of_json(values)
         texts = [getattr(entry, field.name) for field in fields(entry) if field.name not in ("step", "keys")]
         texts += [text for pair in entry.keys.items() for text in pair]
         if type(entry.step) is not int or str(entry.step) != name or not all(isinstance(text, str) for text in texts):
-            raise ValueError(f"the entry of step {name} is not one")
+            raise ValueError(f"the entry of step {name} is invalid")
         hashes = (entry.weights_sha256, entry.decoder_sha256, *entry.keys.values())
         if not entry.keys or any(len(text) != 64 or set(text) - set("0123456789abcdef") for text in hashes):
             raise ValueError(f"the entry of step {name} has no hashes")
@@ -188,7 +188,7 @@ def _hash(content: Mapping[str, Any]) -> str:
 
 
 def _release(claim: Path, pid: int) -> None:
-    """When a journal goes, its claim goes, unless a later one of this process has taken it over or this is a child."""
+    """Release a deleted journal's claim, unless a later object of this process uses it or this is a child process."""
     path = claim.with_name(claim.name.removeprefix(".").removesuffix(".claim")).absolute()
     writer = _writers.get(path)
     if pid == os.getpid() and (writer is None or writer() is None):

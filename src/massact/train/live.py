@@ -1,4 +1,4 @@
-"""Measure a model while it trains: no checkpoint is written, and the records are those of an extraction."""
+"""Measure a model while it trains, without writing checkpoints. The records are the same as those of an extraction."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 import logging
 import operator
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -27,7 +27,7 @@ from massact.train.journal import Entry, Journal
 from massact.train.unwrap import unwrapped
 
 if TYPE_CHECKING:
-    import pandas as pd
+    import pandas as pd  # pyright: ignore[reportMissingTypeStubs]
 
     from massact.extract.probe import Probe
     from massact.extract.statistic import Statistic
@@ -40,14 +40,14 @@ Outcome = Measurement | NotFiniteError
 
 @dataclass(frozen=True, kw_only=True)
 class Subject:
-    """What is being trained, as the axes of its table name it; `Subject.of_model` makes one from a model.
+    """The subject of a training, with the values of the table's axes. `Subject.of_model` makes one from a model.
 
     Attributes
     ----------
     architecture
-        The numbers of `massact.Architecture`, or those of them that the model has.
+        The numbers of `massact.Architecture`, as far as the model has them.
     tokens_per_step
-        Training tokens one optimiser step sees.
+        Training tokens per optimiser step.
     """
 
     family: str
@@ -68,12 +68,12 @@ class Subject:
         recipe: str = "own",
         seed: int = 0,
     ) -> Subject:
-        """A Hugging Face model (or its configuration), with the numbers its configuration states.
+        """The subject for a Hugging Face model or its configuration, with the numbers that the configuration states.
 
         Raises
         ------
         MeasureError
-            When there is no such configuration.
+            When there is no Hugging Face configuration.
 
         >>> from transformers import GPT2Config
         >>> Subject.of_model(GPT2Config(n_layer=2), name="mine", tokens_per_step=4096).architecture["d_mlp"]
@@ -82,7 +82,7 @@ class Subject:
         config = getattr(model, "config", model)
         if not hasattr(config, "to_dict"):
             raise MeasureError(
-                f"{type(model).__name__} has no Hugging Face configuration", "give the model itself, not what holds it"
+                f"{type(model).__name__} has no Hugging Face configuration", "pass the model itself, not its container"
             )
         numbers = numbers_in(config.get_text_config().to_dict())
         return cls(
@@ -93,22 +93,22 @@ class Subject:
 class LiveMeasurement:
     """Measures a model in training at chosen steps, on one fixed probe.
 
-    Call it as `live(step, model)` at any step, as often as you like: it measures at the steps it was made for, once
-    for the same weights, in evaluation mode, without gradients and without touching the random state. What it has
-    measured outlives the process: a new one with the same journal goes on where the old one stopped. In training with
-    several processes call it in one of them. In Hugging Face's Trainer and in Lightning, `massact.train.live_hf` and
-    `massact.train.live_lightning` call it.
+    Call it as `live(step, model)` at any step, as often as you like. It measures at its given steps, once for the same
+    weights, in evaluation mode, without gradients, and leaves the random state unchanged. Measurements outlive the
+    process: a new object with the same journal continues where the old one stopped. In a training with several
+    processes, call it in one of them. `massact.train.live_hf` and `massact.train.live_lightning` call it from Hugging
+    Face's Trainer and from Lightning.
 
-    It does not end a training that it has begun to measure: a full disk, a logger or a measurement that fails is
-    warned of once, and the training goes on. What a disk did not take is kept in memory and written as soon as the
-    disk takes it. `end` never raises.
+    After its first measurement it never ends the training. A full disk, a failed logger or a failed measurement is
+    logged once as a warning, and the training continues. Records that could not be written are held in memory and
+    written as soon as the disk accepts them. `end` never raises.
 
     Parameters
     ----------
     subject
-        What is trained.
+        The training's model, recipe and seed.
     probe
-        The token sequences: of a text by `massact.extract.probe.chunk`, or your own by `Probe.of`.
+        The token sequences: from a text with `massact.extract.probe.chunk`, or your own with `Probe.of`.
     steps
         When to measure, in optimiser steps taken: `massact.recipe.checkpoint_steps(2048, 44)`.
     statistics
@@ -117,18 +117,18 @@ class LiveMeasurement:
         Where records go, keyed by weights, tokens and statistic as those of an extraction are. A model with code of its
         own (a forward that no library defines, hooks) is measured each time and never taken from the store.
     journal
-        A JSON file that remembers which record belongs to which step. One file a training run; while it is measured,
-        a claim beside the file keeps other trainings from it.
+        A JSON file that maps steps to records, one per training run. During the training, a claim beside the file keeps
+        other trainings from using it.
     loggers
-        Called as `logger(step, measurement)` after each, e.g. `massact.train.live_mlflow.MlflowLogger`. A training
-        that goes on tells them first what its journal holds, so that each process's loggers see the whole series.
+        Called as `logger(step, measurement)` after each measurement, e.g. `massact.train.live_mlflow.MlflowLogger`. A
+        resumed training first passes them the steps in its journal, so that they see the whole series.
     strict
-        Raise what goes wrong in place of a warning: for trainings that are there only to be measured.
+        Raise errors instead of logging warnings, for trainings whose only purpose is to be measured.
 
     Raises
     ------
     TrainError
-        When the journal is that of another run or is damaged, or a step is no whole number.
+        When the journal belongs to another run or is damaged, or a step is not an integer.
     """
 
     def __init__(
@@ -161,23 +161,23 @@ class LiveMeasurement:
         return self._journal.path
 
     def __call__(self, step: Any, model: Any) -> Measurement | None:
-        """Measure if this step is due; hidden states that overflow are remembered as such.
+        """Measure if this step is due. An overflow of the hidden states is recorded as such.
 
-        The model may be wrapped by DistributedDataParallel or torch.compile: what is inside is measured. A step that
-        was measured before is not measured again, unless its decoder's weights are others now: then the training was
-        begun anew or goes on with other numbers, and what was measured of this step and later ones is replaced.
+        The model may be wrapped by DistributedDataParallel or torch.compile: the inner model is measured. A step that
+        was measured before is skipped if the decoder's weights are the same. If they differ, the training was restarted
+        or continues with other numbers, and the measurements of this step and later ones are replaced.
 
         Returns
         -------
         Measurement
-            None where nothing was measured.
+            None if nothing was measured.
 
         Raises
         ------
         TrainError
-            A step that is no whole number; at the first measurement, a journal that another training writes to.
+            A step that is not an integer; at the first measurement, a journal that another training writes to.
         MeasureError
-            At the first measurement: a model that cannot be measured. With `strict`, all else that goes wrong.
+            At the first measurement: a model that cannot be measured. With `strict`, any error.
         """
         step = whole_step(step)
         if self._untold:
@@ -186,7 +186,7 @@ class LiveMeasurement:
             return None
         try:
             outcome = self._measure(step, model)
-        except Exception as error:  # whatever it is, the training is not to end of it
+        except Exception as error:  # no error may end the training
             if self.strict or (not self._works and isinstance(error, MassactError)):
                 raise
             self._warn("measure", f"step {step} was not measured ({_first(error)}); the training goes on")
@@ -199,15 +199,16 @@ class LiveMeasurement:
         return outcome
 
     def open(self, model: Any = None) -> None:
-        """Begin: claim the journal, and see whether this process has the whole model. Optional; the first measurement
-        does it otherwise.
+        """Claim the journal, and check that this process holds the whole model.
+
+        Optional: otherwise the first measurement does this.
 
         Raises
         ------
         TrainError
             When another training writes to the journal.
         MeasureError
-            When the weights are spread over processes.
+            When the weights are sharded over processes.
         """
         if model is not None:
             unwrapped(model)
@@ -266,7 +267,7 @@ class LiveMeasurement:
         names = {key.kind.name for key in keys}
         wanted = [statistic for statistic in self.statistics if statistic.name in names]
         try:
-            found = measure(model, torch.from_numpy(self.probe.tokens), statistics=wanted)
+            found = measure(model, torch.as_tensor(self.probe.tokens), statistics=wanted)
         except NotFiniteError as error:
             if len(keys) > 1:  # told for each: some may be finite
                 return {key: self._measured(step, model, [key])[key] for key in keys}
@@ -283,7 +284,7 @@ class LiveMeasurement:
             return None
 
     def _keep(self) -> None:
-        """Write the records that are not written yet, and the journal; a disk that refuses is warned of."""
+        """Write pending records and the journal. A write error becomes a warning."""
         try:
             for step in sorted(self._unkept):
                 for key, outcome in list(self._unkept[step].items()):
@@ -302,18 +303,18 @@ class LiveMeasurement:
             raise error
         self._warn(
             f"keep {type(error).__name__}",
-            f"{error}; what is measured is held in memory until it can be written, and the training goes on",
+            f"{error}; measurements are held in memory until they can be written, and the training goes on",
         )
 
     def _warn(self, kind: str, text: str) -> None:
-        """Warn once of each kind of trouble."""
+        """Log one warning for each kind of failure."""
         if kind not in self._warned:
             self._warned.add(kind)
             log.warning("live measurement of %s: %s", self.subject.model, text)
 
     @contextmanager
-    def _harmless(self, logger: Any) -> Iterator[None]:
-        """Whatever a logger raises is warned of, once for each logger."""
+    def _harmless(self, logger: Any) -> Generator[None, None, None]:
+        """Turn an exception of a logger into a warning, once per logger."""
         try:
             yield
         except Exception as error:
@@ -323,17 +324,18 @@ class LiveMeasurement:
             self._warn(
                 f"logger {id(logger)}",
                 f"{name} failed ({_first(error)}); the journal is kept, the training goes on, and"
-                f" LiveMeasurement.tell({name}) tells it all of it later",
+                f" LiveMeasurement.tell({name}) logs all steps later",
             )
 
     def due(self, step: int) -> bool:
-        """Whether this step is one of those to measure."""
+        """Whether this step is to be measured."""
         return step in self.steps
 
     def end(self, table: Path | None = None) -> None:
-        """Training has ended: write the table where one is wanted, close the loggers that have a `close`, and give the
-        journal up. Nothing is raised: the weights may be yet to save. What failed is warned of, with what writes it
-        later.
+        """End the measurement: write the table if a path is given, close the loggers, and release the journal.
+
+        This never raises, since the weights may not be saved yet. A failure is logged as a warning that says
+        how to repeat the step later.
         """
         if self._untold:
             self._tell_again()
@@ -346,16 +348,16 @@ class LiveMeasurement:
                 self.write(table)
         for logger in self.loggers:
             self._close(logger)
-        with self._told_of("the journal's claim was not given up"):
+        with self._told_of("the journal's claim was not released"):
             self._journal.close()
 
     def tell(self, logger: Logger) -> None:
-        """Tell a logger all that the journal holds, and close it: for one that failed while training.
+        """Pass a logger every step in the journal, and close it. For a logger that failed during the training.
 
         Raises
         ------
         StorageError
-            When a record that the journal names is no longer in the store. What the logger raises is raised.
+            When a record in the journal is no longer in the store. Exceptions of the logger are not caught.
         """
         for step, measurement in self.result().measured.items():
             logger(step, measurement)
@@ -370,12 +372,12 @@ class LiveMeasurement:
                 close()
 
     @contextmanager
-    def _told_of(self, what: str) -> Iterator[None]:
+    def _told_of(self, what: str) -> Generator[None, None, None]:
         try:
             yield
-        except Exception as error:  # the end of a training is no place to raise
+        except Exception as error:  # the end of a training must not raise
             log.warning(
-                "%s: %s; what was measured is kept in %s, and LiveMeasurement(..., journal=that file).write(path)"
+                "%s: %s; the measurements are kept in %s, and LiveMeasurement(..., journal=that file).write(path)"
                 " writes the table later",
                 what,
                 _first(error),
@@ -389,7 +391,7 @@ class LiveMeasurement:
         except StorageError as error:
             if self.strict:
                 raise
-            self._warn("tell", f"the loggers are not told of earlier steps ({error})")
+            self._warn("tell", f"earlier steps are not passed to the loggers ({error})")
             return
         for step, measurement in known.items():
             for logger in self.loggers:
@@ -397,16 +399,16 @@ class LiveMeasurement:
                     logger(step, measurement)
 
     def missing(self, before: int) -> list[int]:
-        """Steps that were due before this one and are not measured."""
+        """Steps before this one that were due but are not measured."""
         return sorted(step for step in self.steps if step < before and step not in self._journal.entries)
 
     def result(self) -> SweepResult:
-        """What was measured, as a sweep over checkpoints gives it.
+        """The measurements, in the form that a sweep over checkpoints returns.
 
         Raises
         ------
         StorageError
-            When a record that the journal names is no longer in the store, or is not of the step's weights and probe.
+            When a record in the journal is no longer in the store, or belongs to other weights or another probe.
         """
         result = SweepResult()
         for step, entry in sorted(self._journal.entries.items()):
@@ -423,25 +425,29 @@ class LiveMeasurement:
         return result
 
     def _recorded(self, step: int, entry: Entry, statistic: Statistic) -> Outcome:
-        """The record of a step, which must be of the weights and the tokens that the journal says it is of."""
+        """The record of a step, checked against the weights and tokens in the journal."""
         key = RecordKey.known(entry.keys[statistic.name], statistic)
         unkept = self._unkept.get(step, {}).get(key)
         if unkept is not None:
             return unkept
-        found = self.store.described(key)
-        said = None if found is None else found[1]
-        asked = {
+        described = self.store.described(key)
+        metadata = None if described is None else described[1]
+        expected = {
             "weights": entry.weights_sha256,
             "settings": entry.settings,
             "dtype": entry.dtype,
             "tokens": self.probe.sha256,
         }
-        if found is None or said is None or any(said.get(name) != value for name, value in asked.items()):
+        if (
+            described is None
+            or metadata is None
+            or any(metadata.get(name) != value for name, value in expected.items())
+        ):
             raise StorageError(
                 f"the record of step {step} is not in {self.store.folder}",
-                f"remove {self.journal} and train again: it cannot be measured afterwards",
+                f"remove {self.journal} and train again: a step cannot be measured afterwards",
             )
-        return found[0]
+        return described[0]
 
     def records(self, statistic: Statistic | None = None) -> pd.DataFrame:
         """The tidy table of one statistic so far, the first by default: one row per (step, layer, sequence).
@@ -454,9 +460,17 @@ class LiveMeasurement:
         statistic = statistic or self.statistics[0]
         s, measured = self.subject, self.result().measured
         if not any(statistic.name in measurement.reduced for measurement in measured.values()):
-            raise TrainError(f"nothing of {s.model} has been measured yet", f"it is due at steps {sorted(self.steps)}")
-        axes = {"family": s.family, "recipe": s.recipe, "model": s.model, "seed": s.seed}
-        frame = records_frame(measured, self.probe, tokens_per_step=s.tokens_per_step, statistic=statistic, **axes)
+            raise TrainError(f"{s.model} has no measurements yet", f"they are due at steps {sorted(self.steps)}")
+        frame = records_frame(
+            measured,
+            self.probe,
+            family=s.family,
+            recipe=s.recipe,
+            model=s.model,
+            seed=s.seed,
+            tokens_per_step=s.tokens_per_step,
+            statistic=statistic,
+        )
         return records_schema(statistic).validate(frame, s.model)
 
     def metadata(self, statistic: Statistic | None = None) -> dict[str, Any]:
@@ -493,12 +507,12 @@ def _together(outcomes: Iterable[Outcome]) -> Outcome | None:
 
 
 def whole_step(step: Any) -> int:
-    """Optimiser steps as an int: numpy's and torch's whole numbers and whole floats are taken, a bool is not.
+    """A number of optimiser steps as an int. Accepts integers of numpy and torch and integral floats, but no bool.
 
     Raises
     ------
     TrainError
-        When it is no whole number, or negative.
+        When it is not an integer, or negative.
 
     >>> whole_step(512.0)
     512
@@ -511,11 +525,11 @@ def whole_step(step: Any) -> int:
             value = step.item() if hasattr(step, "item") and getattr(step, "size", 1) == 1 else step
             number = int(value) if isinstance(value, float) and value.is_integer() else None
     if number is None or number < 0:
-        raise TrainError(f"step {str(step)[:80]} is no number of steps", "give optimiser steps taken, as an int")
+        raise TrainError(f"step {str(step)[:80]} is no number of steps", "give the optimiser step as an int")
     return number
 
 
 def _first(error: BaseException) -> str:
-    """The first line of what an error says, with its kind where it is none of massact's."""
-    said = (str(error).strip() or type(error).__name__).splitlines()[0]
-    return said if isinstance(error, MassactError) else f"{type(error).__name__}: {said}"
+    """The first line of an error's message, with its type unless it is a MassactError."""
+    line = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return line if isinstance(error, MassactError) else f"{type(error).__name__}: {line}"

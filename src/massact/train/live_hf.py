@@ -14,25 +14,25 @@ if TYPE_CHECKING:
 
 
 class TrainerMeasurement(TrainerCallback):
-    """Measures at the steps of a `LiveMeasurement`; the training's numbers are those it would have without.
+    """Measures at the steps of a `LiveMeasurement`. The numbers of the training are the same as without it.
 
-    Steps are optimiser steps taken (`state.global_step`), whatever the gradient accumulation. Only the first process
-    of the world measures. Mixed precision measures the weights as they are stored, without autocast.
+    Steps are optimiser steps (`state.global_step`), independent of gradient accumulation. Only the process with rank 0
+    measures. Under mixed precision the stored weights are measured, without autocast.
 
     Parameters
     ----------
     live
-        What to measure, when, and where to.
+        Defines what is measured, at which steps, and where the results go.
     table
-        Where to write the table when training ends; None: nowhere.
+        Where to write the table at the end of the training; None: no table.
 
     Raises
     ------
     MeasureError
-        When training starts: when the weights are spread over processes (FSDP, DeepSpeed ZeRO-3). At the first
-        measurement: when the Trainer's model is no decoder of Hugging Face's kind.
+        At the start of the training: sharded weights (FSDP, DeepSpeed ZeRO-3). At the first measurement: the Trainer's
+        model is not a Hugging Face decoder.
     TrainError
-        When training starts: when another training writes to the journal.
+        At the start of the training: another training writes to the journal.
     """
 
     def __init__(self, live: LiveMeasurement, *, table: Path | str | None = None) -> None:
@@ -42,19 +42,19 @@ class TrainerMeasurement(TrainerCallback):
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Measure the weights training begins or goes on with."""
+        """Measure the weights at the start of the training, or where it continues."""
         if state.is_world_process_zero:
             self.live.open(kwargs["model"])
         self._measure(state, kwargs)
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        """Measure the weights the optimiser has just made."""
+        """Measure the weights after an optimiser step."""
         self._measure(state, kwargs)
 
     def on_train_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Write the table and close the loggers; what fails is warned of."""
+        """Write the table and close the loggers. A failure is logged as a warning."""
         if state.is_world_process_zero:
             self.live.end(self.table)
 

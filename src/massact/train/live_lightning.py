@@ -1,4 +1,4 @@
-"""Live measurement in Lightning; `lightning` and `pytorch_lightning` both do."""
+"""Live measurement in Lightning, with either package: `lightning` or `pytorch_lightning`."""
 
 from __future__ import annotations
 
@@ -24,27 +24,27 @@ else:
 
 
 class LightningMeasurement(Callback):
-    """Measures at the steps of a `LiveMeasurement`; the training's numbers are those it would have without.
+    """Measures at the steps of a `LiveMeasurement`. The numbers of the training are the same as without it.
 
-    Steps are those of `trainer.global_step`: optimiser steps taken, whatever the gradient accumulation, those of all
-    optimisers together where there are several. Only the first process measures.
+    Steps are those of `trainer.global_step`: optimiser steps, independent of gradient accumulation, summed over all
+    optimisers. Only the first process measures.
 
     Parameters
     ----------
     live
-        What to measure, when, and where to.
+        Defines what is measured, at which steps, and where the results go.
     model
-        Gives the Hugging Face decoder in the LightningModule. None: the module itself if it is one, else the only one
-        in it (a decoder's own parts do not count).
+        Returns the Hugging Face decoder in the LightningModule. None: the module itself if it is a decoder, else the
+        only decoder in it (parts of a decoder do not count).
     table
-        Where to write the table when training ends; None: nowhere.
+        Where to write the table at the end of the training; None: no table.
 
     Raises
     ------
     MeasureError
-        When training starts: no decoder or several in the module, or weights spread over processes (FSDP, ZeRO-3).
+        At the start of the training: no decoder or several in the module, or sharded weights (FSDP, ZeRO-3).
     TrainError
-        When training starts: another training writes to the journal.
+        At the start of the training: another training writes to the journal.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class LightningMeasurement(Callback):
         self._step = -1
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Measure the weights training begins or goes on with."""
+        """Measure the weights at the start of the training, or where it continues."""
         self._step = trainer.global_step
         if trainer.is_global_zero:
             model = self.model(pl_module)
@@ -70,7 +70,7 @@ class LightningMeasurement(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Measure the weights the optimiser has just made; a batch whose gradients only add up has made none."""
+        """Measure the weights after an optimiser step. A batch that only accumulates gradients is no step."""
         if trainer.global_step == self._step:
             return
         self._step = trainer.global_step
@@ -78,27 +78,27 @@ class LightningMeasurement(Callback):
             self.live(self._step, self.model(pl_module))
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write the table and close the loggers; what fails is warned of."""
+        """Write the table and close the loggers. A failure is logged as a warning."""
         if trainer.is_global_zero:
             self.live.end(self.table)
 
 
 def decoder_in(module: nn.Module) -> nn.Module:
-    """The one Hugging Face model in a module, which may be the module itself.
+    """The only Hugging Face model in a module, or the module itself.
 
     Raises
     ------
     MeasureError
-        None, or several.
+        There is none, or there are several.
     """
-    found = list({id(model): model for model in _outermost(module)}.values())
-    if len(found) != 1:
-        names = ", ".join(type(model).__name__ for model in found) or "none"
+    models = list({id(model): model for model in _outermost(module)}.values())
+    if len(models) != 1:
+        names = ", ".join(type(model).__name__ for model in models) or "none"
         raise MeasureError(
-            f"{type(module).__name__} holds {len(found)} Hugging Face models ({names})",
-            "say which one to measure: LightningMeasurement(live, model=lambda module: module.student)",
+            f"{type(module).__name__} holds {len(models)} Hugging Face models ({names})",
+            "name the one to measure: LightningMeasurement(live, model=lambda module: module.student)",
         )
-    return found[0]
+    return models[0]
 
 
 def _outermost(module: nn.Module) -> Iterator[nn.Module]:

@@ -1,10 +1,10 @@
-"""Live measurements as the metrics of an MLflow run, one run a training."""
+"""Log live measurements as metrics of an MLflow run, one run per training."""
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import asdict
 from types import TracebackType
@@ -33,10 +33,10 @@ if TYPE_CHECKING:
     from massact.train.live import Subject
 
 log = logging.getLogger("massact")
-# MLflow takes no more metrics, and no more parameters, at once.
+# MLflow's limits on metrics and parameters in one request.
 _AT_ONCE, _PARAMS_AT_ONCE = 1000, 100
-# A training waits no longer than this for another process that writes to the same store, or for a server's answer,
-# and after a failure it does not try again for some time, longer each time.
+# The longest wait of a training for another process that writes to the same store, or for a server. After a failure
+# there is a pause before the next attempt, which grows with each failure.
 _WAIT_S = 10.0
 _PAUSE_S, _LONGEST_PAUSE_S = 30.0, 3600.0
 _LATER = "log it later with LiveMeasurement(...).tell(MlflowLogger(...))"
@@ -45,27 +45,27 @@ _LATER = "log it later with LiveMeasurement(...).tell(MlflowLogger(...))"
 class MlflowLogger:
     """Logs `ratio/layer00`, `top1/layer00`, `median/layer00` and so on at each measured step.
 
-    Give it to a `LiveMeasurement` among its `loggers`, or call it yourself: `logger(step, measurement)`. One training
-    (subject and probe) is one run: a training that goes on continues its run, and a step it has is not logged again.
-    Where a step has other numbers than the run says, it is another training of the same name: it gets a run of its
-    own, and the old run stays without its key. Nothing is opened before the first step is logged.
+    Pass it to a `LiveMeasurement` among its `loggers`, or call it directly: `logger(step, measurement)`. One training
+    (subject and probe) is one run. A resumed training continues its run, and steps in the run are not logged again. If
+    a step has other numbers than in the run, it belongs to another training of the same name: that gets a new run, and
+    the old run is kept without its key. The store is opened at the first logged step.
 
     Parameters
     ----------
     subject, probe
         Those of the `LiveMeasurement`.
     tracking_uri, experiment
-        Where to: `sqlite:///mlflow.db`, and the experiment's name.
+        The store, e.g. `sqlite:///mlflow.db`, and the name of the experiment.
     every_s
-        Seconds between writes; what is measured in between is written together. `close` writes what is left; after a
-        kill, the `LiveMeasurement` tells it again.
+        Seconds between writes. Measurements in between are written together, and `close` writes the rest. After a
+        kill, the `LiveMeasurement` logs them again.
 
     Raises
     ------
     ConfigError
-        At the first step: when MLflow knows no such store. A store that fails in any other way, at the start or later,
-        is warned of once and tried again at growing intervals and at the end: it does not end the training. What could
-        not be logged is logged later by `LiveMeasurement.tell(MlflowLogger(...))`.
+        At the first step: when MLflow knows no such kind of store. Any other failure of a store does not end the
+        training: it is logged once as a warning, and the write is repeated at growing intervals and at the end. Later,
+        `LiveMeasurement.tell(MlflowLogger(...))` logs what is missing.
     """
 
     def __init__(
@@ -91,13 +91,13 @@ class MlflowLogger:
             self.flush()
 
     def flush(self) -> None:
-        """Write what is not written yet."""
+        """Write the measurements that are not yet in the store."""
         with self._turn():
             self._write(self._client or self._open())
         self._written = time.monotonic()
 
     def close(self, status: str = "FINISHED") -> None:
-        """Write what is left and end the run; a later step opens it again."""
+        """Write the rest and end the run. A later step reopens it."""
         if not self._told:
             return
         failed = self._warned
@@ -107,7 +107,7 @@ class MlflowLogger:
             client.set_terminated(self._run_id, status)
             failed = False
         if failed:
-            log.warning("%s: not all was logged; %s", self.tracking_uri, _LATER)
+            log.warning("%s: the log is incomplete; %s", self.tracking_uri, _LATER)
         self._client, self._written = None, -float("inf")
 
     def __enter__(self) -> MlflowLogger:
@@ -120,12 +120,12 @@ class MlflowLogger:
 
     @property
     def key(self) -> str:
-        """Hash of what is trained and of what it is probed with: the run's tag `massact.key`."""
+        """Hash of the subject and the probe: the run's tag `massact.key`."""
         return key_of({"kind": "live", "subject": asdict(self.subject), "tokens_sha256": self.probe.sha256})
 
     @contextmanager
-    def _turn(self) -> Iterator[None]:
-        """Hold the store's lock; whatever the store does but for being none at all, the training goes on."""
+    def _turn(self) -> Generator[None, None, None]:
+        """Hold the store's lock. Any failure except an unknown kind of store becomes a warning."""
         try:
             with patience(self.tracking_uri), turn(self.tracking_uri, wait_s=_WAIT_S):
                 yield
@@ -135,19 +135,24 @@ class MlflowLogger:
             self._pause_s = min(max(2 * self._pause_s, _PAUSE_S), _LONGEST_PAUSE_S) if self._warned else self.every_s
             if not self._warned:
                 self._warned = True
-                said = (str(error).strip() or type(error).__name__).splitlines()[0]
-                log.warning("%s: %s; it is tried again, and the journal keeps all; %s", self.tracking_uri, said, _LATER)
+                reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+                log.warning(
+                    "%s: %s; it is tried again, and the journal keeps all steps; %s",
+                    self.tracking_uri,
+                    reason,
+                    _LATER,
+                )
         else:
             self._pause_s, self._warned = 0.0, False
 
     def _open(self) -> MlflowClient:
         client = open_client(self.tracking_uri)
         home = experiment_id(client, self.experiment, self.tracking_uri)
-        found = client.search_runs([home], filter_string=f"tags.`{KEY}` = '{self.key}'", max_results=1)
-        if found:
-            self._run_id = found[0].info.run_id
+        runs = client.search_runs([home], filter_string=f"tags.`{KEY}` = '{self.key}'", max_results=1)
+        if runs:
+            self._run_id = runs[0].info.run_id
             client.update_run(self._run_id, status="RUNNING")
-            self._recorded = _recorded(client, self._run_id, list(found[0].data.metrics))
+            self._recorded = _recorded(client, self._run_id, list(runs[0].data.metrics))
         else:
             self._run_id, self._recorded = self._new_run(client, home), {}
         self._client = client
@@ -165,8 +170,8 @@ class MlflowLogger:
             "probe_length": self.probe.length,
             "first_token": self.probe.first_token,
         }
-        said = {**axes, **s.architecture, "tokens_per_step": s.tokens_per_step, **probe}
-        params = [Param(name, value) for name, value in valid_params(said).items()]
+        values = {**axes, **s.architecture, "tokens_per_step": s.tokens_per_step, **probe}
+        params = [Param(name, value) for name, value in valid_params(values).items()]
         for first in range(0, len(params), _PARAMS_AT_ONCE):
             client.log_batch(run_id, params=params[first : first + _PARAMS_AT_ONCE])
         return run_id
@@ -217,7 +222,7 @@ def _contradict(recorded: dict[str, float], told: dict[str, float]) -> bool:
 
 
 def _recorded(client: MlflowClient, run_id: str, names: list[str]) -> dict[int, dict[str, float]]:
-    """Step -> name -> value, as the run has them."""
+    """Step -> name -> value, as recorded in the run."""
     steps: dict[int, dict[str, float]] = {}
     for name in names:
         for metric in client.get_metric_history(run_id, name):

@@ -1,4 +1,4 @@
-"""The training loop: deterministic given the seed, resumable after a kill, one folder per checkpoint."""
+"""The training loop: deterministic for a given seed, resumable after a kill, one folder per checkpoint."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ STATE_EVERY = 200
 _STATE, _EARLIER = "state.pt", "state.earlier.pt"
 _MAGIC = b"massact-state-2\n"
 _LARGEST_RUN_BYTES = 1 << 20
-# No weight of a training that still learns is larger; what is larger was not put there by the optimiser.
+# Weights of a training that still learns are smaller. A larger weight in a saved state is damage.
 _LARGEST_WEIGHT = 1e6
 
 log = logging.getLogger("massact")
@@ -46,7 +46,7 @@ log = logging.getLogger("massact")
 
 @dataclass(frozen=True)
 class TrainSummary:
-    """What one call did: steps trained in it, the losses (nats per token) at the end, and seconds over all calls."""
+    """The result of one call: its number of steps, the final losses (nats per token), and the seconds of all calls."""
 
     steps_done: int
     loss: float
@@ -76,34 +76,35 @@ def train(
     device: str = "cpu",
     progress: bool = True,
 ) -> TrainSummary:
-    """Train one model into `folder`, continuing where a killed call stopped.
+    """Train one model into `folder`, and continue after a killed call.
 
-    Writes `folder/checkpoints/step{N}/` (config, fp16 safetensors, tokenizer: what `from_pretrained` reads),
+    Writes `folder/checkpoints/step{N}/` (config, fp16 safetensors and tokenizer, for `from_pretrained`),
     `folder/checkpoints/training.json` (recipe, architecture, seed, loss per checkpoint), `folder/state.pt` and the
-    state before it. A state says which run and step it is of and carries its own hash; one that is damaged is set
-    aside, and the training goes on from the state before it, or from the start.
-    Numbers are the same to the last bit on one machine type and one thread count.
+    previous state. A state names its run and step and carries its own hash. A damaged state is set aside, and the
+    training continues from the previous state or from the start.
+    The numbers are bit-identical for one machine type and one number of threads.
 
     Parameters
     ----------
     text
         `TrainingText.of(works, validation_works, recipe.vocab_size)`.
     watch
-        Called as `watch(step, model)` before the update of every step and at the end; a `LiveMeasurement` measures
-        at the steps it was made for. After a kill it is called again from the last saved state on.
+        Called as `watch(step, model)` before the update of every step and at the end, e.g. a `LiveMeasurement`. After a
+        kill, calls start again at the last saved state.
     keep_checkpoints
-        False writes no weights but those to continue from.
+        False writes no weights except the states to continue from.
     device
-        Where to train, in float32; initial weights are the same everywhere, other numbers only on one device type.
+        The device for training, in float32. Initial weights are the same on all devices, other numbers on one type
+        only.
 
     Raises
     ------
     DivergedError
         When the loss stops being finite.
     TrainError
-        When the folder holds another run.
+        When the folder belongs to another run.
     StorageError
-        When the disk refuses; the same call goes on from the last whole state.
+        When the disk cannot be written to. The same call continues from the last complete state.
     """
     validation = _windows(text.validation, recipe, seed=0, step=0, batch=VALIDATION_WINDOWS).to(device)
     identity = {"name": name, "seed": seed, "architecture": architecture.as_dict(), "recipe": recipe.as_dict()}
@@ -183,7 +184,7 @@ def _log_losses(
 
 
 def _save_checkpoint(folder: Path, state: _State, tokenizer: PreTrainedTokenizerBase) -> None:
-    """Save the weights under a temporary name, then rename: a folder `step{N}` is whole or absent."""
+    """Save the weights under a temporary name, then rename. A folder `step{N}` is complete or absent."""
     from transformers import GPTNeoXForCausalLM
 
     half = GPTNeoXForCausalLM(state.model.config)
@@ -199,7 +200,7 @@ def _save_checkpoint(folder: Path, state: _State, tokenizer: PreTrainedTokenizer
 
 
 def _save_weights(model: GPTNeoXForCausalLM, folder: Path) -> None:
-    """`save_pretrained`, but a disk that refuses is an OSError, which safetensors does not raise."""
+    """`save_pretrained`, with an OSError for a write error, in place of safetensors' own exception."""
     from safetensors import SafetensorError
 
     try:
@@ -212,44 +213,44 @@ def _save_weights(model: GPTNeoXForCausalLM, folder: Path) -> None:
 
 
 def _remove_torn(folder: Path) -> None:
-    """Delete what a killed call left half-written; a disk that refuses keeps it."""
-    for torn in folder.glob(f".{_STATE}.*.partial"):
+    """Delete partial files of a killed call. A file that cannot be deleted is kept."""
+    for path in folder.glob(f".{_STATE}.*.partial"):
         with suppress(OSError):
-            torn.unlink()
+            path.unlink()
 
 
 def forget_state(folder: Path) -> None:
-    """Delete what a training would go on from; a disk that refuses keeps it."""
+    """Delete the states that a training would continue from. A file that cannot be deleted is kept."""
     for name in (_STATE, _EARLIER):
         with suppress(OSError):
             (folder / name).unlink(missing_ok=True)
 
 
 def _claim(folder: Path, identity: dict[str, Any]) -> None:
-    """Write whose run the folder holds, or see that it is this one.
+    """Write the identity of this run into the folder, or check that it is already there.
 
-    A `run.json` that is damaged is set aside; then the states must say that they are of this run, and checkpoints
-    without one are set aside too.
+    A damaged `run.json` is set aside. If then no state proves that the folder belongs to this run, its checkpoints are
+    set aside too.
     """
     path = folder / "run.json"
     try:
-        said = json.loads(read_regular(path, _LARGEST_RUN_BYTES))
-        if not isinstance(said, dict) or said.keys() != identity.keys():
+        stored = json.loads(read_regular(path, _LARGEST_RUN_BYTES))
+        if not isinstance(stored, dict) or stored.keys() != identity.keys():
             raise ValueError
     except FileNotFoundError:
         pass
     except (ValueError, RecursionError, OSError):
         _set_aside(path, "is damaged")
         if not any(_is_of(folder / name, identity) for name in (_STATE, _EARLIER)):
-            _set_aside(folder / "checkpoints", "cannot be told to be of this run")
+            _set_aside(folder / "checkpoints", "may belong to another run")
     else:
-        if said != json.loads(json.dumps(identity)):
+        if stored != json.loads(json.dumps(identity)):
             raise TrainError(f"{folder} holds a run of another recipe, architecture or seed", f"remove {folder} first")
     write_text(path, _as_json(identity))
 
 
 def _set_aside(path: Path, why: str) -> None:
-    """Rename what cannot be used; nothing is deleted."""
+    """Rename a file or folder that cannot be used. Nothing is deleted."""
     if not path.exists():
         return
     number = 1
@@ -257,13 +258,13 @@ def _set_aside(path: Path, why: str) -> None:
         number += 1
     with storing(path.parent):
         path.rename(aside)
-    log.warning("%s %s: it is set aside as %s", path, why, aside.name)
+    log.warning("%s %s: it is renamed to %s", path, why, aside.name)
 
 
 def _resume(
     folder: Path, architecture: Architecture, recipe: Recipe, seed: int, device: str, identity: dict[str, Any]
 ) -> _State:
-    """The newest state that holds, or the untrained model."""
+    """The newest valid state, or the untrained model."""
     for name in (_STATE, _EARLIER):
         path = folder / name
         if not path.exists():
@@ -271,9 +272,9 @@ def _resume(
         state = _fresh(architecture, recipe, seed, device)
         try:
             _fill(state, _sealed(path, identity), recipe, device)
-        except Exception as error:  # its hash may hold and its content be anything
-            said = (str(error).strip() or type(error).__name__).splitlines()[0]
-            _set_aside(path, f"is damaged ({said}): the training goes on from the last whole state before it")
+        except Exception as error:  # a file with a valid hash may still hold any content
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            _set_aside(path, f"is damaged ({reason}): the training continues from the last complete state before it")
             continue
         return state
     return _fresh(architecture, recipe, seed, device)
@@ -286,22 +287,22 @@ def _fresh(architecture: Architecture, recipe: Recipe, seed: int, device: str) -
 
 
 def _fill(state: _State, content: bytes, recipe: Recipe, device: str) -> None:
-    """Put a saved state into a fresh one; an exception of any kind when it is not one of this run."""
+    """Load a saved state into a fresh one. Raises any kind of exception if the saved state is invalid for this run."""
     saved = torch.load(io.BytesIO(content), weights_only=True, map_location=device)
     step, rows = saved["step"], saved["log"]
     if type(step) is not int or not 0 <= step <= recipe.steps:
-        raise ValueError(f"it claims step {step}")
+        raise ValueError(f"its step {step} is impossible")
     due = [at for at in checkpoint_steps(recipe.steps, recipe.checkpoints) if at <= step]
     if [row["step"] for row in rows] not in (due, due[:-1] if due and due[-1] == step else due):
-        raise ValueError("its log is not that of its step")
+        raise ValueError("its log does not match its step")
     if not all(isinstance(row[name], int | float) and math.isfinite(row[name]) for row in rows for name in row):
         raise ValueError("its log holds no numbers")
     state.model.load_state_dict(saved["model"])
-    for name, held in state.model.state_dict().items():
-        if not bool((held.abs() <= _LARGEST_WEIGHT).all()):  # written so that NaN fails
-            raise ValueError(f"{name} holds what no training gives")
-    taken = [float(held["step"]) for held in saved["optimiser"]["state"].values()]
-    if set(taken) != ({float(step)} if step else set()):
+    for name, tensor in state.model.state_dict().items():
+        if not bool((tensor.abs() <= _LARGEST_WEIGHT).all()):  # this form also refuses NaN
+            raise ValueError(f"{name} holds impossible values")
+    steps = [float(entry["step"]) for entry in saved["optimiser"]["state"].values()]
+    if set(steps) != ({float(step)} if step else set()):
         raise ValueError(f"its optimiser is not at step {step}")
     state.optimiser.load_state_dict(saved["optimiser"])
     state.step, state.log, state.seconds = step, rows, float(saved["seconds"])
@@ -312,15 +313,15 @@ def _run_id(identity: dict[str, Any]) -> str:
 
 
 def _sealed(path: Path, identity: dict[str, Any]) -> bytes:
-    """What a state file holds, once its run and its hash hold; ValueError when they do not."""
+    """The content of a state file whose run and hash are valid. ValueError if they are not."""
     content = path.read_bytes()
     if not content.startswith(_MAGIC):
         raise ValueError("it has another format")
     run, digest, body = content.removeprefix(_MAGIC).split(b"\n", 2)
     if run != _run_id(identity).encode():
-        raise ValueError("it is of another run")
+        raise ValueError("it belongs to another run")
     if digest != hashlib.sha256(run + body).hexdigest().encode():
-        raise ValueError("its hash does not hold")
+        raise ValueError("its hash does not match")
     return body
 
 
@@ -331,7 +332,7 @@ def _is_of(path: Path, identity: dict[str, Any]) -> bool:
 
 
 def _save_state(folder: Path, state: _State, identity: dict[str, Any]) -> None:
-    """Write the state beside the one before it, which stays as `state.earlier.pt`."""
+    """Write the state, and keep the previous one as `state.earlier.pt`."""
     saved = {
         "model": state.model.state_dict(),
         "optimiser": state.optimiser.state_dict(),

@@ -1,4 +1,4 @@
-"""What the last bits of a training depend on besides its settings."""
+"""Properties of the machine that the last bits of a training depend on, besides its settings."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from massact.extract.provenance import library_versions
 
 
 def machine(threads: int) -> dict[str, Any]:
-    """Kind of machine, threads and versions: the same ones give the same bits."""
+    """Processor, threads and versions. Trainings with the same values are bit-identical."""
     return {
         "massact": __version__,
         "processor": _processor(),
@@ -23,21 +23,21 @@ def machine(threads: int) -> dict[str, Any]:
 
 
 def _processor() -> str:
-    """Its name, and the numbers that tell generations apart where a virtual machine calls them all alike."""
+    """Its name, with the family and model numbers: virtual machines give several generations the same name."""
     with suppress(OSError):
         return described(Path("/proc/cpuinfo").read_text(encoding="utf-8"))
     return platform.processor() or platform.machine()
 
 
 def described(cpuinfo: str) -> str:
-    """The first processor of Linux's /proc/cpuinfo in words; the machine's type where it says nothing.
+    """The first processor of Linux's /proc/cpuinfo in words; the machine's type if it names none.
 
     >>> described("vendor_id\\t: AuthenticAMD\\ncpu family\\t: 25\\nmodel\\t\\t: 1\\nmodel name\\t: AMD EPYC\\n")
     'AMD EPYC (family 25, model 1)'
     """
     lines = (line.partition(":") for line in cpuinfo.partition("\n\n")[0].splitlines())
-    said = {name.strip(): value.strip() for name, _, value in lines}
-    name = said.get("model name") or platform.processor() or platform.machine()
-    if "cpu family" in said and "model" in said:
-        return f"{name} (family {said['cpu family']}, model {said['model']})"
+    values = {name.strip(): value.strip() for name, _, value in lines}
+    name = values.get("model name") or platform.processor() or platform.machine()
+    if "cpu family" in values and "model" in values:
+        return f"{name} (family {values['cpu family']}, model {values['model']})"
     return name

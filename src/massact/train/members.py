@@ -1,4 +1,4 @@
-"""What a suite trains: the members of its design, and ladders on which one thing varies alone."""
+"""The members of a suite: the architectures of its design, and ladders on which a single factor varies."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from massact.architecture import Architecture
 from massact.errors import TrainError
 
 GRID = "grid"
-# What a block costs besides its matrix products, as parameters: on one core a step of 1,024 tokens takes about
-# 2.9 ms a block and 77 ns a parameter of it.
+# The cost of a block besides its matrix products, expressed in parameters: on one core a step of 1,024 tokens takes
+# about 2.9 ms per block and 77 ns per parameter of the block.
 _BLOCK_OVERHEAD = 38_000
 
 
 @dataclass(frozen=True)
 class Member:
-    """One training of a suite: an architecture of one part of it (`grid` or a ladder's name) and a seed."""
+    """One training of a suite: an architecture from one part of it (`grid` or a ladder's name) and a seed."""
 
     family: str
     model: str
@@ -26,12 +26,12 @@ class Member:
 
     @property
     def name(self) -> str:
-        """Name of its folder and in messages."""
+        """Its name in messages, and the name of its folder."""
         return f"{self.model}-seed{self.seed}"
 
     @property
     def cost(self) -> int:
-        """Estimated time of an optimiser step, in units of its own; only ratios mean something."""
+        """Estimated time of an optimiser step, in arbitrary units."""
         a = self.architecture
         return a.n_layers * (_BLOCK_OVERHEAD + 4 * a.d_model**2 + 2 * a.d_model * a.d_mlp) + a.vocab_size * a.d_model
 
@@ -39,7 +39,7 @@ class Member:
 def ladder(
     family: str, name: str, architecture: Architecture, heads: Sequence[int], seeds: Sequence[int]
 ) -> list[Member]:
-    """One architecture with its head count varied alone, everything else as it is."""
+    """One architecture with several head counts; nothing else varies."""
     return [
         Member(family, f"{family}-{name}-{count}", name, seed, replace(architecture, n_heads=count))
         for count in heads
@@ -48,12 +48,12 @@ def ladder(
 
 
 def grid(family: str, architectures: Sequence[Architecture], replicated: Sequence[int], seeds: int) -> list[Member]:
-    """Every architecture with seed 0, the replicated ones (by index) with `seeds` seeds.
+    """Every architecture with seed 0; those whose index is in `replicated` with `seeds` seeds.
 
     Raises
     ------
     TrainError
-        An index that is none.
+        An index out of range.
     """
     for index in replicated:
         if not 0 <= index < len(architectures):

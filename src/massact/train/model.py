@@ -39,7 +39,7 @@ def hf_config(architecture: Architecture) -> GPTNeoXConfig:
 
 
 def build_model(architecture: Architecture, seed: int) -> GPTNeoXForCausalLM:
-    """A model as Pythia's begin: small-init, with wang-init for the two projections that write the residual stream.
+    """A model with Pythia's initialisation: small-init, and wang-init for the two projections into the residual stream.
 
     Standard deviations: sqrt(2 / (5 d)) (Nguyen and Salazar 2019) and 2 / (L sqrt(d)) (Wang and Komatsuzaki 2021),
     as in GPT-NeoX's `init_functions`; biases 0, norms 1.

@@ -1,4 +1,4 @@
-"""A designed suite: many small models of one recipe, each measured while it trains, a row whatever becomes of it."""
+"""A designed suite: many small models of one recipe, measured while they train; each one has a row, failed or not."""
 
 from __future__ import annotations
 
@@ -36,20 +36,20 @@ _STATUS_FILE, _TABLE_FILE = "member.json", "trajectory.parquet"
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a training: status `done`, `diverged` or `failed`, and where it stopped.
+    """The outcome of a training: status `done`, `diverged` or `failed`, and where it stopped.
 
     Attributes
     ----------
     step
         Optimiser steps taken.
     loss, validation_loss
-        Nats per token at the end; NaN where it was not reached.
+        Nats per token at the end; NaN if the training did not reach it.
     seconds, measuring_seconds
-        Of training and measuring together, over all processes that worked on it; of measuring, in the last of them.
+        Of training and measuring together, summed over all its processes; of measuring, in the last process only.
     what
-        Why it stopped, empty when done.
+        Why it stopped; empty if done.
     machine
-        Kind of machine and versions: the same ones give the same bits.
+        Processor, threads and versions. Trainings with the same values are bit-identical.
     """
 
     status: str
@@ -63,22 +63,22 @@ class Outcome:
 
 
 class Suite:
-    """Trains members into a folder, each by one process at a time; what is finished stays.
+    """Trains members into a folder, each by one process at a time. Finished members are kept.
 
     Parameters
     ----------
     members, recipe
-        What to train and how.
+        The trainings and their recipe.
     folder
-        Work in progress and finished trajectories, one folder a member. Never delete it while the suite grows.
+        Work in progress and finished trajectories, one folder per member. Do not delete it while the suite grows.
     published
-        The suite's table where there is one: what it holds is finished.
+        The suite's table, if it exists: its members are finished.
     text, probe
-        What is trained on, and the sequences that are measured on.
+        The training text, and the sequences for measuring.
     measured
-        Steps at which to measure, per training.
+        Number of measured steps per training.
     threads
-        CPU threads of a training: part of what makes it repeat bit for bit.
+        CPU threads of a training. Bit-identical repeats need the same number.
     """
 
     def __init__(
@@ -104,7 +104,7 @@ class Suite:
         self._published_rows = {f"{row['model']}-seed{row['seed']}": row for row in rows}
 
     def elsewhere(self, folder: Path) -> Suite:
-        """The same suite in a folder of its own, which shares nothing with what was trained before."""
+        """The same suite in another folder, which shares nothing with earlier trainings."""
         return Suite(
             self.members,
             self.recipe,
@@ -119,27 +119,29 @@ class Suite:
         )
 
     def outcome(self, member: Member) -> Outcome | None:
-        """What became of a member; None while it is not finished.
+        """The outcome of a member; None if it is not finished.
 
         Raises
         ------
         TrainError
-            When its folder holds a member of another architecture, recipe or probe.
+            When its folder holds a member with another architecture, recipe or probe.
         """
         path = self._folder(member) / _STATUS_FILE
         if path.is_file():
             try:
                 content = json.loads(path.read_text(encoding="utf-8"))
             except ValueError:
-                raise TrainError(f"{path} is damaged", f"remove {path.parent}; it is trained again") from None
+                raise TrainError(
+                    f"{path} is damaged", f"remove {path.parent}, and the member is trained again"
+                ) from None
         elif member.name in self._published_rows:
             path, content = self.published, self._published_rows[member.name]
         else:
             return None
         if content.get("identity") != self.identity(member):
             raise TrainError(
-                f"{path} holds {member.name} of another architecture, recipe or schedule",
-                "give the suite another suite.name",
+                f"{path} holds {member.name} with another architecture, recipe or schedule",
+                "choose another suite.name",
             )
         return Outcome(**{field.name: content[field.name] for field in fields(Outcome)})
 
@@ -149,22 +151,22 @@ class Suite:
         Raises
         ------
         TrainError
-            When none is finished.
+            When no member is finished.
         """
         import pandas as pd
 
         known = read_table(self.published, RECORDS) if self._published_rows else None
-        found = []
+        tables = []
         for member in self.members:
             if self.outcome(member) is None:
                 continue
             if (self._folder(member) / _TABLE_FILE).is_file():
-                found.append(self.records_of(member))
+                tables.append(self.records_of(member))
             elif known is not None:
-                found.append(known[(known["model"] == member.model) & (known["seed"] == member.seed)])
-        if not found:
+                tables.append(known[(known["model"] == member.model) & (known["seed"] == member.seed)])
+        if not tables:
             raise TrainError("no member of the suite is finished", "train some with: python run.py stage=suite")
-        return pd.concat(found, ignore_index=True)
+        return pd.concat(tables, ignore_index=True)
 
     def records_of(self, member: Member) -> pd.DataFrame:
         """The records of a member that was trained in this folder."""
@@ -175,16 +177,16 @@ class Suite:
     def work(
         self, wanted: Sequence[Member], each: Callable[[Member, int], None] | None = None
     ) -> Iterator[tuple[Member, Outcome]]:
-        """Train what is left: first the design, then replicates and ladders, the most expensive of each first.
+        """Train the unfinished members: first the design, then replicates and ladders, the most expensive first.
 
-        What another process has begun is left to it.
+        Members that another process is training are skipped.
         Any number of processes may call this at the same time, on one machine or on several that share the folder.
-        A training that diverged is final; one that failed otherwise is tried again by the next call.
+        A diverged training is final. One that failed in another way is tried again by the next call.
 
         Parameters
         ----------
         wanted
-            Members to train, of the suite's.
+            Members of the suite to train.
         each
             Called as `each(member, step)` before every step.
         """
@@ -197,11 +199,11 @@ class Suite:
                     yield member, self._train(member, each)
 
     def _final(self, member: Member) -> bool:
-        said = self.outcome(member)
-        return said is not None and said.status != FAILED
+        outcome = self.outcome(member)
+        return outcome is not None and outcome.status != FAILED
 
     def _train(self, member: Member, each: Callable[[Member, int], None] | None) -> Outcome:
-        """Train one member and leave its table, then its status: a status without a table says nothing was measured."""
+        """Train one member. Write its table, then its status: a status without a table means no measurements."""
         import torch
 
         torch.set_num_threads(self.threads)
@@ -227,20 +229,20 @@ class Suite:
             unmeasured = live.missing(before=self.recipe.steps + 1)
             if unmeasured:
                 forget_state(folder)
-                status, what = FAILED, f"steps {unmeasured} were passed without being measured: its journal was lost"
+                status, what = FAILED, f"steps {unmeasured} were not measured: the journal of the training was lost"
         except StorageError:
             raise
         except (MassactError, RuntimeError, MemoryError) as error:
             status, what = _why(error, reached)
         seconds = time.perf_counter() - began if seconds is None else seconds
-        said = Outcome(status, reached, loss, validation, seconds, live.seconds, what, machine(self.threads))
+        outcome = Outcome(status, reached, loss, validation, seconds, live.seconds, what, machine(self.threads))
         if live.result().measured:
             live.write(folder / _TABLE_FILE)
-        content = {"identity": self.identity(member), **asdict(said)}
+        content = {"identity": self.identity(member), **asdict(outcome)}
         write_text(folder / _STATUS_FILE, json.dumps(content, indent=1) + "\n", durable=True)
         if status == DONE:
             forget_state(folder)
-        return said
+        return outcome
 
     def _live(self, member: Member, folder: Path) -> LiveMeasurement:
         return LiveMeasurement(
@@ -263,9 +265,9 @@ class Suite:
         return self.folder / member.name
 
     def row(self, member: Member) -> dict[str, Any] | None:
-        """What the suite's table says of a finished member, in its metadata."""
-        said = self.outcome(member)
-        if said is None:
+        """The entry of a finished member in the metadata of the suite's table."""
+        outcome = self.outcome(member)
+        if outcome is None:
             return None
         folder = self._folder(member)
         if not (folder / _STATUS_FILE).is_file():
@@ -274,21 +276,21 @@ class Suite:
         checkpoints = read_metadata(table)["checkpoints"] if table.is_file() else {}
         last = max(map(int, checkpoints), default=None)
         weights = "" if last is None else checkpoints[str(last)]["weights_sha256"]
-        return {**asdict(member), **asdict(said), "identity": self.identity(member), "weights_sha256": weights}
+        return {**asdict(member), **asdict(outcome), "identity": self.identity(member), "weights_sha256": weights}
 
     def identity(self, member: Member) -> str:
-        """Hash of all that the numbers of a member depend on, but for the machine."""
-        said = {
+        """Hash of everything that a member's numbers depend on, except the machine."""
+        content = {
             "member": asdict(member),
             "recipe": self.recipe.as_dict(),
             "steps": self.steps,
             "tokens_sha256": self.probe.sha256,
         }
-        return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def _stranger(folder: Path) -> str:
-    """Why a folder is not one of a training of a suite; empty when it is."""
+    """Why a folder does not belong to a training of a suite; empty if it does."""
     if any((folder / name).is_file() for name in ("run.json", "measured.json", _STATUS_FILE)):
         return ""
     foreign = sorted(path.name for path in folder.iterdir() if path.name != ".claim")
@@ -296,7 +298,7 @@ def _stranger(folder: Path) -> str:
 
 
 def _why(error: Exception, step: int) -> tuple[str, str]:
-    """Status of a training that ended in an error, and what to say of it."""
+    """Status of a training that ended in an error, and the reason."""
     if isinstance(error, DivergedError):
         return DIVERGED, error.what
     if out_of_memory(error):

@@ -1,4 +1,4 @@
-"""A byte-level BPE small enough for a small model."""
+"""A byte-level BPE tokenizer for small models."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ END_OF_TEXT = "<|endoftext|>"
 
 
 def train_tokenizer(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenizerFast:
-    """Train a byte-level BPE; <|endoftext|> has id 0, as in GPT-NeoX's tokenizer, and is never added by itself."""
+    """Train a byte-level BPE; <|endoftext|> has id 0, as in GPT-NeoX's tokenizer, and is never added automatically."""
     from transformers import PreTrainedTokenizerFast
 
     tokenizer = Tokenizer(models.BPE())
