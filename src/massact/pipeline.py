@@ -65,11 +65,12 @@ class Stage:
 # are written, and table definitions, which refuse a table and never change one.
 FOUNDATION = (
     "__init__.py", "_lazy.py", "architecture.py", "bounds.py", "checkpoints", "config.py", "disk.py", "errors.py",
-    "fit/table.py", "names.py", "params.py", "pipeline.py", "predict/table.py", "recipe.py", "seal.py", "settings.py",
+    "extract/protocol.py", "extract/reduce.py", "fit/checks.py", "fit/forms", "fit/status.py", "fit/table.py", "names.py", "params.py", "pipeline.py", "predict/table.py", "recipe.py", "registry.py", "rules.py", "seal.py", "settings.py",
     "space.py", "stages/places.py", "tables.py", "train/members.py", "tracked.py", "trajectories/__init__.py",
     "trajectories/rules.py", "trajectories/table.py",
 )  # fmt: skip
-_AGGREGATION = "trajectories/aggregation.py"
+# How sequences are aggregated is said by the statistic.
+_AGGREGATION = ("trajectories/aggregation.py", "extract/statistic.py", "extract/magnitudes.py")
 _TABLES = "stages/tables.py"  # which rows of which tables a stage takes
 _PROTOCOL = {"protocol/default.yaml": ("aggregation",)}
 _MODEL = "data/extracted/${item.model}-seed${item.seed}.parquet"
@@ -141,7 +142,7 @@ for _stage in (
         data=(_MODEL,),
         params=("quantities",),
         conf={"fit/${item.form}.yaml": (), _FORM: (), **_PROTOCOL},
-        code=("stages/fit.py", "fit", _AGGREGATION),
+        code=("stages/fit.py", "fit", *_AGGREGATION),
     ),
     Stage(
         name="fit_suite",
@@ -151,7 +152,7 @@ for _stage in (
         data=(_SUITE,),
         params=("quantities",),
         conf={"fit/eq9.yaml": (), _FORM: (), **_PROTOCOL},
-        code=("stages/fit_suite.py", "stages/fit.py", _TABLES, "fit", _AGGREGATION),
+        code=("stages/fit_suite.py", "stages/fit.py", _TABLES, "fit", *_AGGREGATION),
     ),
     Stage(
         name="findings",
@@ -167,7 +168,7 @@ for _stage in (
             "findings",
             "report/axes.py",
             "report/frames.py",
-            _AGGREGATION,
+            *_AGGREGATION,
         ),
     ),
     Stage(
@@ -176,7 +177,7 @@ for _stage in (
         data=("data/extracted", "data/fits", "data/trajectories/nano.parquet"),
         params=("models", "seeds", "forms", "quantities", "targets", "suites"),
         conf={"predictor/default.yaml": (), **_PROTOCOL},
-        code=("stages/predict.py", _TABLES, "predict", _AGGREGATION),
+        code=("stages/predict.py", _TABLES, "predict", *_AGGREGATION),
     ),
     Stage(
         name="report",
@@ -184,7 +185,7 @@ for _stage in (
         data=("data/extracted", "data/fits", *_RESULTS),
         params=("models", "seeds", "forms"),
         conf=_PROTOCOL,
-        code=("stages/report.py", _TABLES, "report", _AGGREGATION),
+        code=("stages/report.py", _TABLES, "report", "fit/forms", *_AGGREGATION),
         beside=("fit",),  # its curves are drawn from the parameters in the fits' tables
     ),
     Stage(
@@ -199,7 +200,7 @@ for _stage in (
             "predict/tracking.py",
             "mlflow_runs.py",
             "mlflow_store.py",
-            _AGGREGATION,
+            *_AGGREGATION,
         ),
         beside=("stages/track_figures.py", "report", "fit"),  # figures are in MLflow alone
     ),
