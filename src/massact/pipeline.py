@@ -65,9 +65,10 @@ class Stage:
 # are written, and table definitions, which refuse a table and never change one.
 FOUNDATION = (
     "__init__.py", "_lazy.py", "architecture.py", "bounds.py", "checkpoints", "config.py", "disk.py", "errors.py",
-    "extract/protocol.py", "extract/reduce.py", "fit/checks.py", "fit/forms", "fit/status.py", "fit/table.py", "names.py", "params.py", "pipeline.py", "predict/table.py", "recipe.py", "registry.py", "rules.py", "seal.py", "settings.py",
-    "space.py", "stages/places.py", "tables.py", "train/members.py", "tracked.py", "trajectories/__init__.py",
-    "trajectories/rules.py", "trajectories/table.py",
+    "extract/protocol.py", "extract/reduce.py", "fit/checks.py", "fit/forms", "fit/status.py", "fit/table.py",
+    "names.py", "params.py", "pipeline.py", "predict/table.py", "recipe.py", "registry.py", "rules.py", "seal.py",
+    "settings.py", "space.py", "stages/places.py", "tables.py", "tracked.py", "train/members.py",
+    "trajectories/__init__.py", "trajectories/rules.py", "trajectories/table.py",
 )  # fmt: skip
 # How sequences are aggregated is said by the statistic.
 _AGGREGATION = ("trajectories/aggregation.py", "extract/statistic.py", "extract/magnitudes.py")

@@ -14,7 +14,7 @@ from jaxtyping import Float
 
 from massact.fit.engine import bins
 from massact.fit.engine.refine import FINE, ROUGH, Minima, evaluate, polish, project, refine
-from massact.fit.engine.scan import Scan, make_scan, starts
+from massact.fit.engine.scan import Scan, lowest_minima, make_scan, starts
 from massact.fit.forms import FORMS
 from massact.fit.forms.basis import Basis
 
@@ -25,7 +25,7 @@ REFINED = 512  # curves refined together by numpy, whose calls cost more than th
 HELD = 2_000_000  # points of all curves refined together at most: more would fill the memory
 WORTH_COMPILED = 128  # curves from which "auto" takes the compiled path: loading numba takes as long as so many fits
 HOPS = (0.5, 0.8, 1.25, 2.0)
-ALONG = 300  # nodes tried along the first rate of a limit
+ALONG, MINIMA_ALONG = 300, 4  # nodes tried along the first rate of a limit, and minima among them
 FAR_ABOVE, MATTERS_OF_SCAN = 4.0, 0.02  # a start is tried whose SSE is below this times the best, or near in total
 EDGE_MARGIN = 1e-9  # an edge is taken when its SSE is no worse than this, relatively
 
@@ -70,21 +70,20 @@ def search_limit(
 ) -> Optimum:
     """As `search`, for one of a form's `limits`, tried also from the rates (rate, curve) `near` which it should come.
 
-    The valleys of limits are narrow: along the first rate, at the others of `near`, the lowest of `ALONG` nodes is one
-    more start.
+    The valleys of limits are narrow: the lowest minima among `ALONG` nodes of the first rate, at the others of `near`,
+    are more starts.
     """
     found = _search(basis, t, y, w, path)
     target = normalised(basis, y, w)
     box, count = basis.box(t), len(y)
-    nodes = np.geomspace(box[0, 0], box[0, 1], ALONG)
     rates = np.repeat(np.maximum(near, box[:, :1]), ALONG, axis=1)
-    rates[0] = np.tile(nodes, count)
+    rates[0] = np.tile(np.geomspace(box[0, 0], box[0, 1], ALONG), count)
     rates = basis.clip(box, rates)
-    repeated = np.repeat(y, ALONG, axis=0)
-    sse = linear_fit(basis, t, repeated, np.repeat(w, ALONG, axis=0) if w.ndim == 2 else w, rates)[1]
-    lowest = sse.reshape(count, ALONG).argmin(axis=1) + ALONG * np.arange(count)
+    weights = np.repeat(w, ALONG, axis=0) if w.ndim == 2 else w
+    sse = linear_fit(basis, t, np.repeat(y, ALONG, axis=0), weights, rates)[1].reshape(count, ALONG)
+    curve, node = lowest_minima(sse, MINIMA_ALONG)
     best = refine(basis, t, w, target.y, found.rates, tolerance=FINE)
-    best = _bettered(basis, t, w, target.y, best, np.arange(count), rates[:, lowest])
+    best = _bettered(basis, t, w, target.y, best, curve, rates[:, curve * ALONG + node])
     return optimum_of(basis, t, w, target, polish(basis, t, w, target.y, best))
 
 
