@@ -87,10 +87,11 @@ def line(name: str, t: np.ndarray, y: np.ndarray) -> str:
     lost = [nine[row] / at_the_cap(t, y[row]) - 1 for row in far]
     dense = search("eq14-dense", t, y, np.ones(t.size)).sse
     found = search("eq14", t, y, np.ones(t.size)).sse
+    beyond = sum(share > WORSE for share in lost)
     missed = found / np.minimum(dense, found) - 1
     return (
         f"{name}: {len(y)} curves; Eq. 9 above Eq. 14 by more than 1e-3: {len(far)} ({len(far) / len(y):.1%}), "
-        f"of these by more than the cap's own share: {sum(share > WORSE for share in lost)} (largest {max([0.0, *lost]):.1e}); "
+        f"of these by more than the cap's own share: {beyond} (largest {max([0.0, *lost]):.1e}); "
         f"Eq. 14 above its dense search by more than 1e-3: {int((missed > WORSE).sum())} (largest {missed.max():.1e})"
     )
 

@@ -229,7 +229,7 @@ class LiveMeasurement:
                     return None
             else:
                 log.warning(
-                    "%s has other weights than before: measured again from step %d on", self.subject.model, step
+                    "%s has other weights than before: measuring again from step %d on", self.subject.model, step
                 )
                 self._journal.entries = {earlier: entry for earlier, entry in entries.items() if earlier < step}
                 self._unkept = {earlier: kept for earlier, kept in self._unkept.items() if earlier < step}
