@@ -194,11 +194,12 @@ def storing(folder: Path, needed: int = 0, otherwise: str = _ELSEWHERE) -> Itera
 
 def _takes_files(folder: Path) -> None:
     """See that a file can be made in a folder, or in the nearest one above it that exists; none is left there."""
-    nearest = folder
-    while not nearest.exists() and nearest != nearest.parent:
-        nearest = nearest.parent
-    with storing(folder), tempfile.TemporaryFile(dir=nearest):
-        pass
+    with storing(folder):
+        nearest = folder
+        while not nearest.exists() and nearest != nearest.parent:
+            nearest = nearest.parent
+        with tempfile.TemporaryFile(dir=nearest):
+            pass
 
 
 def _head(path: Path) -> bytes:
