@@ -163,7 +163,8 @@ def _tried(decoder: Decoder, tokens: Int[Tensor, "sequence position"]) -> Layout
                 block.register_forward_hook(run.leave),
             ]
     try:
-        result = decoder.run(tokens, output_hidden_states=True, return_dict=True)
+        with _hooks_kept(decoder.module):
+            result = decoder.run(tokens, output_hidden_states=True, return_dict=True)
     except (TypeError, ValueError) as error:
         first = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise MeasureError(f"{decoder.name} does not run on token ids alone ({first})", _REMEDY) from None
@@ -178,6 +179,21 @@ def _tried(decoder: Decoder, tokens: Int[Tensor, "sequence position"]) -> Layout
         except MeasureError as error:
             refusals.append(error)
     raise refusals[0]
+
+
+@contextmanager
+def _hooks_kept(module: nn.Module) -> Iterator[None]:
+    """Remove the hooks with which transformers collects hidden states, and its mark that they are there."""
+    mark = "_output_capturing_hooks_installed"
+    before = {part: (set(part._forward_hooks), mark in vars(part)) for part in module.modules()}
+    try:
+        yield
+    finally:
+        for part, (hooks, marked) in before.items():
+            for added in set(part._forward_hooks) - hooks:
+                del part._forward_hooks[added]
+            if not marked:
+                vars(part).pop(mark, None)
 
 
 class _Run:
