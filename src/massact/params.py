@@ -11,7 +11,6 @@ from yaml import YAMLError
 
 from massact.disk import input_bytes
 from massact.errors import ConfigError
-from massact.fit.forms import FORMS
 from massact.fit.table import DERIVED
 from massact.names import component
 from massact.trajectories.table import FITTED
@@ -54,6 +53,8 @@ def load_params(path: Path) -> Params:
         if not isinstance(values, list) or not values:
             raise ConfigError(f"{path}: {name} is not a list with members", f"write {name}: [...]")
         lists[name] = tuple(values)
+    from massact.fit.forms import FORMS
+
     parameters = {name for form in FORMS.values() for name in form.parameters}
     known = {"forms": FORMS, "quantities": FITTED, "targets": {*parameters, *DERIVED}}
     for name, choices in known.items():

@@ -15,11 +15,9 @@ from massact.checkpoints.pythia import PYTHIA_STEPS, repo_id
 from massact.checkpoints.select import check_rule, select_steps
 from massact.config import Config, ModelConfig
 from massact.errors import ConfigError
-from massact.fit.forms import FORMS
 from massact.pipeline import stage_named
 from massact.predict.regressors import regressor_named
 from massact.recipe import Recipe, checkpoint_steps
-from massact.trajectories.table import AGGREGATIONS
 
 DTYPES = ("float32", "float16", "bfloat16")
 DEVICES = ("auto", "cpu", "cuda")
@@ -36,6 +34,9 @@ def settings(composed: DictConfig) -> Config:
     ConfigError
         One line saying which value cannot be meant and what the nearest valid ones are.
     """
+    from massact.fit.forms import FORMS  # these load numpy, which help and completion do without
+    from massact.trajectories.table import AGGREGATIONS
+
     try:
         check_bounds(OmegaConf.to_container(composed, resolve=True))
         config = cast(Config, OmegaConf.to_object(composed))
