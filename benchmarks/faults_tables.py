@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from massact.errors import MassactError
 from massact.fit.forms import FORMS
-from massact.fit.table import fits_schema
+from massact.fit.schemas import fits_schema
 from massact.seal import SEAL_KEY
 from massact.tables import METADATA_KEY, Schema, read_metadata, read_table
 from massact.trajectories import RECORDS

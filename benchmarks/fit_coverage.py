@@ -16,7 +16,7 @@ from fit_truths import GRIDS
 from massact.fit import fit_many
 from massact.fit.forms import FORMS, eq9_from_eq14
 from massact.fit.judgement.derived import derived
-from massact.fit.table import DERIVED
+from massact.fit.schemas import DERIVED
 
 T = 143000.0
 TRUTHS = {  # A1, A2, beta, tau0, K

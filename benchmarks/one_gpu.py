@@ -163,7 +163,7 @@ def cheapest(count: int) -> list[str]:
     """Names of the members of suite=micro's design that take least time, the most expensive of them first."""
     from hydra import compose, initialize_config_dir
 
-    from massact.compose.suites import members_of
+    from massact.compose.suite import members_of
     from massact.config import register
     from massact.settings import settings
 

@@ -21,11 +21,11 @@ def shipped(root: Path):
     """The inputs of the pipeline's own report."""
     import pandas as pd
 
-    from massact.fit.table import fits_schema
+    from massact.fit.schemas import fits_schema
     from massact.params import load_params
-    from massact.predict.table import PREDICTIONS, SCORES
+    from massact.predict.schemas import PREDICTIONS, SCORES
     from massact.report import ReportInputs
-    from massact.stages.tables import read_csv, stems
+    from massact.stages.swept import read_csv, stems
     from massact.tables import read_metadata, read_table
     from massact.trajectories import RECORDS, aggregate
 

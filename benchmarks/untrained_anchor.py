@@ -23,7 +23,7 @@ import torch
 from massact import Architecture
 from massact.extract import Measurement, measure
 from massact.train import build_model
-from massact.trajectories.published import parse_stats
+from massact.trajectories.paper_format import parse_stats
 
 PUBLISHED = Path(__file__).parents[1] / "tests" / "data" / "published_stats"
 SHAPES = {"14m": (6, 128, 4), "160m": (12, 768, 12)}

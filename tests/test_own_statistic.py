@@ -21,13 +21,13 @@ from massact.extract.statistic import HEAD_OUTPUTS, Array, Quantity, mean_of, ra
 from massact.extract.sweep import measure_checkpoints
 from massact.fit import fit_many, fit_table
 from massact.fit.sequences import sequence_series
-from massact.report.inputs import Run
+from massact.report.inputs import TrainingRun
 from massact.report.plot_trajectories import trajectories_figure
 from massact.tables import read_table, write_table
 from massact.train import LiveMeasurement, Subject
 from massact.train.live_mlflow import MlflowLogger, step_metrics
 from massact.trajectories import aggregate
-from massact.trajectories.table import records_schema, trajectories_schema
+from massact.trajectories.schemas import records_schema, trajectories_schema
 from tests.extract.sweeping import PROBE, QUIET, DiarySource, DiaryStore, lines, write_family
 from tests.models import tiny, tiny_model
 
@@ -212,7 +212,7 @@ def test_it_is_aggregated_by_head_and_fitted_with_intervals(records):
 
 def test_it_is_plotted_with_a_line_a_head(records):
     trajectories = aggregate(records, statistic=HEADS)
-    run = Run(**AXES)
+    run = TrainingRun(**AXES)
     figure = trajectories_figure(trajectories, [run], {run: "mine"}, HEADS)
     assert [axes.get_ylabel() for axes in figure.axes] == ["norm of a head's output", "first token's share"]
     for axes, quantity in zip(figure.axes, HEADS.quantities, strict=True):

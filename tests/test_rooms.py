@@ -10,14 +10,14 @@ SOURCE = Path(__file__).parents[1] / "src" / "massact"
 BELOW = {
     "forms": {"forms", "checks", "status"},
     "engine": {"engine", "forms", "checks", "status"},
-    "judgement": {"judgement", "engine", "forms", "checks", "status", "table"},
+    "judgement": {"judgement", "engine", "forms", "checks", "status", "schemas"},
 }
 
 
 # `massact.tables.seal` finds the schema of a table by its columns, among these.
 LOOKED_UP = {
-    SOURCE / "trajectories" / "table.py",
-    SOURCE / "fit" / "table.py",
+    SOURCE / "trajectories" / "schemas.py",
+    SOURCE / "fit" / "schemas.py",
     SOURCE / "fit" / "forms" / "__init__.py",
 }
 

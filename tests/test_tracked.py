@@ -16,7 +16,7 @@ import pytest
 from massact.checkpoints.source import CheckpointStatus, SourceError
 from massact.compose.sources import TrackedFolder
 from massact.errors import MissingInputError
-from massact.stages.tables import read_csv
+from massact.stages.swept import read_csv
 from massact.tables import Column, Schema
 from massact.tracked import CACHE, file_md5, listing, object_place, recorded, warn_unless_recorded
 

@@ -11,9 +11,9 @@ from yaml import YAMLError
 
 from massact.disk import input_bytes
 from massact.errors import ConfigError
-from massact.fit.table import DERIVED
+from massact.fit.schemas import DERIVED
 from massact.names import component
-from massact.trajectories.table import FITTED
+from massact.trajectories.schemas import FITTED
 
 
 @dataclass(frozen=True)

@@ -65,14 +65,14 @@ class Stage:
 # are written, and table definitions, which refuse a table and never change one.
 FOUNDATION = (
     "__init__.py", "_lazy.py", "architecture.py", "bounds.py", "checkpoints", "config.py", "disk.py", "errors.py",
-    "extract/protocol.py", "extract/reduce.py", "fit/checks.py", "fit/forms", "fit/status.py", "fit/table.py",
-    "names.py", "params.py", "pipeline.py", "predict/table.py", "recipe.py", "registry.py", "rules.py", "seal.py",
+    "extract/protocol.py", "extract/reduce.py", "fit/checks.py", "fit/forms", "fit/status.py", "fit/schemas.py",
+    "names.py", "params.py", "pipeline.py", "predict/schemas.py", "recipe.py", "registry.py", "rules.py", "seal.py",
     "settings.py", "space.py", "stages/places.py", "tables.py", "tracked.py", "train/members.py",
-    "trajectories/__init__.py", "trajectories/rules.py", "trajectories/table.py",
+    "trajectories/__init__.py", "trajectories/rules.py", "trajectories/schemas.py",
 )  # fmt: skip
 # How sequences are aggregated is said by the statistic.
 _AGGREGATION = ("trajectories/aggregation.py", "extract/statistic.py", "extract/magnitudes.py")
-_TABLES = "stages/tables.py"  # which rows of which tables a stage takes
+_TABLES = "stages/swept.py"  # which rows of which tables a stage takes
 _PROTOCOL = {"protocol/default.yaml": ("aggregation",)}
 _MODEL = "data/extracted/${item.model}-seed${item.seed}.parquet"
 _SUITE = "data/trajectories/${item.suite}.parquet"
@@ -134,7 +134,7 @@ for _stage in (
         kind="pipeline",
         data=("data/extracted", "data/trajectories/nano.parquet"),
         params=("models", "seeds", "suites"),
-        code=("stages/gather.py", _TABLES, "trajectories/table.py"),
+        code=("stages/gather.py", _TABLES, "trajectories/schemas.py"),
     ),
     Stage(
         name="fit",

@@ -21,7 +21,7 @@ from massact.recipe import Recipe, checkpoint_steps
 
 DTYPES = ("float32", "float16", "bfloat16")
 DEVICES = ("auto", "cpu", "cuda")
-SOURCES = ("hub", "suite", "folder")
+SOURCES = ("pythia", "hub", "folder")
 TEXTS = ("auto", "corpus", "redpajama")
 FEATURES = ("both", "paper", "raw")
 
@@ -35,7 +35,7 @@ def settings(composed: DictConfig) -> Config:
         One line saying which value cannot be meant and what the nearest valid ones are.
     """
     from massact.fit.forms import FORMS  # these load numpy, which help and completion do without
-    from massact.trajectories.table import AGGREGATIONS
+    from massact.trajectories.schemas import AGGREGATIONS
 
     try:
         check_bounds(OmegaConf.to_container(composed, resolve=True))
@@ -54,7 +54,7 @@ def settings(composed: DictConfig) -> Config:
         regressor_named(str(regressor))
     _names(config)
     _probe(config)
-    if config.model.source == "suite":
+    if config.model.source == "hub":
         check_rule(**_rule(config))
     else:
         steps_of(config)
@@ -78,7 +78,7 @@ def check_trained_here(recipe: Recipe, name: str) -> None:
 
 def available_steps(model: ModelConfig) -> list[int]:
     """Every step the model should have a checkpoint of; of a suite only the Hub knows them (`steps_among`)."""
-    if model.source == "hub":
+    if model.source == "pythia":
         return list(PYTHIA_STEPS)
     return checkpoint_steps(model.recipe.steps, model.recipe.checkpoints)
 
@@ -96,11 +96,11 @@ def steps_among(available: Sequence[int], config: Config) -> list[int]:
 def repository_of(model: ModelConfig) -> str | None:
     """The Hub repository of a Pythia model or a suite, None for a local folder."""
     names.choice("model.source", model.source, SOURCES)
-    if model.source != "hub" and model.deduped:
+    if model.source != "pythia" and model.deduped:
         raise ConfigError(f"{model.name} has no deduplicated variant", "drop model.deduped")
     if model.source == "folder":
         return None
-    if model.source == "suite":
+    if model.source == "hub":
         names.repository(model.repository, "model.repository")
         if model.seed:
             raise ConfigError(f"{model.name} has no seeds", "drop model.seed")
@@ -110,7 +110,7 @@ def repository_of(model: ModelConfig) -> str | None:
 
 def model_name(model: ModelConfig) -> str:
     """Name in tables and files: a deduplicated variant, and each kind of a suite's branches, is a model of its own."""
-    if model.source == "suite" and model.repository:
+    if model.source == "hub" and model.repository:
         return "-".join(filter(None, [model.repository.rpartition("/")[2].lower(), model.variant]))
     return f"{model.name}-deduped" if model.deduped else model.name
 

@@ -222,8 +222,8 @@ def _frame(table: pa.Table) -> pd.DataFrame:
 def _schema_of(frame: pd.DataFrame, path: Path) -> Schema:
     """The known schema with these columns."""
     from massact.fit.forms import FORMS
-    from massact.fit.table import fits_schema
-    from massact.trajectories.table import ARCHITECTURES, RECORDS, TRAJECTORIES
+    from massact.fit.schemas import fits_schema
+    from massact.trajectories.schemas import ARCHITECTURES, RECORDS, TRAJECTORIES
 
     known = [RECORDS, TRAJECTORIES, ARCHITECTURES, *(fits_schema(form) for form in FORMS)]
     here = set(frame.columns)

@@ -11,7 +11,7 @@ from massact.findings.outcomes import (
     design_rows,
     effects,
     factor_columns,
-    ladder,
+    ladder_outcomes,
     onset,
     outcomes,
     slope,
@@ -121,7 +121,7 @@ def test_a_ladder_gives_means_over_seeds_and_the_factor_of_a_doubling():
     table = pd.concat([table, table.assign(seed=1)], ignore_index=True)
     values = {1: 10.0, 2: 20.0, 4: 40.0}
     found = table[["model", "seed"]].assign(**{name: table["n_heads"].map(values) for name in OUTCOMES})
-    rungs = ladder(found, table, "heads")
+    rungs = ladder_outcomes(found, table, "heads")
     assert rungs["end_ratio"].tolist() == pytest.approx([10, 20, 40])
     assert rungs["end_ratio_log_sd"].tolist() == [0, 0, 0]
     assert slope(np.log2(table["n_heads"].to_numpy(float)), np.log(found["end_ratio"].to_numpy()))[

@@ -5,8 +5,8 @@ import pytest
 from massact.architecture import Architecture
 from massact.errors import FitError
 from massact.fit import FORMS, curve_values, fit_many, fit_table
-from massact.fit.table import fits_schema
-from massact.trajectories.table import TRAJECTORIES
+from massact.fit.schemas import fits_schema
+from massact.trajectories.schemas import TRAJECTORIES
 from tests.fit.curves import PYTHIA, SHORT, series
 
 

@@ -5,8 +5,8 @@ import pytest
 from massact.architecture import Architecture
 from massact.errors import FitError
 from massact.fit import fit_table
+from massact.fit.schemas import DERIVED
 from massact.fit.sequences import sequence_array, sequence_series
-from massact.fit.table import DERIVED
 from massact.trajectories import aggregate
 from tests.report.synthetic import SHAPES, STEPS, records
 

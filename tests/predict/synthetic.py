@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from massact.fit.forms import FORMS
-from massact.fit.table import fits_schema
+from massact.fit.schemas import fits_schema
 
 SHAPES = [(2, 64, 2), (3, 96, 4), (4, 128, 2), (6, 64, 4), (8, 48, 3), (5, 160, 8), (3, 192, 6), (7, 80, 5)]
 

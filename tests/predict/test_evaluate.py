@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 
 from massact.predict import caution, score_all
-from massact.predict.table import PREDICTIONS, SCORES
+from massact.predict.schemas import PREDICTIONS, SCORES
 from tests.predict.synthetic import SHAPES, fits
 
 LINEAR = {"ridge": {"alpha": 0.1}, "lasso": {}}

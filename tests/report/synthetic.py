@@ -9,8 +9,8 @@ from functools import cache
 import numpy as np
 import pandas as pd
 
-from massact.fit.table import DERIVED, fits_schema
-from massact.predict.table import PREDICTIONS, SCORES
+from massact.fit.schemas import DERIVED, fits_schema
+from massact.predict.schemas import PREDICTIONS, SCORES
 from massact.report import ReportInputs
 from massact.trajectories import QUANTITIES, RECORDS, aggregate
 

@@ -9,7 +9,7 @@ import pytest
 
 from massact.report import Headline, ReportInputs
 from massact.report.headline import headline, median_r2
-from massact.report.inputs import Run, architecture_of, labels
+from massact.report.inputs import TrainingRun, architecture_of, labels
 from tests.report.synthetic import SHAPES, STEPS, Shape, curve_of, eq9, make_inputs
 
 
@@ -62,7 +62,7 @@ def test_lines_name_everything(inputs):
 
 
 def test_runs_are_named_by_what_tells_them_apart():
-    a, b = Run("tiny", "nano", "a", 0), Run("tiny", "nano", "b", 0)
+    a, b = TrainingRun("tiny", "nano", "a", 0), TrainingRun("tiny", "nano", "b", 0)
     assert list(labels([a, b]).values()) == ["a", "b"]
     assert labels([a, a._replace(seed=3)])[a] == "a, seed 0"
     assert labels([a, a._replace(recipe="long")])[a] == "a, nano"

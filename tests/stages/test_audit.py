@@ -2,7 +2,7 @@ import pandas as pd
 
 from massact.preflight import preflight
 from massact.stages import audit
-from massact.stages.tables import suspects_of
+from massact.stages.swept import suspects_of
 from tests.models import tiny_model
 from tests.test_preflight import CONF
 

@@ -20,7 +20,7 @@ from massact.config import Config, register
 from massact.disk import write_text
 from massact.errors import MissingInputError
 from massact.fit import fit_table
-from massact.fit.table import fits_schema
+from massact.fit.schemas import fits_schema
 from massact.predict import forecast
 from massact.preflight import _without_hydra
 from massact.settings import settings

@@ -12,10 +12,10 @@ import pandas as pd
 import pytest
 
 from massact.errors import CheckpointError, ConfigError, StorageError
-from massact.fit.table import fits_schema
+from massact.fit.schemas import fits_schema
 from massact.preflight import preflight
 from massact.stages import published
-from massact.stages.tables import suspects_of
+from massact.stages.swept import suspects_of
 from massact.tables import read_metadata, read_table
 from massact.trajectories import RECORDS
 from tests.hub import serving

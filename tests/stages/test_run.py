@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from massact.fit.table import fits_schema
+from massact.fit.schemas import fits_schema
 from massact.tables import read_metadata, read_table
 from massact.trajectories import RECORDS
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from massact.trajectories.published import parse_stats
+from massact.trajectories.paper_format import parse_stats
 
 FOLDER = Path(__file__).parents[1] / "data" / "published_stats"
 

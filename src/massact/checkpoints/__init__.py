@@ -8,15 +8,16 @@ from massact._lazy import lazy
 
 if TYPE_CHECKING:
     from massact.checkpoints.audit import audit_table, suspects
+    from massact.checkpoints.branches import Branches, list_branches
     from massact.checkpoints.bridge import load_bridge, load_tokenizer
     from massact.checkpoints.folder import FolderSource
     from massact.checkpoints.hub import HubSource
     from massact.checkpoints.memory import MemorySource
     from massact.checkpoints.reach import reachable
     from massact.checkpoints.source import CheckpointSource, CheckpointStatus, Identity, Resolved, SourceError
-    from massact.checkpoints.suites import Suite, list_suite
 
 __all__ = [
+    "Branches",
     "CheckpointSource",
     "CheckpointStatus",
     "FolderSource",
@@ -25,9 +26,8 @@ __all__ = [
     "MemorySource",
     "Resolved",
     "SourceError",
-    "Suite",
     "audit_table",
-    "list_suite",
+    "list_branches",
     "load_bridge",
     "load_tokenizer",
     "reachable",
@@ -44,9 +44,9 @@ __getattr__, __dir__ = lazy(
         "MemorySource": "memory",
         "Resolved": "source",
         "SourceError": "source",
-        "Suite": "suites",
+        "Branches": "branches",
         "audit_table": "audit",
-        "list_suite": "suites",
+        "list_branches": "branches",
         "load_bridge": "bridge",
         "load_tokenizer": "bridge",
         "reachable": "reach",

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from massact.compose.probes import probe_of
     from massact.compose.sources import source_of, wanted_steps
     from massact.compose.stated import Stated, hold_to_model
-    from massact.compose.suites import chosen, members_of, suite_of
+    from massact.compose.suite import chosen, members_of, suite_of
 
 __all__ = [
     "Stated",
@@ -28,12 +28,12 @@ __getattr__, __dir__ = lazy(
     __name__,
     {
         "Stated": "stated",
-        "chosen": "suites",
+        "chosen": "suite",
         "hold_to_model": "stated",
-        "members_of": "suites",
+        "members_of": "suite",
         "probe_of": "probes",
         "source_of": "sources",
-        "suite_of": "suites",
+        "suite_of": "suite",
         "sweep_options": "options",
         "wanted_steps": "sources",
     },

@@ -52,7 +52,7 @@ def _text(config: Config) -> tuple[str, str, str]:
         When RedPajama is asked for and cannot be had, or stops coming.
     """
     probe = config.probe
-    wanted = probe.text == "redpajama" or (probe.text == "auto" and config.model.source == "hub")
+    wanted = probe.text == "redpajama" or (probe.text == "auto" and config.model.source == "pythia")
     if wanted and probe.text == "auto" and not hub_is_offline() and not reachable(endpoint_named()):
         log.warning("RedPajama cannot be reached: %s is probed with the shipped text", config.model.name)
         wanted = False

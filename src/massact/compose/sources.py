@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from massact.checkpoints import CheckpointSource, FolderSource, HubSource
+from massact.checkpoints.branches import Branch
 from massact.checkpoints.source import CheckpointStatus, Identity, SourceError
-from massact.checkpoints.suites import Branch
 from massact.config import Config
 from massact.errors import CheckpointError, ConfigError
 from massact.settings import available_steps, model_folder, repository_of, steps_among, steps_of
@@ -69,7 +69,7 @@ def source_of(config: Config) -> CheckpointSource:
         return FolderSource(folder, trust_remote_code=model.trust_remote_code)
     ledger = Path(config.paths.records) / "hub" / f"{repository.replace('/', '--')}.json"
     trusted = model.trust_remote_code
-    if model.source == "hub":
+    if model.source == "pythia":
         return HubSource(repository, steps=available_steps(model), ledger=ledger, trust_remote_code=trusted)
     revisions = _suite_revisions(repository, config)
     return HubSource(repository, steps=list(revisions), revisions=revisions, ledger=ledger, trust_remote_code=trusted)
@@ -77,16 +77,16 @@ def source_of(config: Config) -> CheckpointSource:
 
 def wanted_steps(config: Config, source: CheckpointSource) -> list[int]:
     """The steps asked for: of a suite among those it was found to have, else among those the model should have."""
-    return steps_among(source.steps(), config) if config.model.source == "suite" else steps_of(config)
+    return steps_among(source.steps(), config) if config.model.source == "hub" else steps_of(config)
 
 
 def _suite_revisions(repository: str, config: Config) -> dict[int, str]:
     """Step -> branch of a suite; what of it is left aside is said."""
-    from massact.checkpoints import list_suite
+    from massact.checkpoints import list_branches
     from massact.checkpoints.reach import hub_is_offline
 
     variant = config.model.variant
-    suite = list_suite(repository, offline=hub_is_offline())
+    suite = list_branches(repository, offline=hub_is_offline())
     revisions = suite.revisions(variant)
     chosen = next(iter(suite.variants())) if variant is None else variant
     others = [f"{name or 'no prefix'} ({count})" for name, count in suite.variants().items() if name != chosen]

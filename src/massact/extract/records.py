@@ -25,7 +25,7 @@ def records_frame(
     tokens_per_step: int | None,
     statistic: Statistic = DEFAULT,
 ) -> pd.DataFrame:
-    """One row per (step, layer, sequence), steps ascending; schema `massact.trajectories.table.records_schema`.
+    """One row per (step, layer, sequence), steps ascending; schema `massact.trajectories.schemas.records_schema`.
 
     Where the statistic has one number a head, one row per head too. `tokens_per_step` is None, and `recipe` empty,
     where nobody knows how the model was trained. Steps on which the statistic was not measured have no rows.

@@ -13,7 +13,7 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator
 
-from massact.findings.outcomes import ladder, ladders, outcomes
+from massact.findings.outcomes import ladder_outcomes, ladders, outcomes
 from massact.report.axes import FULL_WIDTH, MODEL_COLOURS, STYLE, new_figure, step_axis, value_axis
 
 
@@ -65,7 +65,7 @@ def ladder_figure(outcomes: pd.DataFrame, architectures: pd.DataFrame, part: str
     with mpl.rc_context(STYLE):
         figure = new_figure(FULL_WIDTH, 2.8)
         panels: Any = figure.subplots(1, 3)
-        rungs = ladder(outcomes, architectures, part)
+        rungs = ladder_outcomes(outcomes, architectures, part)
         joined: Any = architectures[architectures["part"] == part].merge(outcomes, on=["model", "seed"])
         labels = {"end_ratio": "ratio at the end", "peak_ratio": "largest ratio", "onset_step": "onset, step"}
         for axes, (name, label) in zip(panels, labels.items(), strict=True):

@@ -149,7 +149,7 @@ def ladders(architectures: pd.DataFrame) -> list[str]:
     return sorted(set(architectures["part"]) - {"grid"})
 
 
-def ladder(found: pd.DataFrame, architectures: pd.DataFrame, part: str) -> pd.DataFrame:
+def ladder_outcomes(found: pd.DataFrame, architectures: pd.DataFrame, part: str) -> pd.DataFrame:
     """Outcomes along a ladder: per head count the geometric mean over seeds, their number and their log spread."""
     joined = architectures[architectures["part"] == part].merge(found, on=["model", "seed"])
     rows = []

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from massact.errors import FitError
-from massact.findings.outcomes import FACTORS, OUTCOMES, design_rows, effects, ladder, ladders, outcomes, slope
+from massact.findings.outcomes import FACTORS, OUTCOMES, design_rows, effects, ladder_outcomes, ladders, outcomes, slope
 from massact.findings.variance import balanced, components, end_by_sequence, noise_ceiling
 
 GOOD_R2 = 0.95
@@ -84,7 +84,7 @@ def _effects(found: pd.DataFrame, architectures: pd.DataFrame) -> str:
 
 
 def _ladder(found: pd.DataFrame, architectures: pd.DataFrame, part: str) -> str:
-    rungs = ladder(found, architectures, part)
+    rungs = ladder_outcomes(found, architectures, part)
     rows = [
         [
             f"{r['n_heads']:.0f}",

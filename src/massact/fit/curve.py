@@ -61,7 +61,7 @@ class CurveFit:
         By the parameter's name in the table (`lambda`): standard error, NaN where unknown, and whether it may be
         quoted. Standard errors assume independent residuals; on log rises they are far too small.
     derived, intervals
-        Quantities of the curve (`massact.fit.table.DERIVED`), and their 95 % intervals when sequences were given.
+        Quantities of the curve (`massact.fit.schemas.DERIVED`), and their 95 % intervals when sequences were given.
     regime, status
         What may be quoted, and how the fit ended; both have a `.text`.
     peak_determined

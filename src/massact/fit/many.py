@@ -22,7 +22,7 @@ from massact.fit.checks import (
 )
 from massact.fit.engine.bins import count_of, thinned
 from massact.fit.engine.robust import LOSSES, Loss, relative_weights
-from massact.fit.engine.search import HELD, PATHS, Path
+from massact.fit.engine.search import HELD, PATHS, EnginePath
 from massact.fit.forms import FORMS, get_form
 from massact.fit.judgement.bootstrap import BLOCK as RESAMPLED_TOGETHER
 from massact.fit.judgement.bootstrap import (
@@ -37,8 +37,8 @@ from massact.fit.judgement.bootstrap import (
 )
 from massact.fit.judgement.group import Group, fit_group
 from massact.fit.judgement.verdict import judged
+from massact.fit.schemas import ARCHITECTURE, DERIVED, fits_schema
 from massact.fit.sequences import AXES, axes_in, sequence_array
-from massact.fit.table import ARCHITECTURE, DERIVED, fits_schema
 from massact.fit.units import table_back, units_of
 
 BATCH, RESAMPLED = 512, 16  # curves between two movements of the progress bar, without and with intervals
@@ -55,7 +55,7 @@ def fit_many(
     intervals: Resampling | str | None = None,
     resamples: int = RESAMPLES,
     seed: int = 0,
-    path: Path | str = "auto",
+    path: EnginePath | str = "auto",
     rivals: bool = True,
     progress: bool = False,
 ) -> pd.DataFrame:
@@ -222,7 +222,7 @@ def fit_table(
     """Fit every series of a table of trajectories (schema `TRAJECTORIES`) of models of one architecture.
 
     A series is one (family, recipe, model, seed, layer, [head,] quantity) over steps. `architecture` has the keys of
-    `massact.fit.table.ARCHITECTURE` (others are ignored); `quantities` are those fitted, all when None. `sequences`,
+    `massact.fit.schemas.ARCHITECTURE` (others are ignored); `quantities` are those fitted, all when None. `sequences`,
     from `massact.fit.sequences.sequence_series`, give intervals from `resamples` resamples of them. Returns a table of
     `fits_schema(form)`, validated.
 

@@ -17,7 +17,7 @@ from tqdm import tqdm
 from massact.predict.features import architecture_groups, feature_matrix
 from massact.predict.limits import FEW_ARCHITECTURES
 from massact.predict.regressors import BASELINES, make_regressor
-from massact.predict.table import PREDICTIONS, SCORES, SPLITS
+from massact.predict.schemas import PREDICTIONS, SCORES, SPLITS
 from massact.predict.targets import scale_of
 
 MIN_ROWS = 5

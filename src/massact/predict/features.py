@@ -14,10 +14,10 @@ from massact.errors import ConfigError
 if TYPE_CHECKING:
     import pandas as pd
 
-Column = Callable[[Any], Any]
+FeatureColumn = Callable[[Any], Any]
 
 # l is the paper's 1-based layer; arXiv 2508.03616, section on predicting the parameters.
-PAPER: dict[str, Column] = {
+PAPER: dict[str, FeatureColumn] = {
     "l/L": lambda f: (f["layer"] + 1) / f["n_layers"],
     "(l/L)^2": lambda f: ((f["layer"] + 1) / f["n_layers"]) ** 2,
     "(l/L)^3": lambda f: ((f["layer"] + 1) / f["n_layers"]) ** 3,
@@ -29,7 +29,7 @@ PAPER: dict[str, Column] = {
     "log d": lambda f: np.log(f["d_model"]),
     "l*L": lambda f: (f["layer"] + 1) * f["n_layers"],
 }
-RAW: dict[str, Column] = {
+RAW: dict[str, FeatureColumn] = {
     "L": lambda f: f["n_layers"],
     "d": lambda f: f["d_model"],
     "H": lambda f: f["n_heads"],
@@ -38,7 +38,7 @@ RAW: dict[str, Column] = {
     "rotary fraction": lambda f: f["rotary_fraction"],
     "parallel residual": lambda f: f["parallel_residual"],
 }
-FEATURE_SETS: dict[str, dict[str, Column]] = {"paper": PAPER, "raw": RAW, "both": {**PAPER, **RAW}}
+FEATURE_SETS: dict[str, dict[str, FeatureColumn]] = {"paper": PAPER, "raw": RAW, "both": {**PAPER, **RAW}}
 
 
 def feature_matrix(fits: pd.DataFrame, feature_set: str = "both") -> tuple[Float[ndarray, "row feature"], list[str]]:
@@ -57,6 +57,6 @@ def feature_matrix(fits: pd.DataFrame, feature_set: str = "both") -> tuple[Float
 
 def architecture_groups(fits: pd.DataFrame) -> ndarray:
     """One integer per distinct architecture: seeds of one architecture stay together."""
-    from massact.fit.table import ARCHITECTURE
+    from massact.fit.schemas import ARCHITECTURE
 
     return fits.groupby(list(ARCHITECTURE), sort=True).ngroup().to_numpy()

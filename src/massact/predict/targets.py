@@ -44,7 +44,7 @@ class SignedLog:
         return np.sign(z) * np.expm1(np.minimum(np.abs(z), _LARGEST_LOG))
 
 
-class Identity:
+class NoTransform:
     """No change."""
 
     def fit(self, y: Float[ndarray, " row"]) -> None:
@@ -93,4 +93,4 @@ def scale_of(target: str) -> Scale:
     """The scale a target is learnt on: Yeo-Johnson for K, none for shares, signed log for the rest."""
     if target == "K":
         return YeoJohnson()
-    return Identity() if target in ("decay_share", "zeta") else SignedLog()
+    return NoTransform() if target in ("decay_share", "zeta") else SignedLog()

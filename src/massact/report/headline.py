@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from massact.report.frames import median, numbers, rows_of, where
-from massact.report.inputs import BASELINES, RUN, ReportInputs, Run, form_name, of_slice, slices, target_name
+from massact.report.inputs import BASELINES, RUN, ReportInputs, TrainingRun, form_name, of_slice, slices, target_name
 from massact.report.markup import fixed, number, plural
 
 
@@ -102,12 +102,12 @@ def median_r2(inputs: ReportInputs, quantity: str = "ratio") -> dict[str, float]
     return medians
 
 
-def _max_ratio(trajectories: pd.DataFrame, named: dict[Run, str]) -> MaxRatio | None:
+def _max_ratio(trajectories: pd.DataFrame, named: dict[TrainingRun, str]) -> MaxRatio | None:
     ratios = where(trajectories, quantity="ratio")
     if ratios.empty:
         return None
     row = rows_of(ratios)[int(np.argmax(numbers(ratios, "value")))]
-    run = Run(str(row["family"]), str(row["recipe"]), str(row["model"]), int(row["seed"]))
+    run = TrainingRun(str(row["family"]), str(row["recipe"]), str(row["model"]), int(row["seed"]))
     return MaxRatio(float(row["value"]), named[run], int(row["layer"]), int(row["step"]))
 
 

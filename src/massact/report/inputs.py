@@ -10,11 +10,11 @@ import pandas as pd
 
 from massact.errors import TableError
 from massact.fit.forms import FORMS
-from massact.fit.table import ARCHITECTURE, fits_schema
-from massact.predict.table import PREDICTIONS, SCORES
+from massact.fit.schemas import ARCHITECTURE, fits_schema
+from massact.predict.schemas import PREDICTIONS, SCORES
 from massact.report.frames import rows_of, where, words
 from massact.tables import Schema
-from massact.trajectories.table import RECORDS, TRAJECTORIES
+from massact.trajectories.schemas import RECORDS, TRAJECTORIES
 
 RUN = ["family", "recipe", "model", "seed"]
 SLICE = ["recipe", "form", "quantity"]
@@ -36,7 +36,7 @@ PARAMETER_NAMES = {
 Slice = tuple[str, str, str]
 
 
-class Run(NamedTuple):
+class TrainingRun(NamedTuple):
     """A measured training run."""
 
     family: str
@@ -97,14 +97,14 @@ class ReportInputs:
         )
 
     @property
-    def runs(self) -> list[Run]:
+    def runs(self) -> list[TrainingRun]:
         """All measured training runs, ordered by recipe, family, name and seed."""
         if self.trajectories.empty:
             return []
         return runs_of(self.trajectories)
 
     @property
-    def named(self) -> dict[Run, str]:
+    def named(self) -> dict[TrainingRun, str]:
         """The name on the page of every run that was measured or fitted."""
         fitted = [run for frame in self.fits.values() for run in runs_of(frame)]
         return labels(sorted({*self.runs, *fitted}))
@@ -115,14 +115,14 @@ class ReportInputs:
         return next(iter(self.fits), None)
 
 
-def runs_of(frame: pd.DataFrame) -> list[Run]:
+def runs_of(frame: pd.DataFrame) -> list[TrainingRun]:
     """The runs in a table, ordered by recipe, family, name and seed."""
     rows = rows_of(pd.DataFrame(frame[RUN]).drop_duplicates())
-    found = [Run(str(row["family"]), str(row["recipe"]), str(row["model"]), int(row["seed"])) for row in rows]
+    found = [TrainingRun(str(row["family"]), str(row["recipe"]), str(row["model"]), int(row["seed"])) for row in rows]
     return sorted(found, key=lambda run: (run.recipe, *run))
 
 
-def of_run(frame: pd.DataFrame, run: Run) -> pd.DataFrame:
+def of_run(frame: pd.DataFrame, run: TrainingRun) -> pd.DataFrame:
     """Rows of one run."""
     return frame if frame.empty else where(frame, **run._asdict())
 
@@ -141,7 +141,7 @@ def of_slice(frame: pd.DataFrame, which: Slice) -> pd.DataFrame:
     return where(frame, **dict(zip(SLICE, which, strict=True)))
 
 
-def labels(runs: Sequence[Run]) -> dict[Run, str]:
+def labels(runs: Sequence[TrainingRun]) -> dict[TrainingRun, str]:
     """Names on the page: the model, with seed and recipe only if needed to distinguish runs."""
     named = {}
     for run in runs:
@@ -167,7 +167,7 @@ def target_name(target: str) -> str:
     return PARAMETER_NAMES.get(target, target.replace("_", " ").replace("f start", "f(0)").replace("f end", "f(T)"))
 
 
-def architecture_of(inputs: ReportInputs, run: Run) -> dict[str, Any]:
+def architecture_of(inputs: ReportInputs, run: TrainingRun) -> dict[str, Any]:
     """The numbers of a run's architecture from provenance, training log or fits; empty if none has them."""
     for entry in inputs.provenance:
         same = entry.get("model") == run.model and entry.get("seed", run.seed) == run.seed

@@ -28,7 +28,7 @@ from massact.report.axes import (
     value_axis,
 )
 from massact.report.frames import layers_of, numbers, rows_of, where
-from massact.report.inputs import Run, form_name, of_run
+from massact.report.inputs import TrainingRun, form_name, of_run
 from massact.report.plot_trajectories import QUANTITY_LABELS
 
 R2_FLOOR = 0.0
@@ -36,7 +36,7 @@ R2_TICKS = (0.0, 0.5, 0.9, 0.99, 0.999, 0.9999)
 
 
 def overlay_figure(
-    trajectories: pd.DataFrame, fits: Mapping[str, pd.DataFrame], run: Run, quantity: str = "ratio"
+    trajectories: pd.DataFrame, fits: Mapping[str, pd.DataFrame], run: TrainingRun, quantity: str = "ratio"
 ) -> Figure:
     """First, middle and last layer of a run: measured points with 95 % error bars, all fitted forms, and residuals."""
     rows = where(of_run(trajectories, run), quantity=quantity)
@@ -60,7 +60,9 @@ def overlay_figure(
         return figure
 
 
-def r2_figure(fits: Mapping[str, pd.DataFrame], runs: Sequence[Run], named: Mapping[Run, str], quantity: str) -> Figure:
+def r2_figure(
+    fits: Mapping[str, pd.DataFrame], runs: Sequence[TrainingRun], named: Mapping[TrainingRun, str], quantity: str
+) -> Figure:
     """R2 of each form at each layer, one panel per run. A triangle at the bottom marks an R2 below zero."""
     with mpl.rc_context(STYLE):
         columns = min(4, max(2, len(runs)))

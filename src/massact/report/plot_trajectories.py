@@ -30,7 +30,7 @@ from massact.report.axes import (
     value_axis,
 )
 from massact.report.frames import layers_of, numbers, where
-from massact.report.inputs import Run, of_run
+from massact.report.inputs import TrainingRun, of_run
 
 RUNS_PER_FIGURE = 4
 RUNS_PER_MAP = 6
@@ -38,7 +38,10 @@ QUANTITY_LABELS = {name: quantity.label for name, quantity in DEFAULT.quantities
 
 
 def trajectories_figure(
-    trajectories: pd.DataFrame, runs: Sequence[Run], named: Mapping[Run, str], statistic: Statistic = DEFAULT
+    trajectories: pd.DataFrame,
+    runs: Sequence[TrainingRun],
+    named: Mapping[TrainingRun, str],
+    statistic: Statistic = DEFAULT,
 ) -> Figure:
     """One row a run, one column a quantity, one line a layer; the band is the 95 % interval over sequences.
 
@@ -65,7 +68,7 @@ def trajectories_figure(
         return figure
 
 
-def heatmap_figure(trajectories: pd.DataFrame, runs: Sequence[Run], named: Mapping[Run, str]) -> Figure:
+def heatmap_figure(trajectories: pd.DataFrame, runs: Sequence[TrainingRun], named: Mapping[TrainingRun, str]) -> Figure:
     """Ratio by step and layer, one panel per run, with one colour scale."""
     with mpl.rc_context(STYLE):
         ratios = where(trajectories, quantity="ratio")
@@ -143,9 +146,9 @@ def step_edges(steps: Float[ndarray, " step"]) -> Float[ndarray, " edge"]:
     return np.where(edges < 1, edges, np.exp(edges - 1))
 
 
-def chunks(runs: Sequence[Run], size: int = RUNS_PER_FIGURE) -> list[list[Run]]:
+def chunks(runs: Sequence[TrainingRun], size: int = RUNS_PER_FIGURE) -> list[list[TrainingRun]]:
     """Runs in groups of at most `size`, one group per figure. The groups of a recipe are as equal as possible."""
-    groups: list[list[Run]] = []
+    groups: list[list[TrainingRun]] = []
     for _, alike in itertools.groupby(runs, key=lambda run: run.recipe):
         left = list(alike)
         for figures in range(-(-len(left) // size), 0, -1):

@@ -14,7 +14,7 @@ from massact.report.inputs import ReportInputs, form_name, runs_of
 from massact.report.markup import Html, join, number, paragraph, table
 from massact.report.plot_fits import overlay_figure, r2_figure
 from massact.report.sections_measured import REGIME_WORDS, counted, missing
-from massact.trajectories.table import QUANTITIES
+from massact.trajectories.schemas import QUANTITIES
 
 MOST_OVERLAYS = 12
 TIE = 0.1  # AICc units; forms this close count as equal

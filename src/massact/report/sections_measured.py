@@ -11,7 +11,7 @@ import pandas as pd
 from massact.report.embed import Embedder
 from massact.report.frames import layers_of, numbers, rows_of, where
 from massact.report.headline import Headline
-from massact.report.inputs import ReportInputs, Run, architecture_of, form_name, of_run, runs_of, target_name
+from massact.report.inputs import ReportInputs, TrainingRun, architecture_of, form_name, of_run, runs_of, target_name
 from massact.report.markup import MISSING, Html, fixed, items, join, number, paragraph, plural, table, tag
 from massact.report.plot_trajectories import RUNS_PER_MAP, chunks, heatmap_figure, trajectories_figure
 
@@ -165,7 +165,7 @@ def _models(inputs: ReportInputs) -> Html:
     return join([table(header, rows, words=(0, 1, 6, 7, 8)), note])
 
 
-def _end_ratios(inputs: ReportInputs, run: Run) -> str:
+def _end_ratios(inputs: ReportInputs, run: TrainingRun) -> str:
     rows = where(of_run(inputs.trajectories, run), quantity="ratio")
     if rows.empty:
         return MISSING
@@ -180,7 +180,7 @@ def _end_ratios(inputs: ReportInputs, run: Run) -> str:
     )
 
 
-def _spike(inputs: ReportInputs, run: Run) -> str:
+def _spike(inputs: ReportInputs, run: TrainingRun) -> str:
     rows = of_run(inputs.records, run)
     if rows.empty:
         return MISSING
@@ -205,7 +205,7 @@ def _agreed(rows: pd.DataFrame, noun: str) -> str:
     return f"{noun} {place} ({count}/{len(rows)})"
 
 
-def _shapes(inputs: ReportInputs, run: Run) -> str:
+def _shapes(inputs: ReportInputs, run: TrainingRun) -> str:
     form = inputs.main_form
     rows = [] if form is None else rows_of(where(of_run(inputs.fits[form], run), quantity="ratio"))
     if not rows:
@@ -227,7 +227,7 @@ def counted(kinds: Counter[str], of: str = "") -> Html:
     return _unbroken(f"{kind.replace('_', ' ')} {count}{of}" for kind, count in order)
 
 
-def _recipes(runs: list[Run]) -> Html:
+def _recipes(runs: list[TrainingRun]) -> Html:
     recipes = sorted({run.recipe for run in runs})
     if len(recipes) < 2:
         return Html("")

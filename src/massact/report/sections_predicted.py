@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from massact.fit.forms import FORMS
-from massact.predict.table import SPLITS
+from massact.predict.schemas import SPLITS
 from massact.report.embed import Embedder
 from massact.report.frames import distinct, numbers, rows_of, where
 from massact.report.inputs import BASELINES, ReportInputs, Slice, form_name, of_slice, slices, target_name

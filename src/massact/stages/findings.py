@@ -8,10 +8,10 @@ import pandas as pd
 
 from massact.config import Config
 from massact.disk import file_target, write_bytes, write_text
-from massact.fit.table import fits_schema
+from massact.fit.schemas import fits_schema
 from massact.stages.gather import suite_rows
 from massact.stages.places import place
-from massact.stages.tables import suite_fits_path, suite_records
+from massact.stages.swept import suite_fits_path, suite_records
 from massact.tables import read_table
 from massact.trajectories import ARCHITECTURES, aggregate
 

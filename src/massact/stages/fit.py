@@ -12,7 +12,7 @@ from massact.config import Config
 from massact.disk import file_target
 from massact.errors import FitError
 from massact.fit.judgement.regimes import Regime
-from massact.fit.table import fits_schema
+from massact.fit.schemas import fits_schema
 from massact.params import load_params
 from massact.settings import table_stem
 from massact.stages.places import place

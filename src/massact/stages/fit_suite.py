@@ -11,10 +11,10 @@ from tqdm import tqdm
 
 from massact.config import Config
 from massact.disk import file_target
-from massact.fit.table import fits_schema
+from massact.fit.schemas import fits_schema
 from massact.stages.fit import failures, fit_records
 from massact.stages.places import place
-from massact.stages.tables import suite_fits_path, suite_members, suite_records
+from massact.stages.swept import suite_fits_path, suite_members, suite_records
 from massact.tables import write_table
 
 

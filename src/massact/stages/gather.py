@@ -12,7 +12,7 @@ from massact.architecture import Architecture
 from massact.config import Config
 from massact.disk import file_target
 from massact.stages.places import place
-from massact.stages.tables import all_records, params_of, suite_records, training_log
+from massact.stages.swept import all_records, params_of, suite_records, training_log
 from massact.tables import read_metadata, write_table
 from massact.tracked import warn_unless_recorded
 from massact.trajectories import ARCHITECTURES, RECORDS

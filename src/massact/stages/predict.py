@@ -16,7 +16,7 @@ from massact.config import Config
 from massact.disk import file_target, write_text
 from massact.errors import MissingInputError
 from massact.stages.places import is_own, place
-from massact.stages.tables import (
+from massact.stages.swept import (
     all_fits,
     all_records,
     params_of,

@@ -9,7 +9,7 @@ from typing import Any
 from massact.config import Config
 from massact.disk import file_target, storing, write_text
 from massact.stages.places import is_own, place
-from massact.stages.tables import (
+from massact.stages.swept import (
     all_fits,
     all_records,
     own_scores_and_predictions,

@@ -10,7 +10,7 @@ import pandas as pd
 from massact.config import Config
 from massact.errors import CheckpointError
 from massact.fit.judgement.regimes import Regime
-from massact.fit.table import fits_schema
+from massact.fit.schemas import fits_schema
 from massact.settings import table_stem
 from massact.stages import track_figures
 from massact.stages.extract import Extraction, extract, save

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from massact.compose.suites import chosen, suite_of
+from massact.compose.suite import chosen, suite_of
 from massact.config import Config
 from massact.errors import TrainingFailedError
 from massact.tables import write_table

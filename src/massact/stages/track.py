@@ -13,7 +13,7 @@ from massact.disk import file_target, write_text
 from massact.errors import MassactError, MissingInputError, StorageError
 from massact.stages import track_figures
 from massact.stages.places import command, is_own, place
-from massact.stages.tables import all_fits, all_records, own_scores_and_predictions, scores_and_predictions
+from massact.stages.swept import all_fits, all_records, own_scores_and_predictions, scores_and_predictions
 from massact.trajectories import aggregate
 
 if TYPE_CHECKING:

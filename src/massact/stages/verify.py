@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from massact.compose.suites import chosen, suite_of
+from massact.compose.suite import chosen, suite_of
 from massact.config import Config
 from massact.errors import MissingInputError, NotReproducedError
 from massact.tables import read_table

@@ -452,10 +452,10 @@ class LiveMeasurement:
     def records(self, statistic: Statistic | None = None) -> pd.DataFrame:
         """The tidy table of one statistic so far, the first by default: one row per (step, layer, sequence).
 
-        Its schema is `massact.trajectories.table.records_schema(statistic)`.
+        Its schema is `massact.trajectories.schemas.records_schema(statistic)`.
         """
         from massact.extract.records import records_frame
-        from massact.trajectories.table import records_schema
+        from massact.trajectories.schemas import records_schema
 
         statistic = statistic or self.statistics[0]
         s, measured = self.subject, self.result().measured
@@ -490,7 +490,7 @@ class LiveMeasurement:
     def write(self, path: Path, statistic: Statistic | None = None) -> None:
         """Write the table of a statistic, the first by default, with its provenance, as `stage=extract` does."""
         from massact.tables import write_table
-        from massact.trajectories.table import records_schema
+        from massact.trajectories.schemas import records_schema
 
         statistic = statistic or self.statistics[0]
         write_table(self.records(statistic), path, records_schema(statistic), self.metadata(statistic))

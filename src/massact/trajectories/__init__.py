@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from massact._lazy import lazy
-from massact.trajectories.table import ARCHITECTURES, QUANTITIES, RECORDS, REJECTED, TRAJECTORIES
+from massact.trajectories.schemas import ARCHITECTURES, QUANTITIES, RECORDS, REJECTED, TRAJECTORIES
 
 if TYPE_CHECKING:
     from massact.trajectories.aggregation import aggregate

@@ -9,7 +9,7 @@ import pandas as pd
 from massact.errors import ConfigError
 from massact.extract.magnitudes import DEFAULT
 from massact.extract.statistic import AGGREGATIONS, RATIO_OF_MEANS, SequenceColumns, Statistic
-from massact.trajectories.table import axes_of, trajectories_schema
+from massact.trajectories.schemas import axes_of, trajectories_schema
 
 
 def aggregate(records: pd.DataFrame, aggregation: str = RATIO_OF_MEANS, statistic: Statistic = DEFAULT) -> pd.DataFrame:

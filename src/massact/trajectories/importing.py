@@ -16,8 +16,8 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from massact.errors import MissingInputError, ParseError
-from massact.trajectories.published import STATISTICS, parse_stats
-from massact.trajectories.table import RECORDS, REJECTED
+from massact.trajectories.paper_format import STATISTICS, parse_stats
+from massact.trajectories.schemas import RECORDS, REJECTED
 
 SEQUENCES = 10
 PROBE_LENGTH = 2048

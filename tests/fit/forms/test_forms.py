@@ -11,7 +11,7 @@ from massact.fit.forms.eq9 import eq9
 from massact.fit.forms.eq14 import eq14
 from massact.fit.forms.step1 import step1
 from massact.fit.forms.step2 import step2
-from massact.fit.table import fits_schema
+from massact.fit.schemas import fits_schema
 
 T = np.r_[0.0, np.geomspace(1, 143000, 60)]
 rates = st.floats(1e-9, 10)

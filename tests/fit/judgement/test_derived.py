@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from massact.fit.forms import FORMS, eq9_from_eq14
 from massact.fit.forms.eq14 import peak_step
 from massact.fit.judgement.derived import derived
-from massact.fit.table import DERIVED
+from massact.fit.schemas import DERIVED
 from tests.fit.curves import SHORT, series
 
 DENSE = np.r_[0, np.geomspace(1e-2, 4096, 200_000)]

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from massact.fit.engine.search import Optimum, Path, linear_fit, search_limit
+from massact.fit.engine.search import EnginePath, Optimum, linear_fit, search_limit
 from massact.fit.forms import FORMS
 from massact.fit.forms.form import Form
 from massact.fit.status import STATUS_DTYPE, FitStatus
@@ -26,7 +26,7 @@ class Drawable(NamedTuple):
 
 
 def drawable(
-    form: str, optimum: Optimum, t: np.ndarray, y: np.ndarray, w: np.ndarray, *, path: Path = "auto"
+    form: str, optimum: Optimum, t: np.ndarray, y: np.ndarray, w: np.ndarray, *, path: EnginePath = "auto"
 ) -> Drawable:
     """The parameters that draw an optimum of `form` on steps t; w is (step,) or (curve, step)."""
     chosen = FORMS[form]
@@ -48,7 +48,9 @@ def drawable(
     return Drawable(values, status)
 
 
-def _nearest(form: Form, t: np.ndarray, y: np.ndarray, w: np.ndarray, rates: np.ndarray, path: Path) -> np.ndarray:
+def _nearest(
+    form: Form, t: np.ndarray, y: np.ndarray, w: np.ndarray, rates: np.ndarray, path: EnginePath
+) -> np.ndarray:
     """Parameters (curve, parameter) of the best curves in the limits of a form; `rates` are those of the optimum."""
     best, sse = np.empty((len(y), len(form.parameters))), np.full(len(y), np.inf)
     for limit in form.limits:

@@ -6,7 +6,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from massact.fit.engine.search import Optimum, Path, fitted_values, search, search_from
+from massact.fit.engine.search import EnginePath, Optimum, fitted_values, search, search_from
 
 Loss = Literal["squares", "huber"]
 LOSSES: tuple[Loss, ...] = get_args(Loss)
@@ -17,7 +17,7 @@ LEAST_SHARE = 0.05  # relative weights are those of this share of the curve's la
 
 
 def huber(
-    form: str, t: np.ndarray, y: np.ndarray, w: np.ndarray, found: Optimum, path: Path
+    form: str, t: np.ndarray, y: np.ndarray, w: np.ndarray, found: Optimum, path: EnginePath
 ) -> tuple[Optimum, np.ndarray]:
     """The optimum under Huber's loss from that of least squares, and the weights (curve, step) it ends with.
 
@@ -39,7 +39,7 @@ def huber(
     return found, weights
 
 
-def relative_weights(form: str, t: np.ndarray, y: np.ndarray, path: Path) -> np.ndarray:
+def relative_weights(form: str, t: np.ndarray, y: np.ndarray, path: EnginePath) -> np.ndarray:
     """Weights (curve, step) of 1 / |f|, f being the unweighted fit: for noise in proportion to the curve.
 
     From the fit and not from the values, which would favour points that noise made small; |f| is at least 5 % of its

@@ -18,8 +18,8 @@ from massact.fit.engine.scan import Scan, lowest_minima, make_scan, starts
 from massact.fit.forms import FORMS
 from massact.fit.forms.basis import Basis
 
-Path = Literal["auto", "numba", "numpy"]
-PATHS: tuple[Path, ...] = get_args(Path)
+EnginePath = Literal["auto", "numba", "numpy"]
+PATHS: tuple[EnginePath, ...] = get_args(EnginePath)
 CHUNK = 64  # curves scanned together: their arrays stay in the cache
 REFINED = 512  # curves refined together by numpy, whose calls cost more than their work on fewer
 HELD = 2_000_000  # points of all curves refined together at most: more would fill the memory
@@ -53,7 +53,7 @@ def search(
     y: Float[np.ndarray, "curve step"],
     w: Float[np.ndarray, " step"] | Float[np.ndarray, "curve step"],
     *,
-    path: Path = "auto",
+    path: EnginePath = "auto",
 ) -> Optimum:
     """The global optimum of a form, the limit curves included (a rate of 0 says which).
 
@@ -66,7 +66,7 @@ def search(
 
 
 def search_limit(
-    basis: Basis, t: np.ndarray, y: np.ndarray, w: np.ndarray, near: np.ndarray, *, path: Path = "auto"
+    basis: Basis, t: np.ndarray, y: np.ndarray, w: np.ndarray, near: np.ndarray, *, path: EnginePath = "auto"
 ) -> Optimum:
     """As `search`, for one of a form's `limits`, tried also from the rates (rate, curve) `near` which it should come.
 
@@ -108,7 +108,7 @@ def fitted_values(form: str, t: np.ndarray, optimum: Optimum) -> np.ndarray:
     return np.sum([optimum.a[:, j : j + 1] * column for j, column in enumerate(columns)], axis=0)
 
 
-def takes_compiled(basis: Basis, count: int, path: Path) -> bool:
+def takes_compiled(basis: Basis, count: int, path: EnginePath) -> bool:
     """Whether a search of so many curves runs compiled."""
     return basis.kernel is not None and (path == "numba" or (path == "auto" and count >= WORTH_COMPILED))
 
@@ -138,7 +138,7 @@ def in_units(basis: Basis, target: Target, rates: np.ndarray, a: np.ndarray, sse
     return Optimum(rates, a, sse * target.size[:, 0] ** 2)
 
 
-def _search(basis: Basis, t: np.ndarray, y: np.ndarray, w: np.ndarray, path: Path) -> Optimum:
+def _search(basis: Basis, t: np.ndarray, y: np.ndarray, w: np.ndarray, path: EnginePath) -> Optimum:
     edges = bins.bins_of(t)
     if edges is None:
         return _search_every(basis, t, y, w, path)
@@ -161,7 +161,7 @@ def _refined(basis: Basis, t: np.ndarray, y: np.ndarray, w: np.ndarray, rates: n
     return _joined(parts)
 
 
-def _search_every(basis: Basis, t: np.ndarray, y: np.ndarray, w: np.ndarray, path: Path) -> Optimum:
+def _search_every(basis: Basis, t: np.ndarray, y: np.ndarray, w: np.ndarray, path: EnginePath) -> Optimum:
     compiled = w.ndim == 1 and takes_compiled(basis, len(y), path)
     common = np.sqrt(np.mean(w**2, axis=0)) if w.ndim == 2 else w
     scan, parts = make_scan(basis, t, common), []

@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Float
 
 Rates = Float[np.ndarray, "rate problem"]
-Column = np.ndarray  # (problem, step), or (1, step) where it does not depend on the rates
+BasisColumn = np.ndarray  # (problem, step), or (1, step) where it does not depend on the rates
 Values = Float[np.ndarray, "curve parameter"]
 
 SLOWEST = 1e-3  # slowest rate of decay times T, and smallest T / tau, searched besides the exact limit 0
@@ -45,11 +45,11 @@ class Basis(ABC):
         """Bounds (rate, 2) of the rates for steps t."""
 
     @abstractmethod
-    def columns(self, t: np.ndarray, rates: Rates) -> list[Column]:
+    def columns(self, t: np.ndarray, rates: Rates) -> list[BasisColumn]:
         """phi_j at t."""
 
     @abstractmethod
-    def slopes(self, t: np.ndarray, rates: Rates, columns: list[Column], a: np.ndarray) -> list[Column]:
+    def slopes(self, t: np.ndarray, rates: Rates, columns: list[BasisColumn], a: np.ndarray) -> list[BasisColumn]:
         """d f / d log rate at coefficients a (problem, j), given the columns there."""
 
     @abstractmethod

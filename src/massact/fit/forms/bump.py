@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from massact.fit.checks import Numbers, floats
-from massact.fit.forms.basis import Column, first_positive
+from massact.fit.forms.basis import BasisColumn, first_positive
 from massact.fit.forms.form import Edge, Form, Parameter, Unit
 from massact.fit.status import FitStatus
 
@@ -79,13 +79,13 @@ class Bump(Form):
         """t_bump from half the first step after 0 to 10 T; width from 0.15 to 10 e-folds."""
         return np.array([[0.1 / t[-1], 2 / first_positive(t)], [0.15, 10.0]])
 
-    def columns(self, t: np.ndarray, rates: np.ndarray) -> list[Column]:
+    def columns(self, t: np.ndarray, rates: np.ndarray) -> list[BasisColumn]:
         """See the class."""
         h, width = rates[:, :, None]
         with np.errstate(divide="ignore"):
             return [np.ones((1, t.size)), np.exp(-((np.log(h * t) / width) ** 2) / 2), np.log1p(t)[None]]
 
-    def slopes(self, t: np.ndarray, rates: np.ndarray, columns: list[Column], a: np.ndarray) -> list[Column]:
+    def slopes(self, t: np.ndarray, rates: np.ndarray, columns: list[BasisColumn], a: np.ndarray) -> list[BasisColumn]:
         """See the base class."""
         h, width = rates[:, :, None]
         with np.errstate(divide="ignore"):

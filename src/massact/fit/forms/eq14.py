@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from massact.fit.checks import Numbers, floats
-from massact.fit.forms.basis import Basis, Column, first_positive
+from massact.fit.forms.basis import Basis, BasisColumn, first_positive
 from massact.fit.forms.form import Edge, Form, Line, Parameter, Unit
 from massact.fit.status import FitStatus
 
@@ -96,7 +96,7 @@ class ModulatedLog(Basis):
         fastest = min(3 / (t[1] - t[0]), LOG_GAMMA_CAP / first_positive(t))
         return np.array([[1e-4 / np.ptp(t), fastest], [1e-4 / t[-1], 1 / (t[0] + tau_floor(t))]])
 
-    def columns(self, t: np.ndarray, rates: np.ndarray) -> list[Column]:
+    def columns(self, t: np.ndarray, rates: np.ndarray) -> list[BasisColumn]:
         """See the class."""
         p, q = rates[:, :, None]
         s, at_p, at_q = t - t[0], p == 0, q == 0
@@ -110,7 +110,7 @@ class ModulatedLog(Basis):
         log *= fallen
         return [np.ones((1, t.size)), rise, log]
 
-    def slopes(self, t: np.ndarray, rates: np.ndarray, columns: list[Column], a: np.ndarray) -> list[Column]:
+    def slopes(self, t: np.ndarray, rates: np.ndarray, columns: list[BasisColumn], a: np.ndarray) -> list[BasisColumn]:
         """See the base class."""
         p, q = rates[:, :, None]
         _, rise, log = columns

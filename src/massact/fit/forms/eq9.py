@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from massact.fit.checks import Numbers, floats
-from massact.fit.forms.basis import Column
+from massact.fit.forms.basis import BasisColumn
 from massact.fit.forms.eq14 import LOG_GAMMA_CAP, ModulatedLog, ModulatedLogForm, end_slope, peak_step
 from massact.fit.forms.form import Line, Parameter, Unit
 from massact.fit.status import FitStatus
@@ -129,13 +129,13 @@ class CappedLog(ModulatedLog):
         p, q = np.clip(rates, box[:, :1], box[:, 1:])
         return np.stack([p, np.maximum(q, p / LOG_GAMMA_CAP)])
 
-    def columns(self, t: np.ndarray, rates: np.ndarray) -> list[Column]:
+    def columns(self, t: np.ndarray, rates: np.ndarray) -> list[BasisColumn]:
         """See the class."""
         p, q = rates[:, :, None]
         s = t - t[0]
         return [np.ones((1, t.size)), np.exp(-p * s) * ((np.log1p(q * s) - np.log(q)) / LOG_GAMMA_CAP + self.sign)]
 
-    def slopes(self, t: np.ndarray, rates: np.ndarray, columns: list[Column], a: np.ndarray) -> list[Column]:
+    def slopes(self, t: np.ndarray, rates: np.ndarray, columns: list[BasisColumn], a: np.ndarray) -> list[BasisColumn]:
         """See the base class."""
         p, q = rates[:, :, None]
         s = t - t[0]

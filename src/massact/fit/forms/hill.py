@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from massact.fit.checks import Numbers, floats
-from massact.fit.forms.basis import Column, first_positive
+from massact.fit.forms.basis import BasisColumn, first_positive
 from massact.fit.forms.form import Edge, Form, Parameter, Unit
 from massact.fit.status import FitStatus
 
@@ -87,12 +87,12 @@ class Hill(Form):
         """t_half from half the first step after 0 to 10 T; n from 0.1 to 20."""
         return np.array([[0.1 / t[-1], 2 / first_positive(t)], [0.1, 20.0]])
 
-    def columns(self, t: np.ndarray, rates: np.ndarray) -> list[Column]:
+    def columns(self, t: np.ndarray, rates: np.ndarray) -> list[BasisColumn]:
         """See the class."""
         h, n = rates[:2, :, None]
         return [np.ones((1, t.size)), share_column(t, h, n)]
 
-    def slopes(self, t: np.ndarray, rates: np.ndarray, columns: list[Column], a: np.ndarray) -> list[Column]:
+    def slopes(self, t: np.ndarray, rates: np.ndarray, columns: list[BasisColumn], a: np.ndarray) -> list[BasisColumn]:
         """See the base class."""
         h, n = rates[:2, :, None]
         return share_slopes(t, h, n, columns[1], a[:, 1:2])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from massact.fit.checks import Numbers, floats
-from massact.fit.forms.basis import SLOWEST, Column, first_positive
+from massact.fit.forms.basis import SLOWEST, BasisColumn, first_positive
 from massact.fit.forms.form import Edge, Form, Parameter, Unit
 from massact.fit.forms.hill import HILL, hill_share, share_column, share_slopes
 from massact.fit.status import FitStatus
@@ -85,12 +85,12 @@ class HillDecay(Form):
         """As `Hill`; beta from 1e-3 / T to 3 per first step after 0."""
         return np.array([*HILL.box(t), [0.1 * SLOWEST / t[-1], 3 / first_positive(t)]])
 
-    def columns(self, t: np.ndarray, rates: np.ndarray) -> list[Column]:
+    def columns(self, t: np.ndarray, rates: np.ndarray) -> list[BasisColumn]:
         """See the class."""
         h, n, p = rates[:, :, None]
         return [np.ones((1, t.size)), np.exp(-p * t) * share_column(t, h, n)]
 
-    def slopes(self, t: np.ndarray, rates: np.ndarray, columns: list[Column], a: np.ndarray) -> list[Column]:
+    def slopes(self, t: np.ndarray, rates: np.ndarray, columns: list[BasisColumn], a: np.ndarray) -> list[BasisColumn]:
         """See the base class."""
         h, n, p = rates[:, :, None]
         decay = np.exp(-p * t)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from massact.fit.checks import Numbers, floats
-from massact.fit.forms.basis import SLOWEST, Column, first_positive
+from massact.fit.forms.basis import SLOWEST, BasisColumn, first_positive
 from massact.fit.forms.form import Edge, Form, Parameter, Unit
 from massact.fit.status import FitStatus
 
@@ -69,12 +69,12 @@ class Log(Form):
         """Tau from a hundredth of the first step after 0 to 1e4 T."""
         return np.array([[0.1 * SLOWEST / t[-1], 100 / first_positive(t)]])
 
-    def columns(self, t: np.ndarray, rates: np.ndarray) -> list[Column]:
+    def columns(self, t: np.ndarray, rates: np.ndarray) -> list[BasisColumn]:
         """See the class."""
         q = rates[0][:, None]
         return [np.ones((1, t.size)), log_column(t, q)]
 
-    def slopes(self, t: np.ndarray, rates: np.ndarray, columns: list[Column], a: np.ndarray) -> list[Column]:
+    def slopes(self, t: np.ndarray, rates: np.ndarray, columns: list[BasisColumn], a: np.ndarray) -> list[BasisColumn]:
         """See the base class."""
         q = rates[0][:, None]
         return [a[:, 1:2] * np.where(q == 0, 0.0, t / (1 + q * t) - columns[1])]

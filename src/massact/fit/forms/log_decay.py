@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from massact.fit.checks import Numbers, floats
-from massact.fit.forms.basis import SLOWEST, Column, first_positive
+from massact.fit.forms.basis import SLOWEST, BasisColumn, first_positive
 from massact.fit.forms.form import Edge, Form, Parameter, Unit
 from massact.fit.forms.log import log_column
 from massact.fit.status import FitStatus
@@ -75,12 +75,12 @@ class LogDecay(Form):
         low = 0.1 * SLOWEST / t[-1]
         return np.array([[low, 3 / first_positive(t)], [low, 100 / first_positive(t)]])
 
-    def columns(self, t: np.ndarray, rates: np.ndarray) -> list[Column]:
+    def columns(self, t: np.ndarray, rates: np.ndarray) -> list[BasisColumn]:
         """See the class."""
         p, q = rates[:, :, None]
         return [np.ones((1, t.size)), np.exp(-p * t) * log_column(t, q)]
 
-    def slopes(self, t: np.ndarray, rates: np.ndarray, columns: list[Column], a: np.ndarray) -> list[Column]:
+    def slopes(self, t: np.ndarray, rates: np.ndarray, columns: list[BasisColumn], a: np.ndarray) -> list[BasisColumn]:
         """See the base class."""
         p, q = rates[:, :, None]
         by_q = np.where(q == 0, 0.0, np.exp(-p * t) * t / (1 + q * t) - columns[1])

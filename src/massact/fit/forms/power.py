@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from massact.fit.checks import Numbers, floats
-from massact.fit.forms.basis import SLOWEST, Column, first_positive
+from massact.fit.forms.basis import SLOWEST, BasisColumn, first_positive
 from massact.fit.forms.form import Edge, Form, Parameter, Unit
 from massact.fit.status import FitStatus
 
@@ -68,12 +68,12 @@ class Power(Form):
         """Tau from a hundredth of the first step after 0 to 1e3 T; n from 1e-3, almost `log`, to 100."""
         return np.array([[SLOWEST / t[-1], 100 / first_positive(t)], [1e-3, 100.0]])
 
-    def columns(self, t: np.ndarray, rates: np.ndarray) -> list[Column]:
+    def columns(self, t: np.ndarray, rates: np.ndarray) -> list[BasisColumn]:
         """See the class."""
         q, n = rates[:, :, None]
         return [np.ones((1, t.size)), -np.expm1(-n * np.log1p(q * t)) / n]
 
-    def slopes(self, t: np.ndarray, rates: np.ndarray, columns: list[Column], a: np.ndarray) -> list[Column]:
+    def slopes(self, t: np.ndarray, rates: np.ndarray, columns: list[BasisColumn], a: np.ndarray) -> list[BasisColumn]:
         """See the base class."""
         q, n = rates[:, :, None]
         growth = np.log1p(q * t)

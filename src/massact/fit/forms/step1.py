@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from massact.fit.checks import Numbers, floats
-from massact.fit.forms.basis import Column, first_positive
+from massact.fit.forms.basis import BasisColumn, first_positive
 from massact.fit.forms.form import Edge, Form, Line, Parameter, Unit
 from massact.fit.status import FitStatus
 
@@ -59,12 +59,12 @@ class Step1(Form):
         """Tau from a tenth of the first step after 0 to 1e4 T."""
         return np.array([[1e-4 / t[-1], 10 / first_positive(t)]])
 
-    def columns(self, t: np.ndarray, rates: np.ndarray) -> list[Column]:
+    def columns(self, t: np.ndarray, rates: np.ndarray) -> list[BasisColumn]:
         """See the class."""
         p = rates[0][:, None]
         return [np.where(p == 0, t, -np.expm1(-p * t) / np.where(p == 0, 1.0, p))]
 
-    def slopes(self, t: np.ndarray, rates: np.ndarray, columns: list[Column], a: np.ndarray) -> list[Column]:
+    def slopes(self, t: np.ndarray, rates: np.ndarray, columns: list[BasisColumn], a: np.ndarray) -> list[BasisColumn]:
         """See the base class."""
         p = rates[0][:, None]
         return [a[:, :1] * np.where(p == 0, 0.0, t * np.exp(-p * t) - columns[0])]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from massact.fit.checks import Numbers, floats
-from massact.fit.forms.basis import Column, first_positive
+from massact.fit.forms.basis import BasisColumn, first_positive
 from massact.fit.forms.form import Edge, Form, Line, Parameter, Unit
 from massact.fit.status import FitStatus
 
@@ -127,12 +127,12 @@ class Step2(Form):
         """P from 1e-3 / T to 10 / the first step after 0."""
         return np.array([[1e-3 / t[-1], 10 / first_positive(t)], [0.05, 100.0]])
 
-    def columns(self, t: np.ndarray, rates: np.ndarray) -> list[Column]:
+    def columns(self, t: np.ndarray, rates: np.ndarray) -> list[BasisColumn]:
         """See the class."""
         p, q = rates[:, :, None]
         return [_by_damping(p * (1 + 2 * q) * t, q)[0]]
 
-    def slopes(self, t: np.ndarray, rates: np.ndarray, columns: list[Column], a: np.ndarray) -> list[Column]:
+    def slopes(self, t: np.ndarray, rates: np.ndarray, columns: list[BasisColumn], a: np.ndarray) -> list[BasisColumn]:
         """D log omega = d log p + 2 q / (1 + 2 q) d log q."""
         p, q = rates[:, :, None]
         s = p * (1 + 2 * q) * t

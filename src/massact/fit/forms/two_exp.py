@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from massact.fit.checks import Numbers, floats
-from massact.fit.forms.basis import SLOWEST, Column, first_positive
+from massact.fit.forms.basis import SLOWEST, BasisColumn, first_positive
 from massact.fit.forms.form import Edge, Form, Parameter, Unit
 from massact.fit.status import FitStatus
 
@@ -71,12 +71,12 @@ class TwoExp(Form):
         """Beta1 from 1e-3 / T to 10 per first step; the ratio from 1.05, almost critically damped, to 1e6."""
         return np.array([[SLOWEST / t[-1], 10 / first_positive(t)], [1.05, 1e6]])
 
-    def columns(self, t: np.ndarray, rates: np.ndarray) -> list[Column]:
+    def columns(self, t: np.ndarray, rates: np.ndarray) -> list[BasisColumn]:
         """See the class."""
         p, r = rates[:, :, None]
         return [np.ones((1, t.size)), -np.expm1(-p * t) / p, -np.expm1(-r * p * t) / (r * p)]
 
-    def slopes(self, t: np.ndarray, rates: np.ndarray, columns: list[Column], a: np.ndarray) -> list[Column]:
+    def slopes(self, t: np.ndarray, rates: np.ndarray, columns: list[BasisColumn], a: np.ndarray) -> list[BasisColumn]:
         """See the base class."""
         p, r = rates[:, :, None]
         slow = a[:, 1:2] * (t * np.exp(-p * t) - columns[1])

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from massact.fit.forms import FORMS
-from massact.fit.table import DERIVED
+from massact.fit.schemas import DERIVED
 
 HALVINGS = 50  # of the log step
 GRID = 200  # points on which the first peak and crossing of a form without a formula for them are looked for
@@ -15,7 +15,7 @@ GOLDEN = 40  # sections: to the square root of a double's digits
 
 
 def derived(form: str, values: np.ndarray, first: float, last: float) -> dict[str, np.ndarray]:
-    """Derived quantities (curve,) on the trained range [first, last] steps, keyed as `massact.fit.table.DERIVED`.
+    """Derived quantities (curve,) on the trained range [first, last] steps, keyed as `massact.fit.schemas.DERIVED`.
 
     `values` is (curve, parameter) in the table's order; curves with NaN parameters have NaN quantities. `peak_value` is
     the largest value of the curve in the range; `peak_step` is NaN when that value is at an end of the range;

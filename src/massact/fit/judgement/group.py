@@ -10,14 +10,14 @@ import pandas as pd
 
 from massact.fit.engine.drawable import drawable
 from massact.fit.engine.robust import Loss, huber
-from massact.fit.engine.search import Optimum, Path, search
+from massact.fit.engine.search import EnginePath, Optimum, search
 from massact.fit.forms import FORMS
 from massact.fit.judgement.derived import derived
 from massact.fit.judgement.identifiability import identifiability
 from massact.fit.judgement.regimes import Regime
 from massact.fit.judgement.statistics import information, judge, standard_errors, sums_of_squares
+from massact.fit.schemas import DERIVED
 from massact.fit.status import STATUS_DTYPE, FitStatus
-from massact.fit.table import DERIVED
 
 EQUAL = 1e-12  # values whose range is at most this share of their size are equal
 
@@ -75,7 +75,7 @@ class Group:
 
 
 def fit_group(
-    form: str, t: np.ndarray, y: np.ndarray, w: np.ndarray, *, loss: Loss = "squares", path: Path = "auto"
+    form: str, t: np.ndarray, y: np.ndarray, w: np.ndarray, *, loss: Loss = "squares", path: EnginePath = "auto"
 ) -> Group:
     """The global fit of each series y (curve, step) without missing values, t ascending.
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from massact.checkpoints import HubSource, SourceError, list_suite
-from massact.checkpoints.suites import parse_branch, read_suite
+from massact.checkpoints import HubSource, SourceError, list_branches
+from massact.checkpoints.branches import parse_branch, read_branches
 from massact.errors import ConfigError
 from tests.hub import serving, write_cache
 
@@ -60,13 +60,13 @@ def test_what_is_written_is_read(step, billions, variant):
 
 @given(st.lists(st.text("step0123456789-_tokensBM/", max_size=30), unique=True))
 def test_every_branch_is_read_or_reported_and_no_step_is_taken_twice(names):
-    suite = read_suite("owner/name", names)
+    suite = read_branches("owner/name", names)
     assert sorted([b.name for b in suite.branches] + list(suite.unread)) == sorted(names)
     assert len({(b.variant, b.step) for b in suite.branches}) == len(suite.branches)
 
 
 def test_the_variant_with_most_checkpoints_is_taken_unless_one_is_named():
-    suite = read_suite("allenai/OLMo-2-1124-7B", OLMO2)
+    suite = read_branches("allenai/OLMo-2-1124-7B", OLMO2)
     assert suite.variants() == {"stage1": 3, "": 2, "stage2-ingredient1": 2}
     assert list(suite.revisions()) == [1000, 2000, 3000]
     assert suite.revisions("") == {150: "step150-tokens1B", 600: "step600-tokens3B"}
@@ -76,14 +76,14 @@ def test_the_variant_with_most_checkpoints_is_taken_unless_one_is_named():
 
 
 def test_two_branches_of_one_step_are_both_reported():
-    suite = read_suite("owner/name", ["step1000-tokens4B", "step1000-tokens5B", "step2000-tokens8B"])
+    suite = read_branches("owner/name", ["step1000-tokens4B", "step1000-tokens5B", "step2000-tokens8B"])
     assert suite.revisions() == {2000: "step2000-tokens8B"}
     assert suite.unread["step1000-tokens4B"] == "names step 1000, as step1000-tokens5B does"
 
 
 def test_a_repository_without_checkpoints_is_refused():
     with pytest.raises(ConfigError, match="no branch of owner/name"):
-        read_suite("owner/name", ["main"]).revisions()
+        read_branches("owner/name", ["main"]).revisions()
 
 
 @pytest.mark.usefixtures("online")
@@ -91,7 +91,7 @@ def test_a_suite_is_listed_in_one_request_and_from_the_cache_offline(weights, tm
     repository = "allenai/OLMo-1B-hf"
     served = {"step0-tokens0B": weights["step0"], "step1000-tokens4B": weights["step2"], "main": weights["step4"]}
     with serving({repository: served}) as hub:
-        suite = list_suite(repository, endpoint=hub.url, offline=False)
+        suite = list_branches(repository, endpoint=hub.url, offline=False)
         assert len([path for _, path in hub.asked if path.startswith("/api/")]) == 1
         revisions = suite.revisions()
         assert revisions == {0: "step0-tokens0B", 1000: "step1000-tokens4B"}
@@ -105,8 +105,8 @@ def test_a_suite_is_listed_in_one_request_and_from_the_cache_offline(weights, tm
         )
         assert source.resolve(1000).revision_asked == "step1000-tokens4B"
     write_cache(tmp_path / "b", {repository: served})
-    assert list_suite(repository, offline=True, cache=tmp_path / "b").revisions() == revisions
+    assert list_branches(repository, offline=True, cache=tmp_path / "b").revisions() == revisions
     with pytest.raises(SourceError, match="HF_HUB_OFFLINE"):
-        list_suite(repository, offline=True, cache=tmp_path / "none")
+        list_branches(repository, offline=True, cache=tmp_path / "none")
     with pytest.raises(SourceError, match="no answer"):
-        list_suite(repository, endpoint="http://127.0.0.1:9", offline=False, cache=tmp_path / "none")
+        list_branches(repository, endpoint="http://127.0.0.1:9", offline=False, cache=tmp_path / "none")

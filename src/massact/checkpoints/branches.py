@@ -37,7 +37,7 @@ class Branch:
 
 
 @dataclass(frozen=True)
-class Suite:
+class Branches:
     """The branches of one repository: those that hold checkpoints, by (variant, step), and the names of the others.
 
     `unread` gives the reason for each branch that is not used.
@@ -93,7 +93,7 @@ def parse_branch(name: str) -> Branch | None:
     return Branch(name, steps[0], tokens[0] if tokens else None, "-".join(rest))
 
 
-def read_suite(repo_id: str, names: Iterable[str]) -> Suite:
+def read_branches(repo_id: str, names: Iterable[str]) -> Branches:
     """Sort the branches of a repository. If two name the same step of the same variant, neither is used."""
     by_step: defaultdict[tuple[str, int], list[Branch]] = defaultdict(list)
     unread: dict[str, str] = {}
@@ -109,10 +109,10 @@ def read_suite(repo_id: str, names: Iterable[str]) -> Suite:
             branches += same
         else:
             unread |= {b.name: f"names step {b.step}, as {_others(b, same)} does" for b in same}
-    return Suite(repo_id, tuple(sorted(branches, key=lambda b: (b.variant, b.step))), unread)
+    return Branches(repo_id, tuple(sorted(branches, key=lambda b: (b.variant, b.step))), unread)
 
 
-def list_suite(repo_id: str, *, endpoint: str | None = None, offline: bool, cache: Path | None = None) -> Suite:
+def list_branches(repo_id: str, *, endpoint: str | None = None, offline: bool, cache: Path | None = None) -> Branches:
     """The suite of a repository: from the Hub in one request, or from the cache when offline.
 
     Raises
@@ -126,12 +126,12 @@ def list_suite(repo_id: str, *, endpoint: str | None = None, offline: bool, cach
 
     server = endpoint_named(endpoint)
     if not offline and reachable(server):
-        return read_suite(repo_id, branch_commits(repo_id, server))
+        return read_branches(repo_id, branch_commits(repo_id, server))
     names = cached_branches(repo_id, cache)
     if not names:
         why = "HF_HUB_OFFLINE forbids asking" if offline else f"no answer from {server}"
         raise SourceError(CheckpointStatus.UNREACHABLE, f"{repo_id}: its branches are not known ({why})", fatal=True)
-    return read_suite(repo_id, names)
+    return read_branches(repo_id, names)
 
 
 def _joined(parts: list[str]) -> list[str]:

@@ -13,9 +13,9 @@ from massact.config import Config
 from massact.disk import input_bytes
 from massact.errors import ParseError, TableError
 from massact.fit.forms import FORMS
-from massact.fit.table import fits_schema
+from massact.fit.schemas import fits_schema
 from massact.params import Params, load_params
-from massact.predict.table import PREDICTIONS, SCORES
+from massact.predict.schemas import PREDICTIONS, SCORES
 from massact.stages.places import chosen_model
 from massact.tables import Schema, read_metadata, read_table
 from massact.tracked import warn_unless_recorded

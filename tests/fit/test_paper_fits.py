@@ -7,7 +7,7 @@ import pytest
 
 from massact.errors import FitError, ParseError
 from massact.fit import fit_many
-from massact.fit.published import compare_with_published, parse_params
+from massact.fit.paper_fits import compare_with_published, parse_params
 from tests.fit.curves import PYTHIA
 
 POPT = [0.1991413262927913, 0.1245164347289605, 0.00011243504071098889, 0.6212193145868949, 0.12193486521476592]

@@ -9,8 +9,8 @@ import pytest
 
 from massact.errors import MassactError, MissingInputError, ParseError
 from massact.params import load_params
-from massact.predict.table import SCORES
-from massact.stages.tables import read_csv, training_log
+from massact.predict.schemas import SCORES
+from massact.stages.swept import read_csv, training_log
 from massact.train import read_works
 from tests.users import unprivileged
 

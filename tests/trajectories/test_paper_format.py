@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from massact.errors import ParseError
-from massact.trajectories import published
-from massact.trajectories.published import STATISTICS, parse_stats
+from massact.trajectories import paper_format
+from massact.trajectories.paper_format import STATISTICS, parse_stats
 from tests.trajectories.slow_reader import RefusedError, read_slowly
 from tests.trajectories.writing import FOLDER, written
 
@@ -194,7 +194,7 @@ def test_any_words_are_read_or_refused(n, layers, data):
 @pytest.fixture(scope="module")
 def unchecked():
     """`parse_stats` as users run it: the checks of annotations that the tests add take most of the time otherwise."""
-    spec = importlib.util.spec_from_file_location("unchecked_published", published.__file__)
+    spec = importlib.util.spec_from_file_location("unchecked_published", paper_format.__file__)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
