@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from massact.fit.engine.search import linear_fit, search, search_limit
+from massact.fit.engine.search import linear_fit, search
 from massact.fit.forms import FORMS
 from massact.fit.forms.eq14 import EQ14
 from tests.fit.curves import PYTHIA, SHORT, series
@@ -101,7 +101,7 @@ def test_the_capped_search_loses_little_on_what_eq9_cannot_draw():
     y = (3 + 2 * np.log(SHORT + 9.0) + 1e-3 * SHORT)[None]
     y = y + 0.05 * np.random.default_rng(1).standard_normal(y.shape)
     free = search("eq9", SHORT, y, W)
-    capped = [search_limit(limit, SHORT, y, W, free.rates) for limit in FORMS["eq9"].limits]
+    capped = [search(limit, SHORT, y, W) for limit in FORMS["eq9"].limits]
     assert free.rates[0, 0] == 0
     assert all((found.rates > 0).all() for found in capped)
     assert min(found.sse[0] for found in capped) <= free.sse[0] * 1.03

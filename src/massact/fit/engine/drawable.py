@@ -2,8 +2,8 @@
 
 The optimum may be a limit curve (b = 0, tau0 = inf) or, for Eq. 9, need a gamma no double holds. Then the nearest curve
 that the parameters can draw takes its place, with its linear parameters fitted again: rates of 0 become the least ones
-searched (for Eq. 14 b = 1e-4 / T and tau0 = 1e4 T), and curves beyond the reach of the parameters are searched again in
-each of the form's `limits`. The status says so.
+searched (for Eq. 14 b = 1e-4 / T and tau0 = 1e4 T). Curves beyond the reach of the parameters are searched again in the
+form's `limits`: first next to the optimum, then, if that ends above it, everywhere. The status says so.
 """
 
 from __future__ import annotations
@@ -12,10 +12,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from massact.fit.engine.search import EnginePath, Optimum, linear_fit, search_limit
+from massact.fit.engine.search import EnginePath, Optimum, linear_fit, search, search_from
 from massact.fit.forms import FORMS
+from massact.fit.forms.basis import Limit
 from massact.fit.forms.form import Form
 from massact.fit.status import STATUS_DTYPE, FitStatus
+
+CLOSE = 5e-4  # a curve at a limit whose SSE is at most this share above the optimum is good enough
 
 
 class Drawable(NamedTuple):
@@ -42,22 +45,32 @@ def drawable(
         values = chosen.parameters_of(a, rates, float(t[0]))
     beyond = np.flatnonzero(~chosen.drawable(values))
     if beyond.size and chosen.limits:
-        values[beyond] = _nearest(chosen, t, y[beyond], w[beyond] if w.ndim == 2 else w, rates[:, beyond], path)
+        free = Optimum(rates[:, beyond], a[beyond], optimum.sse[beyond])
+        values[beyond] = _nearest(chosen, t, y[beyond], w[beyond] if w.ndim == 2 else w, free, path)
         ended_inside = status[beyond] == str(FitStatus.OK)
         status[beyond] = np.where(ended_inside, str(chosen.limit_status), status[beyond])
     return Drawable(values, status)
 
 
-def _nearest(
-    form: Form, t: np.ndarray, y: np.ndarray, w: np.ndarray, rates: np.ndarray, path: EnginePath
-) -> np.ndarray:
-    """Parameters (curve, parameter) of the best curves in the limits of a form; `rates` are those of the optimum."""
+def _nearest(form: Form, t: np.ndarray, y: np.ndarray, w: np.ndarray, free: Optimum, path: EnginePath) -> np.ndarray:
+    """Parameters (curve, parameter) of the best curves in the limits of a form; `free` is its optimum."""
     best, sse = np.empty((len(y), len(form.parameters))), np.full(len(y), np.inf)
+
+    def keep(limit: Limit, rows: np.ndarray, optimum: Optimum) -> None:
+        better = optimum.sse < sse[rows]
+        chosen = rows[better]
+        best[chosen] = limit.parameters_of(optimum.a[better], optimum.rates[:, better], float(t[0]))
+        sse[chosen] = optimum.sse[better]
+
     for limit in form.limits:
-        found = search_limit(limit, t, y, w, rates, path=path)
-        better = found.sse < sse
-        best[better] = limit.parameters_of(found.a[better], found.rates[:, better], float(t[0]))
-        sse[better] = found.sse[better]
+        near = limit.near(free.a, free.rates)
+        rows = np.flatnonzero(np.isfinite(near).all(axis=0))
+        starts = limit.clip(limit.box(t), near[:, rows])
+        keep(limit, rows, search_from(limit, t, y[rows], w[rows] if w.ndim == 2 else w, starts))
+    far = np.flatnonzero(sse > free.sse * (1 + CLOSE))
+    if far.size:
+        for limit in form.limits:
+            keep(limit, far, search(limit, t, y[far], w[far] if w.ndim == 2 else w, path=path))
     return best
 
 

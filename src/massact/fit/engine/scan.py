@@ -150,13 +150,6 @@ def _at(scan: Scan, curve: np.ndarray, node: np.ndarray, sse: np.ndarray) -> Sta
     return Starts(curve, rates, sse[(curve, *places)])
 
 
-def lowest_minima(heights: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """(curve, index) of the `count` lowest minima along each row of heights (curve, node), ends included."""
-    walled = np.pad(heights, ((0, 0), (1, 1)), constant_values=np.inf)
-    minimum = (heights <= walled[:, :-2]) & (heights <= walled[:, 2:])
-    return _lowest(np.where(minimum, heights, np.inf), count)
-
-
 def _lowest(minima: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
     """(curve, index) of the `count` lowest finite entries of each row; `minima` is used up."""
     rows = np.arange(len(minima))

@@ -14,7 +14,7 @@ from jaxtyping import Float
 
 from massact.fit.engine import bins
 from massact.fit.engine.refine import FINE, ROUGH, Minima, evaluate, polish, project, refine
-from massact.fit.engine.scan import Scan, lowest_minima, make_scan, starts
+from massact.fit.engine.scan import Scan, make_scan, starts
 from massact.fit.forms import FORMS
 from massact.fit.forms.basis import Basis
 
@@ -25,7 +25,6 @@ REFINED = 512  # curves refined together by numpy, whose calls cost more than th
 HELD = 2_000_000  # points of all curves refined together at most: more would fill the memory
 WORTH_COMPILED = 128  # curves from which "auto" takes the compiled path: loading numba takes as long as so many fits
 HOPS = (0.5, 0.8, 1.25, 2.0)
-ALONG, MINIMA_ALONG = 300, 4  # nodes tried along the first rate of a limit, and minima among them
 FAR_ABOVE, MATTERS_OF_SCAN = 4.0, 0.02  # a start is tried whose SSE is below this times the best, or near in total
 EDGE_MARGIN = 1e-9  # an edge is taken when its SSE is no worse than this, relatively
 
@@ -48,48 +47,26 @@ class Target(NamedTuple):
 
 
 def search(
-    form: str,
+    form: str | Basis,
     t: Float[np.ndarray, " step"],
     y: Float[np.ndarray, "curve step"],
     w: Float[np.ndarray, " step"] | Float[np.ndarray, "curve step"],
     *,
     path: EnginePath = "auto",
 ) -> Optimum:
-    """The global optimum of a form, the limit curves included (a rate of 0 says which).
+    """The global optimum of a form or another basis, the limit curves included (a rate of 0 says which).
 
     Steps ascending and not negative, no NaN, weights w > 0 that multiply residuals. `path` is the code that runs: both
     give the same optimum to about 1e-9 of its SSE. Weights that differ between curves cannot share a scan: theirs is of
     the mean weights, and only the refinement uses their own, in numpy. Of more points than
     `bins.EVERY` the scan takes bins, and the refinement on all points begins at the optimum of the bins.
     """
-    return _search(FORMS[form], t, y, w, path)
+    return _search(_basis(form), t, y, w, path)
 
 
-def search_limit(
-    basis: Basis, t: np.ndarray, y: np.ndarray, w: np.ndarray, near: np.ndarray, *, path: EnginePath = "auto"
-) -> Optimum:
-    """As `search`, for one of a form's `limits`, tried also from the rates (rate, curve) `near` which it should come.
-
-    The valleys of limits are narrow: the lowest minima among `ALONG` nodes of the first rate, at the others of `near`,
-    are more starts.
-    """
-    found = _search(basis, t, y, w, path)
-    target = normalised(basis, y, w)
-    box, count = basis.box(t), len(y)
-    rates = np.repeat(np.maximum(near, box[:, :1]), ALONG, axis=1)
-    rates[0] = np.tile(np.geomspace(box[0, 0], box[0, 1], ALONG), count)
-    rates = basis.clip(box, rates)
-    weights = np.repeat(w, ALONG, axis=0) if w.ndim == 2 else w
-    sse = linear_fit(basis, t, np.repeat(y, ALONG, axis=0), weights, rates)[1].reshape(count, ALONG)
-    curve, node = lowest_minima(sse, MINIMA_ALONG)
-    best = refine(basis, t, w, target.y, found.rates, tolerance=FINE)
-    best = _bettered(basis, t, w, target.y, best, curve, rates[:, curve * ALONG + node])
-    return optimum_of(basis, t, w, target, polish(basis, t, w, target.y, best))
-
-
-def search_from(form: str, t: np.ndarray, y: np.ndarray, w: np.ndarray, rates: np.ndarray) -> Optimum:
+def search_from(form: str | Basis, t: np.ndarray, y: np.ndarray, w: np.ndarray, rates: np.ndarray) -> Optimum:
     """The minima next to given rates (rate, curve); w is (step,) or (curve, step)."""
-    basis = FORMS[form]
+    basis = _basis(form)
     target = normalised(basis, y, w)
     return optimum_of(basis, t, w, target, refine(basis, t, w, target.y, rates))
 
@@ -136,6 +113,10 @@ def in_units(basis: Basis, target: Target, rates: np.ndarray, a: np.ndarray, sse
     if basis.constant:
         a[:, 0] += target.middle[:, 0]
     return Optimum(rates, a, sse * target.size[:, 0] ** 2)
+
+
+def _basis(form: str | Basis) -> Basis:
+    return FORMS[form] if isinstance(form, str) else form
 
 
 def _search(basis: Basis, t: np.ndarray, y: np.ndarray, w: np.ndarray, path: EnginePath) -> Optimum:

@@ -73,6 +73,14 @@ class Basis(ABC):
         return inside
 
 
+class Limit(Basis):
+    """The boundary of what the parameters of a form can draw: a family with fewer coefficients and the same rates."""
+
+    @abstractmethod
+    def near(self, a: np.ndarray, rates: Rates) -> Rates:
+        """Rates where the limit comes near the curves of the form with coefficients a; NaN where it does not."""
+
+
 def first_positive(t: np.ndarray) -> float:
     """The first step after 0."""
     return float(t[1] if t[0] == 0 else t[0])

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from massact.fit.checks import Numbers, floats
-from massact.fit.forms.basis import BasisColumn
+from massact.fit.forms.basis import BasisColumn, Limit
 from massact.fit.forms.eq14 import LOG_GAMMA_CAP, ModulatedLog, ModulatedLogForm, end_slope, peak_step
 from massact.fit.forms.form import Line, Parameter, Unit
 from massact.fit.status import FitStatus
@@ -100,7 +100,7 @@ def _stacked(values: Eq9Parameters) -> np.ndarray:
     return np.stack(values[:5], axis=1)
 
 
-class CappedLog(ModulatedLog):
+class CappedLog(ModulatedLog, Limit):
     """Eq. 9 at the largest |log gamma| it can draw: columns 1, e^{-ps} (log(s + 1/q) + c) / |c|, c = +-`LOG_GAMMA_CAP`.
 
     Used where the best curve of the family needs a gamma that no double holds.
@@ -141,6 +141,16 @@ class CappedLog(ModulatedLog):
         s = t - t[0]
         by_q = -np.exp(-p * s) / (1 + q * s) / LOG_GAMMA_CAP
         return [-a[:, 1:2] * p * s * columns[1], a[:, 1:2] * by_q]
+
+    def near(self, a: np.ndarray, rates: np.ndarray) -> np.ndarray:
+        """Where the slope and the logarithm of a curve of `ModulatedLog` give log gamma the value of the cap.
+
+        Its log gamma is log q - a1 q / (a2 p): at the same a1, a2 and q, p = a1 q / (a2 (log q - log gamma)).
+        """
+        _, q = rates
+        with np.errstate(all="ignore"):
+            p = a[:, 1] * q / (a[:, 2] * (np.log(q) - self.sign * LOG_GAMMA_CAP))
+        return np.where(np.isfinite(p) & (p > 0), [p, q], np.nan)
 
     def parameters_of(self, a: np.ndarray, rates: np.ndarray, first: float) -> np.ndarray:
         """Eq. 9's."""

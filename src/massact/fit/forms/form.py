@@ -9,7 +9,7 @@ from typing import ClassVar, Literal, NamedTuple
 
 import numpy as np
 
-from massact.fit.forms.basis import Basis, Rates, Values
+from massact.fit.forms.basis import Basis, Limit, Rates, Values
 from massact.fit.status import FitStatus
 
 
@@ -91,7 +91,7 @@ class Form(Basis):
     """The rival of which every curve of this form is one, which cannot disagree then."""
     drawn_by: ClassVar[str] = ""
     """The form whose parameters draw every curve of this basis, also those that this form's own cannot."""
-    limits: ClassVar[tuple[Basis, ...]] = ()
+    limits: ClassVar[tuple[Limit, ...]] = ()
     """Families of the nearest curves that the parameters can draw, searched where `drawable` is False."""
     limit_status: ClassVar[FitStatus] = FitStatus.OK
     """Status of a curve from `limits`."""
