@@ -29,9 +29,9 @@ LARGEST = MappingProxyType(
 
 # Our names of an architecture's numbers, and those that Hugging Face configurations have for them.
 _NAMES_IN_CONFIGS = {
-    "n_layers": ("num_hidden_layers", "n_layer", "num_layers"),
-    "d_model": ("hidden_size", "n_embd"),
-    "n_heads": ("num_attention_heads", "n_head", "num_heads"),
+    "n_layers": ("num_hidden_layers", "n_layer", "num_layers", "n_layers"),
+    "d_model": ("hidden_size", "n_embd", "d_model"),
+    "n_heads": ("num_attention_heads", "n_head", "num_heads", "n_heads"),
     "d_mlp": ("intermediate_size", "n_inner", "ffn_dim", "ffn_hidden_size"),
     "vocab_size": ("vocab_size",),
     "context": ("max_position_embeddings", "n_positions", "max_seq_len"),
@@ -46,6 +46,10 @@ _SEQUENTIAL = _NOT_ROTARY | {
     "gemma", "gemma2", "gemma3_text", "phi3", "starcoder2", "persimmon", "glm", "nemotron", "granite", "smollm3",
     "gpt_oss", "gpt_neox_japanese",
 }  # fmt: skip
+# Kinds whose MLP is four times as wide as the model, which their configurations do not say.
+_FOURFOLD_MLP = frozenset({"bloom", "mpt"})
+# Kinds whose blocks mix tokens by a recurrence and have no attention heads and no MLP.
+_RECURRENT = frozenset({"mamba", "mamba2", "falcon_mamba", "rwkv", "xlstm"})
 # What a configuration means that does not say it: share of rotating dimensions, parallel attention and MLP.
 _ROTARY_SHARES = {"gpt_neox": 0.25, "stablelm": 0.25, "phi": 0.5, "persimmon": 0.5, "glm": 0.5, "nemotron": 0.5}
 _PARALLEL_UNLESS_SAID = {"gpt_neox": True, "falcon": True, "stablelm": False}
@@ -174,7 +178,8 @@ def numbers_in(config: Mapping[str, Any]) -> dict[str, Any]:
         The content of a config.json, or `model.config.to_dict()`. A width of the MLP that GPT-2's kind leaves open is
         four times the model's. Rotary share (0 for models without rotary positions), rotary base and residual layout
         are those that the model's kind (`model_type`) gives them where the configuration does not say them; of kinds
-        not known here, and whatever else is not said, is left out.
+        not known here, and whatever else is not said, is left out. So are the heads and the MLP of kinds that have
+        none, such as Mamba.
 
     >>> numbers_in({"n_layer": 12, "n_embd": 768, "n_head": 12, "n_inner": None, "n_positions": 1024})
     {'n_layers': 12, 'd_model': 768, 'n_heads': 12, 'd_mlp': 3072, 'context': 1024}
@@ -187,7 +192,11 @@ def numbers_in(config: Mapping[str, Any]) -> dict[str, Any]:
     numbers: dict[str, Any] = {}
     for name, others in _NAMES_IN_CONFIGS.items():
         found = next((config[other] for other in others if config.get(other) is not None), None)
-        open_width = name == "d_mlp" and any(other in config for other in ("n_embd", *others))
+        if name in ("n_heads", "d_mlp") and _kind(config) in _RECURRENT:
+            continue
+        open_width = name == "d_mlp" and (
+            _kind(config) in _FOURFOLD_MLP or any(other in config for other in ("n_embd", *others))
+        )
         if found is None and open_width and "d_model" in numbers:
             found = 4 * numbers["d_model"]
         if isinstance(found, int) and not isinstance(found, bool) and abs(found) <= sys.float_info.max:
