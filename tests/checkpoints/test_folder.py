@@ -30,6 +30,57 @@ def test_steps_are_the_step_folders_ascending(family):
     assert FolderSource(family).steps() == [0, 1, 2, 4]
 
 
+@pytest.mark.parametrize("name", ["checkpoint-{}", "global_step{}", "step-{}", "step_{:06d}", "iter_{:07d}", "ckpt{}"])
+def test_checkpoints_are_known_by_the_names_that_trainings_give_them(name, weights, tmp_path):
+    for step in (0, 1000, 25):
+        shutil.copytree(weights["step2"], tmp_path / name.format(step))
+    (tmp_path / name.format(7)).mkdir()  # holds no model
+    source = FolderSource(tmp_path)
+    assert source.steps() == [0, 25, 1000]
+    assert source.resolve(25).folder == tmp_path / name.format(25)
+    assert source.identify(1000).revision_asked == name.format(1000)
+    assert status(source.resolve, 7) is CheckpointStatus.REVISION_MISSING
+
+
+def test_two_folders_of_one_step_are_refused(weights, tmp_path):
+    for name in ("checkpoint-2", "step2", "step4"):
+        shutil.copytree(weights["step2"], tmp_path / name)
+    assert status(FolderSource(tmp_path).steps) is CheckpointStatus.LOAD_FAILED
+
+
+def test_a_folder_that_is_one_checkpoint_has_one_step(weights, tmp_path):
+    for folder, state, step in (
+        ("final", "", 0),
+        ("checkpoint-500", "", 500),
+        ("best", '{"global_step": 750}', 750),
+        ("damaged", '{"global_step": -1', 0),
+    ):
+        shutil.copytree(weights["step2"], tmp_path / folder)
+        if state:
+            (tmp_path / folder / "trainer_state.json").write_text(state)
+        source = FolderSource(tmp_path / folder)
+        assert source.steps() == [step]
+        assert source.resolve(step).folder == tmp_path / folder
+        assert source.resolve(step).revision_asked == folder
+
+
+def test_a_final_model_beside_checkpoints_is_left_aside(weights, tmp_path):
+    shutil.copytree(weights["step4"], tmp_path / "run")
+    shutil.copytree(weights["step2"], tmp_path / "run" / "checkpoint-2")
+    assert FolderSource(tmp_path / "run").steps() == [2]
+
+
+def test_an_adapter_is_refused_with_the_way_to_merge_it(tmp_path):
+    (tmp_path / "checkpoint-10").mkdir()
+    (tmp_path / "checkpoint-10" / "adapter_config.json").write_text("{}")
+    (tmp_path / "checkpoint-10" / "adapter_model.safetensors").write_bytes(b"")
+    source = FolderSource(tmp_path)
+    assert source.steps() == [10]
+    with pytest.raises(SourceError, match="holds an adapter") as caught:
+        source.resolve(10)
+    assert "merge_and_unload" in caught.value.remedy
+
+
 def test_a_step_resolves_to_its_files_and_their_hash(family):
     resolved = FolderSource(family).resolve(2)
     assert (resolved.revision_asked, resolved.revision_loaded) == ("step2", "local")

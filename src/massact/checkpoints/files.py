@@ -14,6 +14,7 @@ from typing import Any
 
 from massact.checkpoints.source import CheckpointStatus, SourceError
 
+ADAPTER = "adapter_config.json"  # PEFT's
 CONFIG = "config.json"
 SMALL_FILES = (CONFIG, "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
 # In transformers' order of preference; a single file comes before shards.
@@ -87,6 +88,12 @@ def folder_weights(folder: Path) -> tuple[str, ...]:
             weights = choose_weights((entry.name for entry in entries if entry.is_file()), folder)
     except OSError as error:
         raise unreadable(folder, error) from None
+    if not weights and (folder / ADAPTER).is_file():
+        raise SourceError(
+            CheckpointStatus.WEIGHTS_MISSING,
+            f"{folder} holds an adapter ({ADAPTER}) and not the weights of its model",
+            "merge it into the model it was trained on and save that: model.merge_and_unload().save_pretrained(...)",
+        )
     if not weights or not (folder / CONFIG).is_file():
         raise SourceError(CheckpointStatus.WEIGHTS_MISSING, f"{folder} lacks config.json or a complete set of weights")
     read_config(folder)

@@ -1,12 +1,17 @@
-"""Checkpoints in a local folder: one `step{N}/` each, in Hugging Face format, as `stage=train` writes them."""
+"""Checkpoints in a local folder, each in Hugging Face format and named by its step; or a folder that is one checkpoint.
+
+Trainings name them in different ways: `step1000` (massact, Pythia), `checkpoint-1000` (Hugging Face's Trainer),
+`global_step1000` (DeepSpeed, BLOOM), `step-1000`, `step_001000`, `iter_0001000` (Megatron).
+"""
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from massact.checkpoints.files import combined_sha256, config_id, file_sha256, folder_weights, unreadable
+from massact.checkpoints.files import CONFIG, combined_sha256, config_id, file_sha256, folder_weights, unreadable
 from massact.checkpoints.foreign import folder_code
 from massact.checkpoints.source import LOCAL, CheckpointStatus, Identity, Resolved, SourceError
 
@@ -14,11 +19,36 @@ if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
     from transformers import PreTrainedTokenizerFast
 
-_STEP = re.compile(r"step(0|[1-9][0-9]*)")
+_PLAIN = re.compile(r"step(0|[1-9][0-9]{0,11})")
+_NAMED = re.compile(r"(?:global)?[-_]?(?:step|checkpoint|ckpt|iter|iteration)[-_]?([0-9]{1,12})", re.IGNORECASE)
+TRAINER_STATE = "trainer_state.json"
+_CHECKPOINT_FILES = (CONFIG, "adapter_config.json", TRAINER_STATE, "*.safetensors", "*.bin")
+
+
+def step_named(name: str) -> int | None:
+    """The step in the name of a checkpoint's folder; None for any other name.
+
+    >>> [step_named(name) for name in ("step8", "checkpoint-1000", "global_step1000", "iter_0000500", "final")]
+    [8, 1000, 1000, 500, None]
+    """
+    match = _NAMED.fullmatch(name)
+    return int(match[1]) if match else None
+
+
+def trainer_state(folder: Path) -> dict[str, object]:
+    """What the Trainer wrote beside a checkpoint (`global_step`, `num_input_tokens_seen`); empty where it did not."""
+    try:
+        state = json.loads((folder / TRAINER_STATE).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return state if isinstance(state, dict) else {}
 
 
 class FolderSource:
-    """All `step{N}` folders below `root`.
+    """The checkpoints in `root`, one folder each, or `root` itself where it is a checkpoint and holds no others.
+
+    A folder counts as a checkpoint if its name states a step (`step_named`) and, unless it is plainly `step{N}`, it
+    holds files of a model. A single checkpoint has the step of the Trainer's state, else that of its name, else 0.
 
     Parameters
     ----------
@@ -36,15 +66,9 @@ class FolderSource:
         Raises
         ------
         SourceError
-            When `root` is not a folder.
+            When `root` is not a folder, or two of its folders are named by the same step.
         """
-        if not self.root.is_dir():
-            raise SourceError(CheckpointStatus.UNREACHABLE, f"{self.root} is not there", "check the folder's name")
-        try:
-            matches = [_STEP.fullmatch(path.name) for path in self.root.iterdir() if path.is_dir()]
-        except OSError as error:
-            raise unreadable(self.root, error) from None
-        return sorted(int(match[1]) for match in matches if match)
+        return sorted(self._folders())
 
     def identify(self, step: int) -> Identity:
         """Hash the weights of one step."""
@@ -92,10 +116,35 @@ class FolderSource:
         return load_tokenizer(self._folder(step))
 
     def _folder(self, step: int) -> Path:
-        folder = self.root / f"step{step}"
+        plain = self.root / f"step{step}"
+        folder = plain if plain.is_dir() else self._folders().get(step, plain)
         if not folder.is_dir():
             raise SourceError(CheckpointStatus.REVISION_MISSING, f"{folder} is not there")
         return folder
+
+    def _folders(self) -> dict[int, Path]:
+        """Step -> folder."""
+        if not self.root.is_dir():
+            raise SourceError(CheckpointStatus.UNREACHABLE, f"{self.root} is not there", "check the folder's name")
+        folders: dict[int, Path] = {}
+        try:
+            for path in sorted(self.root.iterdir()):
+                step = step_named(path.name)
+                if step is None or not path.is_dir() or not (_PLAIN.fullmatch(path.name) or _holds_model(path)):
+                    continue
+                if step in folders:
+                    raise SourceError(
+                        CheckpointStatus.LOAD_FAILED,
+                        f"{self.root} holds step {step} twice: {folders[step].name} and {path.name}",
+                        "move one of them out of the folder",
+                        fatal=True,
+                    )
+                folders[step] = path
+            if not folders and (self.root / CONFIG).is_file():
+                folders[_own_step(self.root)] = self.root
+        except OSError as error:
+            raise unreadable(self.root, error) from None
+        return folders
 
     def _hashed(self, step: int) -> tuple[Resolved, dict[str, str]]:
         folder = self._folder(step)
@@ -109,7 +158,7 @@ class FolderSource:
         return (
             Resolved(
                 step,
-                folder.name,
+                folder.name or folder.resolve().name,
                 LOCAL,
                 folder,
                 combined_sha256(hashes),
@@ -119,3 +168,15 @@ class FolderSource:
             ),
             hashes,
         )
+
+
+def _holds_model(folder: Path) -> bool:
+    return any(next(folder.glob(name), None) is not None for name in _CHECKPOINT_FILES)
+
+
+def _own_step(folder: Path) -> int:
+    """The step of a folder that is a checkpoint itself."""
+    step = trainer_state(folder).get("global_step")
+    if isinstance(step, int) and not isinstance(step, bool) and step >= 0:
+        return step
+    return step_named(folder.resolve().name) or 0
