@@ -1,80 +1,9 @@
-"""massact's entry point: `python run.py`, `python run.py -m model=pocket-a,pocket-b`, `python run.py stage=extract`."""
+"""massact's pipeline: `python run.py`, `python run.py -m model=pocket-a,pocket-b`, `python run.py stage=extract`."""
 
-from __future__ import annotations
-
-import io
-import os
 import sys
-import tempfile
 from pathlib import Path
 
-import hydra
-from hydra._internal.utils import get_args_parser  # Hydra has no public parser of its command line
-from omegaconf import DictConfig
-
-from massact import stages
-from massact.config import register
-from massact.disk import refused
-from massact.errors import MassactError
-from massact.preflight import in_project, preflight
-from massact.stops import Stopped, heed_signals
-
-CONF = Path(__file__).parent / "conf"
-register()
-
-
-@hydra.main(version_base="1.3", config_path="conf", config_name="config")
-def job(composed: DictConfig) -> int:
-    """One composition; what happened is in its output folder's status.json."""
-    return stages.run_job(composed)
-
-
-def main() -> int:
-    """Check the command line, run it, and return the exit status.
-
-    0; 2 (a value); 3 (checkpoints, disks, what nobody foresaw); 130 and 143 (Ctrl-C, SIGTERM).
-    """
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # a terminal of fewer letters is no reason to end
-    heed_signals()
-    arguments = get_args_parser().parse_args()
-    asks = arguments.help or arguments.hydra_help or arguments.cfg or arguments.info or arguments.shell_completion
-    traced = os.environ.get("HYDRA_FULL_ERROR", "0") not in ("", "0")
-    try:
-        if not asks:
-            own = Path(arguments.config_dir) if arguments.config_dir else None
-            configs = preflight(arguments.overrides, CONF, multirun=arguments.multirun, own=own)
-            in_project(configs, CONF.parent)
-            stages.begin(len(configs))
-            os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises what it met instead of printing it
-        job()
-    except MassactError as error:
-        return _refuse(error)
-    except Stopped as stopped:
-        sys.stderr.write(f"\nmassact: {stopped}\n")
-        return stopped.exit_code
-    except Exception as error:
-        if traced:
-            raise
-        return _refuse(_outside(error))
-    return stages.exit_code()
-
-
-def _outside(error: Exception) -> MassactError:
-    """What Hydra itself met, before a job began or after it ended."""
-    if isinstance(error, OSError) and error.errno is not None:
-        where = Path(str(error.filename)) if error.filename else Path.cwd()
-        return refused(
-            error, where if where.is_dir() else where.parent, 0, "write elsewhere (hydra.run.dir, hydra.sweep.dir)"
-        )
-    return stages.unforeseen(error, Path(tempfile.gettempdir()) / f"massact-{os.getpid()}")
-
-
-def _refuse(error: MassactError) -> int:
-    sys.stderr.write(f"massact: {error}\n")
-    return error.exit_code
-
+from massact.app import main
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(Path(__file__).parent))

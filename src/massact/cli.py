@@ -1,4 +1,4 @@
-"""The console script: `massact forecast n_layers=24 d_model=1024 n_heads=16 d_mlp=4096`."""
+"""The console script: `massact forecast n_layers=24 d_model=1024 n_heads=16 d_mlp=4096`, `massact run stage=fit`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from massact import __version__
 from massact.architecture import Architecture
 from massact.errors import ConfigError, MassactError
 
-COMMANDS = ("forecast", "summary")
+COMMANDS = ("forecast", "run", "summary")
 ALL = "all"
 _COMMITTED = "git checkout -- dvc.lock src/massact/artefacts/forecast.json && dvc pull"
 
@@ -22,6 +22,8 @@ _COMMITTED = "git checkout -- dvc.lock src/massact/artefacts/forecast.json && dv
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a subcommand. A user's error prints one line and gives exit status 2."""
     words = list(sys.argv[1:] if argv is None else argv)
+    if words[:1] == ["run"]:
+        return _run(words[1:])
     try:
         parser = _parser()
         _check_command(words)
@@ -31,6 +33,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"massact: {error}\n")
         return error.exit_code
     return 0
+
+
+def _run(words: Sequence[str]) -> int:
+    """Hydra's own command line, which it reads from `sys.argv`."""
+    from massact import app
+
+    sys.argv = ["massact run", *words]
+    return app.main()
 
 
 def forecast_command(arguments: argparse.Namespace) -> str:
@@ -156,6 +166,9 @@ def _parser() -> argparse.ArgumentParser:
         "--artefact", action=_Once, help="a forecast learnt from your own runs (the JSON file of stage=predict)"
     )
     forecast.set_defaults(answer=forecast_command)
+    commands.add_parser(
+        "run", help="a stage or a sweep of the pipeline, as python run.py in a checkout; see: massact run --help"
+    )
     summary = commands.add_parser("summary", help="the headline numbers of the pipeline, and the path of its report")
     summary.add_argument("--results", default="results", help="the pipeline's results folder (default: results)")
     summary.set_defaults(answer=summary_text)
