@@ -13,7 +13,7 @@ from scipy.special import stdtrit
 from massact.errors import FitError
 from massact.fit.checks import Numbers, as_floats, check_share
 from massact.fit.forms import FORMS
-from massact.fit.judgement.regimes import Doubt, Regime
+from massact.fit.judgement.regimes import Doubt, Regime, undetermined
 from massact.fit.judgement.statistics import information
 from massact.fit.status import FitStatus
 from massact.fit.units import DERIVED_UNITS, Units, beyond_doubles, parameters_in, squares_back, units_of
@@ -266,10 +266,12 @@ class CurveFit:
             return "\n".join(lines)
         title = "of the curve (flat: do not quote)" if self.regime is Regime.FLAT else "may be quoted, of the curve"
         lines.append(f"{title}{', 95 % interval over sequences' if self.intervals else ''}:")
+        peaked = not math.isnan(self.derived["peak_step"])
+        unknown = undetermined(self.doubts, peaked=peaked, peak_determined=self.peak_determined)
         for name, value in self.derived.items():
             if name == "decay_share" and self.regime in (Regime.LOG_RISE, Regime.DISPUTED):
                 continue  # how much of a decay nobody has seen is over is not known
-            if name in self._undetermined():
+            if name in unknown:
                 lines.append(f"  {LABELS[name]:<30} not determined")
                 continue
             shown = "none in range" if math.isnan(value) and name in NONE_IN_RANGE else f"{value:.5g}"
@@ -282,13 +284,6 @@ class CurveFit:
         if hidden:
             lines.append(f"not determined, they only draw the curve: {', '.join(hidden)}")
         return "\n".join(lines)
-
-    def _undetermined(self) -> set[str]:
-        """Derived quantities that the doubts leave without a meaning."""
-        names: set[str] = set() if self.peak_determined or math.isnan(self.derived["peak_step"]) else {"peak_step"}
-        if Doubt.END in self.doubts:
-            names |= {"f_end", "end_slope"} if self.peak_determined else {"f_end", "end_slope", "peak_value"}
-        return names
 
     def back(self, units: Units, steps: np.ndarray, values: np.ndarray) -> CurveFit:
         """A fit in `units` as the fit of the caller's steps and values."""

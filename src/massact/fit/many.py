@@ -91,7 +91,8 @@ def fit_many(
     Returns
     -------
     DataFrame
-        Column `curve` (0-based row of `values`) and those of `fits_schema(form)` from `n_points` to `status`.
+        Column `curve` (0-based row of `values`) and those of `fits_schema(form)` from `n_points` to `status`: about 50
+        columns. Print `massact.fit.brief(table)` to read them: one line per curve.
         Parameters are finite and draw the curve whose sse is stated (`curve_values`), also where they are not
         determined: read `<name>_determined`, `regime` and `status` before quoting one. Series with no more points than
         parameters get a status and NaN. Standard errors assume independent residuals.
@@ -165,6 +166,7 @@ def fit_many(
     out = pd.concat(parts[1:] or parts, ignore_index=True)
     names = list(fits_schema(form).columns)
     out = out.sort_values("curve", ignore_index=True).loc[:, ["curve", *names[names.index("n_points") :]]]
+    out.attrs["form"] = form
     if searched:
         out.attrs["bins"] = searched
     return out
@@ -224,7 +226,7 @@ def fit_table(
     A series is one (family, recipe, model, seed, layer, [head,] quantity) over steps. `architecture` has the keys of
     `massact.fit.schemas.ARCHITECTURE` (others are ignored); `quantities` are those fitted, all when None. `sequences`,
     from `massact.fit.sequences.sequence_series`, give intervals from `resamples` resamples of them. Returns a table of
-    `fits_schema(form)`, validated.
+    `fits_schema(form)`, validated; print `massact.fit.brief(table)` to read it.
 
     Raises
     ------

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import numpy as np
 
 from massact.fit.forms import FORMS
@@ -54,6 +56,14 @@ class Doubt(ExplainedEnum):
     NO_FALL = ("no_fall", "The values do not fall after the fitted peak by more than their noise.")
     HIGHEST_LAST = ("highest_last", "The largest value is the last one.")
     PEAK_UNBOUNDED = ("peak_unbounded", "The interval of the peak's step reaches beyond the last step.")
+
+
+def undetermined(doubts: Collection[Doubt], *, peaked: bool, peak_determined: bool) -> set[str]:
+    """Derived quantities of a curve that may not be quoted; `peaked` says whether it has an interior maximum."""
+    names: set[str] = {"peak_step"} if peaked and not peak_determined else set()
+    if Doubt.END in doubts:
+        names |= {"f_end", "end_slope"} if peak_determined else {"f_end", "end_slope", "peak_value"}
+    return names
 
 
 def regime_of(
