@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
-from scipy.special import stdtrit
+from scipy.special import stdtrit  # pyright: ignore[reportMissingTypeStubs]
 
 from massact.errors import FitError
 from massact.fit.checks import Numbers, as_floats, check_share
@@ -34,9 +34,9 @@ NONE_IN_RANGE = {"peak_step", "half_rise_step"}
 def _plain(value: Any) -> Any:
     """The value with what JSON has no numbers for in its place."""
     if isinstance(value, dict):
-        return {key: _plain(entry) for key, entry in value.items()}
+        return {key: _plain(entry) for key, entry in cast("dict[str, Any]", value).items()}
     if isinstance(value, list | tuple):
-        return [_plain(entry) for entry in value]
+        return [_plain(entry) for entry in cast("list[Any]", value)]
     if isinstance(value, float) and not math.isfinite(value):
         return None if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
     return value
@@ -183,7 +183,7 @@ class CurveFit:
         if self.result is None:
             raise FitError(f"no profile: {self.status.sentence}", "quote `band` and `intervals`, or fit again")
         wanted = [name for name in (names or arguments) if self.result.params[arguments[name]].vary]
-        from lmfit.minimizer import MinimizerException
+        from lmfit.minimizer import MinimizerException  # pyright: ignore[reportMissingTypeStubs]
 
         try:
             found = self.result.conf_interval(p_names=[arguments[name] for name in wanted], sigmas=[level])
@@ -217,7 +217,7 @@ class CurveFit:
         FitError
             Other text.
         """
-        from lmfit import Parameters
+        from lmfit import Parameters  # pyright: ignore[reportMissingTypeStubs]
 
         try:
             content: dict[str, Any] = json.loads(text)
@@ -231,7 +231,8 @@ class CurveFit:
             intervals = {
                 name: (_number(lower), _number(upper)) for name, (lower, upper) in content.pop("intervals").items()
             }
-            params = Parameters().loads(content.pop("params"))
+            empty: Any = Parameters()
+            params = empty.loads(content.pop("params"))
             doubts = tuple(Doubt(name) for name in content.pop("doubts"))
             regime, status = Regime[content.pop("regime").upper()], FitStatus[content.pop("status").upper()]
             return cls(
@@ -336,9 +337,9 @@ class CurveFit:
 
     def _with(self, values: np.ndarray, stderr: dict[str, float]) -> Any:
         """The params with other values and standard errors, and without bounds."""
-        from lmfit import Parameters
+        from lmfit import Parameters  # pyright: ignore[reportMissingTypeStubs]
 
-        out = Parameters()
+        out: Any = Parameters()
         for argument, value, error in zip(FORMS[self.form].arguments, values.tolist(), stderr.values(), strict=True):
             out.add(argument, value=value, vary=self.params[argument].vary)
             out[argument].stderr = error if math.isfinite(error) else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import pandas as pd
+import pandas as pd  # pyright: ignore[reportMissingTypeStubs]
 
 from massact.errors import FitError
 from massact.fit.judgement.regimes import Doubt, Regime, undetermined
@@ -48,7 +48,9 @@ def brief(fits: pd.DataFrame) -> str:
     if missing:
         raise FitError(f"the table has no column {', '.join(missing)}", "pass a table from fit_many or fit_table")
     form = fits.attrs.get("form")
-    table = fits if form is None or "form" in fits.columns else fits.assign(form=form)
+    table: Any = fits  # pandas declares only part of its types
+    if form is not None and "form" not in table.columns:
+        table = table.assign(form=form)
     keys = [name for name in SHARED if name in table.columns and len(set(table[name])) > 1]
     keys += [name for name in KEYS if name in table.columns]
     rows: list[dict[str, Any]] = table.to_dict("records")

@@ -167,14 +167,14 @@ def _polish(
     form: Form, engine: Group, t: np.ndarray, y: np.ndarray, w: np.ndarray, given: Any | None
 ) -> tuple[Group, FitStatus, Any | None]:
     """lmfit's fit from the engine's parameters or the given ones; the engine's when lmfit's own start led nowhere."""
-    from lmfit import Model, Parameters
+    from lmfit import Model, Parameters  # pyright: ignore[reportMissingTypeStubs]
 
-    start = given
+    start: Any = given
     if start is None:
         start = Parameters()
         for name, value, scale in zip(form.arguments, engine.values[0], form.scales, strict=True):
             start.add(name, value=float(value), min=0.0 if scale else -np.inf)
-    model = Model(form.value, independent_vars=["t"], nan_policy="omit")
+    model: Any = Model(form.value, independent_vars=["t"], nan_policy="omit")
     try:
         result = model.fit(y, params=start, t=t, weights=w)
     except (ValueError, TypeError, ArithmeticError, np.linalg.LinAlgError):
@@ -192,10 +192,10 @@ def _polish(
 
 def _parameters(form: Form, group: Group) -> Any:
     """The engine's parameters as lmfit's, with what an edge holds marked `vary=False`."""
-    from lmfit import Parameters
+    from lmfit import Parameters  # pyright: ignore[reportMissingTypeStubs]
 
     held = form.meaningless.get(group.status[0], frozenset())
-    out = Parameters()
+    out: Any = Parameters()
     for j, (name, argument) in enumerate(zip(form.parameters, form.arguments, strict=True)):
         out.add(argument, value=float(group.values[0, j]), vary=name not in held)
         error = group.stderr[0, j]
