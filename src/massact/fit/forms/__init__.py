@@ -12,7 +12,7 @@ from massact.fit.checks import Numbers, as_floats
 from massact.fit.forms.bump import Bump
 from massact.fit.forms.eq9 import Eq9, eq9_from_eq14, eq14_from_eq9
 from massact.fit.forms.eq14 import EQ14
-from massact.fit.forms.form import Edge, Form, Line, Parameter, Unit, lacking
+from massact.fit.forms.form import Decay, Edge, Form, Line, OffsetForm, Parameter, Unit, lacking
 from massact.fit.forms.hill import HILL
 from massact.fit.forms.hill_decay import HillDecay
 from massact.fit.forms.log import Log
@@ -28,9 +28,11 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FORMS",
+    "Decay",
     "Edge",
     "Form",
     "Line",
+    "OffsetForm",
     "Parameter",
     "Unit",
     "curve_values",

@@ -49,6 +49,16 @@ class Line(NamedTuple):
     opacity: float = 1.0
 
 
+class Decay(NamedTuple):
+    """The slowest exponential decay of a form: the parameter that is its rate per step, and its index among the rates.
+
+    The parameter and the rate are the same number.
+    """
+
+    parameter: str
+    rate: int
+
+
 class Form(Basis):
     """A fitted curve. To add one, subclass it in a file of your own, state every member, and `register` an instance.
 
@@ -95,6 +105,8 @@ class Form(Basis):
     """Families of the nearest curves that the parameters can draw, searched where `drawable` is False."""
     limit_status: ClassVar[FitStatus] = FitStatus.OK
     """Status of a curve from `limits`."""
+    monotone: ClassVar[bool] = False
+    """Whether no curve of the form has an interior maximum; where False, `peak_step` or a search on a grid tells."""
     scale_free: ClassVar[bool] = True
     """Whether the curve knows steps relative to its own scales only, so that they may be counted in any unit."""
     fixed_at: ClassVar[Mapping[FitStatus, int]] = {}
@@ -128,9 +140,9 @@ class Form(Basis):
     def slowest_rate(self, values: Values) -> np.ndarray:
         """The rate (curve,) per step of the slowest decay; NaN for forms without one."""
 
-    @abstractmethod
     def peak_step(self, values: Values, first: float) -> np.ndarray | None:
         """The step (curve,) of the only or first maximum after `first`, NaN without one; None: there is no formula."""
+        return np.full(len(values), np.nan) if self.monotone else None
 
     def end_slope(self, values: Values, last: float) -> np.ndarray:
         """df / d(ln t) (curve,) at the last step; numeric unless a form knows better."""
@@ -175,9 +187,41 @@ class Form(Basis):
     """Parameters whose standard errors `rescaled` does not know."""
 
 
+class OffsetForm(Form):
+    """A form f = shape + K whose rates are time scales, exponents and at most one slowest rate of decay.
+
+    States what follows from that. A constant is one of the curves. A search that ends on a bound of a rate has the
+    status `AT_EDGE_RATE`, and then only K has a meaning, as it does for a constant series. Where the rate of decay may
+    be 0, the status at 0 is `AT_EDGE_B_ZERO`, and only the rate of decay has no meaning.
+    """
+
+    constant = True
+    decay: ClassVar[Decay | None]
+    """The slowest exponential decay; None for a form without one."""
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        if not all(hasattr(cls, name) for name in ("signature", "zero", "decay")):
+            return  # `register` refuses the form and names what is missing
+        shape = frozenset(parameter.name for parameter in cls.signature if parameter.name != "K")
+        bounds = [Edge(rate, end, FitStatus.AT_EDGE_RATE) for end in ("low", "high") for rate in range(len(cls.zero))]
+        meaningless = {FitStatus.AT_EDGE_RATE: shape, FitStatus.CONSTANT: shape}
+        if cls.decay is not None and cls.zero[cls.decay.rate]:
+            bounds.remove(Edge(cls.decay.rate, "low", FitStatus.AT_EDGE_RATE))
+            bounds.append(Edge(cls.decay.rate, "low", FitStatus.AT_EDGE_B_ZERO))
+            meaningless[FitStatus.AT_EDGE_B_ZERO] = frozenset({cls.decay.parameter})
+        cls.edges, cls.meaningless = tuple(bounds), meaningless
+
+    def slowest_rate(self, values: Values) -> np.ndarray:
+        """The rate of `decay`, NaN without one."""
+        if self.decay is None:
+            return np.full(len(values), np.nan)
+        return values[:, self.parameters.index(self.decay.parameter)]
+
+
 def lacking(form: object) -> list[str]:
-    """Members of `Form` that an object does not state."""
+    """Members of its base classes that an object does not state."""
     if not isinstance(form, Form):
         return ["a base class massact.fit.forms.Form"]
-    names = [name for base in (Form, Basis) for name in base.__annotations__]
+    names = [name for base in type(form).__mro__ if issubclass(base, Basis) for name in base.__annotations__]
     return [name for name in names if not hasattr(form, name)]

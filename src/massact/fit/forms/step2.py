@@ -128,7 +128,6 @@ class Step2(Form):
         return np.array([[1e-3 / t[-1], 10 / first_positive(t)], [0.05, 100.0]])
 
     def columns(self, t: np.ndarray, rates: np.ndarray) -> list[BasisColumn]:
-        """See the class."""
         p, q = rates[:, :, None]
         return [_by_damping(p * (1 + 2 * q) * t, q)[0]]
 
@@ -141,11 +140,9 @@ class Step2(Form):
         return [a[:, :1] * by_omega, a[:, :1] * (q * by_zeta + 2 * q / (1 + 2 * q) * by_omega)]
 
     def parameters_of(self, a: np.ndarray, rates: np.ndarray, first: float) -> np.ndarray:
-        """See the base class."""
         return np.stack([a[:, 0], rates[1], rates[0] * (1 + 2 * rates[1])], axis=1)
 
     def rates_of(self, values: np.ndarray, first: float) -> np.ndarray:
-        """See the base class."""
         _, zeta, omega = values.T
         return np.stack([omega / (1 + 2 * zeta), zeta])
 
