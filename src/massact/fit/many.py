@@ -78,7 +78,7 @@ def fit_many(
         `sse`, `r2` and the criteria then use the reduced weights of these points.
     sequences, intervals, resamples, seed
         `sequences` holds the series of each input sequence. Resampling them gives 95 % intervals of the derived
-        quantities, widened because the sequences are few. Without them, `intervals` may be "residuals" (independent
+        quantities, widened because the sequences are sample. Without them, `intervals` may be "residuals" (independent
         noise) or "blocks" (noise correlated over neighbouring steps). Both see the residuals of one curve only, and are
         too narrow for noise that all checkpoints share.
     path
@@ -199,20 +199,20 @@ def _intervals(
     k = len(FORMS[group.form].parameters)
     for row in np.flatnonzero(np.isfinite(group.rates).all(axis=0)):
         weight = group.weights[row] if group.weights.ndim == 2 else group.weights
-        few = thinned(t, y[row], weight, None if sequences is None else sequences[:, row])
-        if resampling == "sequences" and few.sequences is not None:
-            if np.isnan(few.sequences).any():
+        sample = thinned(t, y[row], weight, None if sequences is None else sequences[:, row])
+        if resampling == "sequences" and sample.sequences is not None:
+            if np.isnan(sample.sequences).any():
                 raise FitError(
                     f"a sequence of curve {row} has no value where the series has one", "leave that step out of both"
                 )
-            series = resampled_sequences(few.y, few.sequences, resamples=resamples, seed=seed)
-            factor = widening(len(few.sequences))
+            series = resampled_sequences(sample.y, sample.sequences, resamples=resamples, seed=seed)
+            factor = widening(len(sample.sequences))
         else:
             block = BLOCK if resampling == "blocks" else 1
-            drawn = thinned(t, group.curve(int(row), t), weight).y
-            series = resampled_residuals(few.y, drawn, few.w, k, block=block, resamples=resamples, seed=seed)
-            factor = student(few.t.size - k)
-        for name, (lower, upper) in intervals_of(group, int(row), few.t, few.w, few.y, series, factor).items():
+            curve = thinned(t, group.curve(int(row), t), weight).y
+            series = resampled_residuals(sample.y, curve, sample.w, k, block=block, resamples=resamples, seed=seed)
+            factor = student(sample.t.size - k)
+        for name, (lower, upper) in intervals_of(group, int(row), sample.t, sample.w, sample.y, series, factor).items():
             bounds[name][0][row], bounds[name][1][row] = lower, upper
     return bounds
 

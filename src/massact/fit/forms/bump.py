@@ -24,7 +24,7 @@ def bump(t: Numbers, A: Numbers, t_bump: Numbers, width: Numbers, B: Numbers, K:
 def bump_gradient(
     t: Numbers, A: Numbers, t_bump: Numbers, width: Numbers, B: Numbers, K: Numbers
 ) -> tuple[np.ndarray, ...]:
-    """With respect to A, t_bump, width, B, K."""
+    """Derivatives with respect to A, t_bump, width, B, K."""
     t, A, t_bump, width, B, K = floats(t, A, t_bump, width, B, K)
     shape, z = _bump(t, t_bump, width)
     one = np.ones_like(shape + B + K)

@@ -22,7 +22,7 @@ def hill(t: Numbers, A: Numbers, t_half: Numbers, n: Numbers, K: Numbers) -> np.
 
 
 def hill_gradient(t: Numbers, A: Numbers, t_half: Numbers, n: Numbers, K: Numbers) -> tuple[np.ndarray, ...]:
-    """With respect to A, t_half, n, K."""
+    """Derivatives with respect to A, t_half, n, K."""
     t, A, t_half, n, K = floats(t, A, t_half, n, K)
     share, by_log, by_n = hill_share(t, t_half, n)
     return floats(share, -A * n / t_half * by_log, A * by_n, np.ones_like(share + K))
@@ -44,7 +44,7 @@ def share_column(t: np.ndarray, h: np.ndarray, n: np.ndarray) -> np.ndarray:
 
 
 def share_slopes(t: np.ndarray, h: np.ndarray, n: np.ndarray, share: np.ndarray, a: np.ndarray) -> list[np.ndarray]:
-    """a dh / d log(h) and a dh / d log(n)."""
+    """Derivatives a dh / d log(h) and a dh / d log(n)."""
     with np.errstate(divide="ignore"):
         slope = a * n * share * (1 - share)
         return [slope, slope * np.where(slope != 0, np.log(h * t), 0.0)]

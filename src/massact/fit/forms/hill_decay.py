@@ -26,7 +26,7 @@ def hill_decay(t: Numbers, A: Numbers, t_half: Numbers, n: Numbers, beta: Number
 def hill_decay_gradient(
     t: Numbers, A: Numbers, t_half: Numbers, n: Numbers, beta: Numbers, K: Numbers
 ) -> tuple[np.ndarray, ...]:
-    """With respect to A, t_half, n, beta, K."""
+    """Derivatives with respect to A, t_half, n, beta, K."""
     t, A, t_half, n, beta, K = floats(t, A, t_half, n, beta, K)
     share, by_log, by_n = hill_share(t, t_half, n)
     with np.errstate(all="ignore"):
@@ -63,7 +63,7 @@ class HillDecay(OffsetForm):
     extrapolated = frozenset({"beta"})
     with_plateau = frozenset({"A", "beta"})
     family = "hill"
-    rival_margin = -4.0  # noise bends its settled curves: it must be better than a form to dispute its plateau
+    rival_margin = -4.0  # noise bends its settled curves: it must fit better than a form to dispute its plateau
 
     def box(self, t: np.ndarray) -> np.ndarray:
         """As `Hill`; beta from 1e-4 / T to 3 per first step after 0."""

@@ -12,7 +12,7 @@ from massact.fit.forms.form import OffsetForm, Parameter, Unit
 def log(t: Numbers, A: Numbers, tau: Numbers, K: Numbers) -> np.ndarray:
     """f = A log(1 + t / tau) + K: logarithmic growth from K, tau in steps.
 
-    Limits: the line K + (A / tau) t for t << tau. Never settles: no extrapolation of it is bounded. Eq. 14 at beta = 0.
+    Limits: the line K + (A / tau) t for t << tau. It never settles: extrapolations are unbounded. Eq. 14 at beta = 0.
 
     >>> float(log(0.0, A=2.0, tau=10.0, K=3.0))
     3.0
@@ -23,7 +23,7 @@ def log(t: Numbers, A: Numbers, tau: Numbers, K: Numbers) -> np.ndarray:
 
 
 def log_gradient(t: Numbers, A: Numbers, tau: Numbers, K: Numbers) -> tuple[np.ndarray, ...]:
-    """With respect to A, tau, K."""
+    """Derivatives with respect to A, tau, K."""
     t, A, tau, K = floats(t, A, tau, K)
     with np.errstate(all="ignore"):
         return floats(np.log1p(t / tau), -A * t / (tau * (tau + t)), np.ones_like(t + K))

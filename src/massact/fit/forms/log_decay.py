@@ -24,7 +24,7 @@ def log_decay(t: Numbers, A: Numbers, beta: Numbers, tau0: Numbers, K: Numbers) 
 
 
 def log_decay_gradient(t: Numbers, A: Numbers, beta: Numbers, tau0: Numbers, K: Numbers) -> tuple[np.ndarray, ...]:
-    """With respect to A, beta, tau0, K."""
+    """Derivatives with respect to A, beta, tau0, K."""
     t, A, beta, tau0, K = floats(t, A, beta, tau0, K)
     with np.errstate(all="ignore"):
         decay, growth = np.exp(-beta * t), np.log1p(t / tau0)

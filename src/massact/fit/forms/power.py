@@ -23,12 +23,12 @@ def power(t: Numbers, A: Numbers, tau: Numbers, n: Numbers, K: Numbers) -> np.nd
 
 
 def power_gradient(t: Numbers, A: Numbers, tau: Numbers, n: Numbers, K: Numbers) -> tuple[np.ndarray, ...]:
-    """With respect to A, tau, n, K."""
+    """Derivatives with respect to A, tau, n, K."""
     t, A, tau, n, K = floats(t, A, tau, n, K)
     with np.errstate(all="ignore"):
         growth = np.log1p(t / tau)
-        left = np.exp(-n * growth)
-        return floats(1 - left, -A * n * left * t / (tau * (tau + t)), A * left * growth, np.ones_like(left + K))
+        rest = np.exp(-n * growth)
+        return floats(1 - rest, -A * n * rest * t / (tau * (tau + t)), A * rest * growth, np.ones_like(rest + K))
 
 
 class Power(OffsetForm):
@@ -66,8 +66,8 @@ class Power(OffsetForm):
     def slopes(self, t: np.ndarray, rates: np.ndarray, columns: list[BasisColumn], a: np.ndarray) -> list[BasisColumn]:
         q, n = rates[:, :, None]
         growth = np.log1p(q * t)
-        left = np.exp(-n * growth)
-        return [a[:, 1:2] * left * q * t / (1 + q * t), a[:, 1:2] * (growth * left - columns[1])]
+        rest = np.exp(-n * growth)
+        return [a[:, 1:2] * rest * q * t / (1 + q * t), a[:, 1:2] * (growth * rest - columns[1])]
 
     def parameters_of(self, a: np.ndarray, rates: np.ndarray, first: float) -> np.ndarray:
         return np.stack([a[:, 1] / rates[1], 1 / rates[0], rates[1], a[:, 0]], axis=1)

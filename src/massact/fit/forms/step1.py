@@ -13,7 +13,7 @@ from massact.fit.status import FitStatus
 def step1(t: Numbers, K: Numbers, tau: Numbers) -> np.ndarray:
     """f = K (1 - exp(-t / tau)), the first-order step response; tau in steps.
 
-    Limits: f(0) = 0, so no series that starts elsewhere; f -> K for t -> inf; (K / tau) t for t << tau.
+    Limits: f(0) = 0, so series that start elsewhere do not fit; f -> K for t -> inf; (K / tau) t for t << tau.
 
     >>> float(step1(0.0, K=2.0, tau=10.0))
     0.0
@@ -24,7 +24,7 @@ def step1(t: Numbers, K: Numbers, tau: Numbers) -> np.ndarray:
 
 
 def step1_gradient(t: Numbers, K: Numbers, tau: Numbers) -> tuple[np.ndarray, ...]:
-    """With respect to K, tau."""
+    """Derivatives with respect to K, tau."""
     t, K, tau = floats(t, K, tau)
     with np.errstate(all="ignore"):
         return floats(-np.expm1(-t / tau), -K * t / tau**2 * np.exp(-t / tau))

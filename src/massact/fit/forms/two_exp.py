@@ -25,7 +25,7 @@ def two_exp(t: Numbers, A1: Numbers, beta1: Numbers, A2: Numbers, beta2: Numbers
 def two_exp_gradient(
     t: Numbers, A1: Numbers, beta1: Numbers, A2: Numbers, beta2: Numbers, K: Numbers
 ) -> tuple[np.ndarray, ...]:
-    """With respect to A1, beta1, A2, beta2, K."""
+    """Derivatives with respect to A1, beta1, A2, beta2, K."""
     t, A1, beta1, A2, beta2, K = floats(t, A1, beta1, A2, beta2, K)
     with np.errstate(all="ignore"):
         slow, fast = np.exp(-beta1 * t), np.exp(-beta2 * t)
@@ -55,7 +55,7 @@ class TwoExp(OffsetForm):
     extrapolated = frozenset({"A1", "beta1", "K"})
     with_plateau = frozenset({"A1", "beta1", "K"})
     family = "two_exp"
-    rival_margin = -4.0  # noise bends its settled curves: it must be better than a form to dispute its plateau
+    rival_margin = -4.0  # noise bends its settled curves: it must fit better than a form to dispute its plateau
 
     def box(self, t: np.ndarray) -> np.ndarray:
         """Beta1 from 1e-3 / T to 10 per first step; the ratio from 1.05, almost critically damped, to 1e6."""
