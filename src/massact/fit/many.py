@@ -78,7 +78,7 @@ def fit_many(
         `sse`, `r2` and the criteria then use the reduced weights of these points.
     sequences, intervals, resamples, seed
         `sequences` holds the series of each input sequence. Resampling them gives 95 % intervals of the derived
-        quantities, widened because the sequences are sample. Without them, `intervals` may be "residuals" (independent
+        quantities, widened because the sequences are few. Without them, `intervals` may be "residuals" (independent
         noise) or "blocks" (noise correlated over neighbouring steps). Both see the residuals of one curve only, and are
         too narrow for noise that all checkpoints share.
     path

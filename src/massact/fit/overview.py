@@ -67,7 +67,7 @@ def brief(fits: pd.DataFrame) -> str:
 def _cells(row: dict[str, Any]) -> list[str]:
     """R2, regime, status, start, end, peak and quoted parameters of one fit."""
     regime, doubts = Regime(row["regime"]), _doubts(row)
-    claim = f"{regime} ({row['doubts']})" if doubts else str(regime)
+    claim = f"{regime} ({', '.join(doubts)})" if doubts else str(regime)
     r2 = NOTHING if math.isnan(row["r2"]) else f"{row['r2']:.5f}"
     return [r2, claim, _status(row), *_values(row, regime, doubts), _parameters(row)]
 
@@ -113,7 +113,8 @@ def _status(row: dict[str, Any]) -> str:
 
 
 def _doubts(row: dict[str, Any]) -> tuple[Doubt, ...]:
-    return tuple(Doubt(name) for name in str(row["doubts"]).split(", ") if name)
+    names = str(row["doubts"]).split(", ")
+    return tuple(doubt for doubt in Doubt if str(doubt) in names)
 
 
 def _explanations(rows: list[dict[str, Any]]) -> list[str]:

@@ -40,7 +40,7 @@ class Sample(NamedTuple):
 
 
 def settled_from(curve: Float[np.ndarray, " step"]) -> int:
-    """The index from which a curve stays within 5 % of its range about its end; at least five points follow it."""
+    """The index from which a curve stays within 5 % of its range about its end; five points or more remain."""
     outside = np.flatnonzero(np.abs(curve - curve[-1]) > SETTLED_SHARE * np.ptp(curve))
     return max(min(int(outside[-1]) + 1 if outside.size else 0, curve.size - FEWEST), 0)
 
