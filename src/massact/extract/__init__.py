@@ -14,11 +14,24 @@ if TYPE_CHECKING:
     from massact.extract.measurement import measure
     from massact.extract.probe import Probe
     from massact.extract.protocol import PROTOCOL_VERSION, Measurement
+    from massact.extract.registered import STATISTICS, get_statistic, register
     from massact.extract.statistic import Statistic
     from massact.extract.store import RecordStore
     from massact.extract.work import Work
 
-__all__ = ["PROTOCOL_VERSION", "Magnitudes", "Measurement", "Probe", "RecordStore", "Statistic", "Work", "measure"]
+__all__ = [
+    "PROTOCOL_VERSION",
+    "STATISTICS",
+    "Magnitudes",
+    "Measurement",
+    "Probe",
+    "RecordStore",
+    "Statistic",
+    "Work",
+    "get_statistic",
+    "measure",
+    "register",
+]
 __getattr__, __dir__ = lazy(
     __name__,
     {
@@ -27,6 +40,9 @@ __getattr__, __dir__ = lazy(
         "PROTOCOL_VERSION": "protocol",
         "Measurement": "protocol",
         "Probe": "probe",
+        "STATISTICS": "registered",
+        "get_statistic": "registered",
+        "register": "registered",
         "RecordStore": "store",
         "Statistic": "statistic",
         "Work": "work",

@@ -1,4 +1,4 @@
-"""How a sweep goes about its work."""
+"""How a sweep goes about its work, and the statistic it measures by default. Imports neither torch nor numpy."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+# The name of `massact.extract.magnitudes.Magnitudes`, whose table later stages read.
+MAGNITUDES = "magnitudes"
 _ELSEWHERE: dict[str, Any] = {"omegaconf_ignore": True}  # no key of `sweep` in a configuration
 
 

@@ -60,7 +60,8 @@ class SweepResult:
     measured, identified
         By step. `identified` holds only steps that are in `measured`.
     failed
-        Step -> why it could not be measured.
+        Step -> why it could not be measured. Where one of several statistics is not finite, the step is in `measured`
+        too, with the others (`of`).
     suspects
         Step -> why its weights are not its own, or its settings not those of most steps; of the steps asked for.
         Measured only where that was asked for.
@@ -73,6 +74,13 @@ class SweepResult:
     failed: dict[int, Failure] = field(default_factory=dict)
     suspects: dict[int, str] = field(default_factory=dict)
     seconds: dict[int, float] = field(default_factory=dict)
+
+    def of(self, statistic: str) -> SweepResult:
+        """The result of one statistic: what a sweep that measures it alone gives."""
+        measured = {step: m.only(statistic) for step, m in self.measured.items() if statistic in m.reduced}
+        identified = {step: identity for step, identity in self.identified.items() if step in measured}
+        failed = {step: failure for step, failure in self.failed.items() if step not in measured}
+        return SweepResult(measured, identified, failed, self.suspects, self.seconds)
 
     def set_flawed_aside(self) -> None:
         """Make failures of steps of which a statistic's quantities do not exist, such as a ratio to a median of 0."""

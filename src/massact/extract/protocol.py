@@ -11,6 +11,7 @@ from jaxtyping import Float, Float32, Int32
 from numpy import ndarray
 
 from massact.errors import MeasureError
+from massact.extract.options import MAGNITUDES
 
 # Raise when a change alters any measured number: it is part of every record's key, and DVC's dependency.
 PROTOCOL_VERSION = 1
@@ -18,8 +19,6 @@ TOP_K = 3
 # The two ways to read a block's output; equal to the last bit wherever the first is taken.
 BRIDGE = "bridge"
 PLAIN_HOOKS = "plain hooks"
-# The name of `massact.extract.magnitudes.Magnitudes`.
-MAGNITUDES = "magnitudes"
 
 
 class RecordKind(Protocol):

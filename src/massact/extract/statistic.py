@@ -343,6 +343,13 @@ class Statistic(ABC):
         return tuple(axis for axis in self.axes if axis != "sequence")
 
 
+def lacking(statistic: object) -> list[str]:
+    """Members of `Statistic` that an object does not state."""
+    if not isinstance(statistic, Statistic):
+        return ["a base class massact.extract.Statistic"]
+    return [name for name in ("name", "arrays", "quantities") if not getattr(statistic, name, None)]
+
+
 def _mean(x: Float[ndarray, "row sequence"]) -> tuple[Float[ndarray, " row"], Float[ndarray, " row"]]:
     """Mean over sequences and its standard error."""
     n = x.shape[1]

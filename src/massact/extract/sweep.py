@@ -329,21 +329,29 @@ class _Sweep:
         ]
 
     def _take(self, identity: Identity, outcomes: Sequence[Measurement | NotFiniteError | None]) -> bool:
-        """Put a checkpoint's outcomes into the result; False when one is not there."""
-        taken: Measurement | None = None
-        refused = next((outcome for outcome in outcomes if isinstance(outcome, NotFiniteError)), None)
-        if refused is not None:
-            raise refused
+        """Add a checkpoint's outcomes to the result; False when a record is missing.
+
+        Raises
+        ------
+        NotFiniteError
+            When a record says that its statistic is not finite. The other statistics are in the result.
+        """
+        measurement: Measurement | None = None
+        refusal: NotFiniteError | None = None
         for outcome in outcomes:
-            if not isinstance(outcome, Measurement):
+            if outcome is None:
                 return False
-            taken = outcome if taken is None else taken.with_also(outcome)
-        if taken is None:
-            return False
+            if isinstance(outcome, NotFiniteError):
+                refusal = refusal or outcome
+            else:
+                measurement = outcome if measurement is None else measurement.with_also(outcome)
+        if measurement is not None:
+            self.result.measured[identity.step] = measurement
+            self.result.identified[identity.step] = identity
+        if refusal is not None:
+            raise refusal
         self.result.failed.pop(identity.step, None)
-        self.result.measured[identity.step] = taken
-        self.result.identified[identity.step] = identity
-        return True
+        return measurement is not None
 
     def _prepared(self, identity: Identity, keys: Sequence[RecordKey]) -> Prepared | None:
         """A checkpoint fetched and read, unless its records exist or one is being made."""

@@ -19,8 +19,9 @@ from massact.settings import table_stem
 
 # The pipeline's choices of each group, where it has one alone.
 _CHOICES = {
-    "checkpoints": "all", "probe": "auto", "protocol": "default", "sweep": "default", "predictor": "default",
-    "train": "default", "published": "default", "paths": "default", "experiment": "pocket", "fit": "eq9",
+    "checkpoints": "all", "probe": "auto", "protocol": "default", "extract": "default", "sweep": "default",
+    "predictor": "default", "train": "default", "published": "default", "paths": "default",
+    "experiment": "pocket", "fit": "eq9",
 }  # fmt: skip
 # Keys that change no number: where things lie, how fast they come, where they are logged.
 _FREE = ("stage", "tracking", "hydra", "paths", "sweep", "train.threads")

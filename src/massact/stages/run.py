@@ -9,6 +9,7 @@ import pandas as pd
 
 from massact.config import Config
 from massact.errors import CheckpointError
+from massact.extract.options import MAGNITUDES
 from massact.fit.judgement.regimes import Regime
 from massact.fit.schemas import fits_schema
 from massact.settings import table_stem
@@ -23,8 +24,12 @@ from massact.trajectories import aggregate
 def run(config: Config, output: Path) -> list[str]:
     """Write records, fits and figures; a model with missing checkpoints is fitted on what there is."""
     stem, form = table_stem(config.model), config.fit.form
-    extraction = extract(config)
-    save(extraction, output / f"{stem}.parquet")
+    extractions, failures = extract(config)
+    for extraction in extractions:
+        save(config, extraction, output)
+    extraction = next((e for e in extractions if e.statistic.name == MAGNITUDES), None)
+    if extraction is None:
+        raise CheckpointError(*failures[0])
     fits = fit_records(config, extraction.records, extraction.metadata)
     path = output / f"{stem}-{form}.parquet"
     write_table(fits, path, fits_schema(form), {"form": form, "aggregation": config.protocol.aggregation})
@@ -41,8 +46,8 @@ def run(config: Config, output: Path) -> list[str]:
             f"tables and figures are kept in {output}",
         )
         lines.append(f"logged to MLflow: {config.tracking.uri}")
-    if extraction.failure:
-        raise CheckpointError(*extraction.failure)
+    if failures:
+        raise CheckpointError(*failures[0])
     return [*lines, f"tables and figures: {output}"]
 
 
