@@ -13,7 +13,7 @@ from massact.errors import ConfigError
 
 GB = 1e9
 # Part of the speed of one large matrix product that a measurement is expected to reach. By processor time it reaches
-# about 0.9 (docs/measurements.md); half leaves room for small widths and for what else the machine does.
+# about 0.9 (docs/lab/cost.md); half leaves room for small widths and for what else the machine does.
 FORWARD_SHARE = 0.5
 _SPARE_BYTES = 200_000_000  # left free on a disk that downloads go to
 

@@ -60,7 +60,7 @@ def reduce_block(hidden: Float[Tensor, "sequence position width"], top_k: int) -
 
 
 def _on_host(magnitudes: Float[ndarray, "sequence position width"], k: int) -> BlockReduction:
-    """On one thread, by numpy: vectorised searches for the largest, and a vectorised selection (docs/measurements.md).
+    """On one thread, by numpy: vectorised searches for the largest, and a vectorised selection (docs/lab/cost.md).
 
     The array is not left as it was. argmax gives the first of equal entries, and NaN before all others.
     """
@@ -90,7 +90,7 @@ def reduce_on_device(hidden: Float[Tensor, "sequence position width"], k: int) -
     """The same by one stable sort of each sequence: nothing is copied to the host and nothing waits.
 
     A GPU sorts millions of entries in less time than a histogram takes, whose bins many entries share, and 16-bit
-    formats in half the time of float32 (docs/measurements.md).
+    formats in half the time of float32 (docs/lab/cost.md).
     """
     sequences, _, width = hidden.shape
     order = hidden.abs().reshape(sequences, -1).sort(dim=1, descending=True, stable=True)
