@@ -1,4 +1,4 @@
-"""A configuration turned into objects, once: where checkpoints are, what they are probed with, how they are swept."""
+"""Turn a configuration into objects, once: sources of checkpoints, probes, sweep options and suites."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Attach to one loaded model, reduce what it computes on one set of tokens, and sweep over checkpoints.
+"""Attach to a loaded model, reduce its hidden states on one set of tokens, and sweep over checkpoints.
 
-One record is kept per (weights, tokens, statistic and its version).
+There is one record for each combination of weights, tokens, statistic and version of the statistic.
 """
 
 from __future__ import annotations

@@ -39,7 +39,7 @@ from massact.tables import write_table
 from massact.trajectories.schemas import records_schema
 
 log = logging.getLogger("massact")
-_NAMED = 4  # reasons, beside the most frequent one, that one line names
+_NAMED = 4  # reasons that the line names, beside the most frequent one
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ from massact.trajectories.importing import PROBE_LENGTH
 if TYPE_CHECKING:
     import pandas as pd
 
-# How the paper measured, where it is not as we do.
+# How the paper's measurements differ from ours.
 PROTOCOL_NOTES = (
     "weights in float16",
     "text: 500 random documents of RedPajama-Data-1T-Sample (numpy seed 1) joined by blank lines, no special tokens",
@@ -37,7 +37,7 @@ PROTOCOL_NOTES = (
 
 @dataclass(frozen=True)
 class _Found:
-    """A folder of statistics files, what is said of it, and where it is from."""
+    """A folder of statistics files, a line about it for the user, and its origin."""
 
     folder: Path
     line: str
@@ -45,7 +45,7 @@ class _Found:
 
 
 def run(config: Config, output: Path) -> list[str]:
-    """Write `published/<model>.parquet`, and beside it `<model>.rejected.csv`: the files not used, and why."""
+    """Write `published/<model>.parquet`, and beside it `<model>.rejected.csv` with the rejected files and reasons."""
     if config.model.family != "pythia" or config.model.deduped or config.model.seed:
         raise ConfigError(f"{table_stem(config.model)} is not in the published dataset", "choose e.g. pythia-1b")
     path = file_target(Path(config.paths.published) / f"{table_stem(config.model)}.parquet")
@@ -93,7 +93,7 @@ def _from_hub(config: Config, size: str) -> _Found:
 
 
 def _metadata(config: Config, read: PublishedImport, origin: Mapping[str, Any]) -> dict[str, Any]:
-    """The keys of our own tables' provenance; null where the dataset does not say."""
+    """The same keys as in our own tables; null if the dataset does not state the value."""
     repository = repository_of(config.model)
     known = {step: why for (model, step), why in KNOWN_SUSPECTS.items() if model == repository and step in read.files}
     rejected = read.rejected.to_dict("records")
@@ -126,6 +126,6 @@ def _metadata(config: Config, read: PublishedImport, origin: Mapping[str, Any]) 
 
 
 def _write_rejected(rejected: pd.DataFrame, path: Path) -> Path:
-    """The list, with its header alone where nothing was rejected."""
+    """Write the list. It has only a header if no file was rejected."""
     write_text(path, rejected.to_csv(index=False))
     return path
