@@ -1,7 +1,8 @@
 """A statistic of one's own: norms of the outputs of attention heads. CONTRIBUTING.md says how to make it known."""
 
 from massact.extract import Statistic
-from massact.extract.statistic import HEAD_OUTPUTS, Array, Quantity, mean_of, ratio_of
+from massact.extract.quantity import Quantity, mean_of, ratio_of
+from massact.extract.statistic import HEAD_OUTPUTS, Array
 
 
 class HeadNorms(Statistic):

@@ -13,7 +13,8 @@ from numpy import ndarray
 
 from massact.errors import MeasureError
 from massact.extract.protocol import MAGNITUDES, PROTOCOL_VERSION, TOP_K, Measurement, Reduced
-from massact.extract.statistic import Array, Block, Flaw, Quantity, Statistic, mean_of, ratio_of
+from massact.extract.quantity import Quantity, mean_of, ratio_of
+from massact.extract.statistic import Array, Block, Flaw, Statistic
 from massact.rules import at_least, below_architecture
 from massact.tables import Rule
 

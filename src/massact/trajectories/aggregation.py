@@ -8,7 +8,8 @@ import pandas as pd
 
 from massact.errors import ConfigError
 from massact.extract.magnitudes import DEFAULT
-from massact.extract.statistic import AGGREGATIONS, RATIO_OF_MEANS, SequenceColumns, Statistic
+from massact.extract.quantity import AGGREGATIONS, RATIO_OF_MEANS, SequenceColumns
+from massact.extract.statistic import Statistic
 from massact.trajectories.schemas import axes_of, trajectories_schema
 
 

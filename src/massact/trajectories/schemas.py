@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from massact.extract.magnitudes import DEFAULT
-from massact.extract.statistic import AGGREGATIONS, Statistic
+from massact.extract.quantity import AGGREGATIONS
+from massact.extract.statistic import Statistic
 from massact.tables import Column, Schema
 from massact.trajectories.rules import ARCHITECTURES_RULES, records_rules, trajectories_rules
 
