@@ -75,7 +75,7 @@ def source_of(config: Config) -> CheckpointSource:
     return HubSource(repository, steps=list(revisions), revisions=revisions, ledger=ledger, trust_remote_code=trusted)
 
 
-def wanted_steps(config: Config, source: CheckpointSource) -> list[int]:
+def selected_steps(config: Config, source: CheckpointSource) -> list[int]:
     """The configured steps, among those that a suite has, or those that any other model should have."""
     return steps_among(source.steps(), config) if config.model.source == "hub" else steps_of(config)
 

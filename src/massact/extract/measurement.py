@@ -73,13 +73,13 @@ def measure(
         range, two statistics have one name, the model has no weights, or its blocks cannot be found, have no residual
         stream or lack a part that a statistic reads.
     """
-    wanted = (Magnitudes(top_k),) if statistics is None else tuple(statistics)
-    _require_names(wanted)
+    chosen = (Magnitudes(top_k),) if statistics is None else tuple(statistics)
+    _require_names(chosen)
     subject = Subject.of(model, tokens)
-    kept = [_Kept.of(statistic, subject) for statistic in wanted]
-    _run(subject, kept, sequences_per_pass(subject, sequences_at_once))
+    results = [_Results.of(statistic, subject) for statistic in chosen]
+    _run(subject, results, sequences_per_pass(subject, sequences_at_once))
     dtype = str(next(subject.decoder.module.parameters()).dtype).removeprefix("torch.")
-    return Measurement({one.statistic.name: one.reduced(dtype) for one in kept}, subject.attached)
+    return Measurement({one.statistic.name: one.reduced(dtype) for one in results}, subject.attached)
 
 
 def _require_names(statistics: Sequence[Statistic]) -> None:
@@ -91,11 +91,11 @@ def _require_names(statistics: Sequence[Statistic]) -> None:
         raise MeasureError(f"two statistics are called {twice[0]}", "give each a name of its own")
 
 
-def _run(subject: Subject, kept: Sequence[_Kept], at_once: int) -> None:
+def _run(subject: Subject, results: Sequence[_Results], at_once: int) -> None:
     """Run all sequences through the model. When memory runs out, run fewer at once."""
     decoder, (sequences, length) = subject.decoder, subject.ids.shape
-    readers: dict[HookPoint, list[_Kept]] = {}
-    for one in kept:
+    readers: dict[HookPoint, list[_Results]] = {}
+    for one in results:
         for point in one.statistic.hooks:
             readers.setdefault(point, []).append(one)
     done = last = 0
@@ -110,20 +110,20 @@ def _run(subject: Subject, kept: Sequence[_Kept], at_once: int) -> None:
 
     with subject.observed(readers, receive) as ids:
         while done < sequences:
-            for one in kept:
+            for one in results:
                 one.begin()
             last = min(done + at_once, sequences)
-            if not _ran(subject, ids[done:last]):
+            if not _run_pass(subject, ids[done:last]):
                 at_once = _fewer(at_once, length)
                 continue
-            for one in kept:
+            for one in results:
                 if len(one.layers) != decoder.n_layers:
                     raise MeasureError(f"only {len(one.layers)} of {decoder.n_layers} blocks were reached", _WHOLE)
             done = last
 
 
 @dataclass
-class _Kept:
+class _Results:
     """The results of one statistic for all sequences and layers, in arrays allocated before the first block runs.
 
     Small tensors allocated after each block, and kept, would pin the memory of the large ones freed around them.
@@ -137,7 +137,7 @@ class _Kept:
     waiting: dict[int, dict[HookPoint, Tensor]] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, statistic: Statistic, subject: Subject) -> _Kept:
+    def of(cls, statistic: Statistic, subject: Subject) -> _Results:
         n_heads = getattr(subject.decoder.config, "num_attention_heads", 0)
         n_heads = n_heads if isinstance(n_heads, int) else 0
         sizes = {"sequence": len(subject.ids), "layer": subject.decoder.n_layers, "head": n_heads}
@@ -197,7 +197,7 @@ class _Kept:
         return Reduced(self.statistic, arrays)
 
 
-def _ran(subject: Subject, tokens: Int[Tensor, "sequence position"]) -> bool:
+def _run_pass(subject: Subject, tokens: Int[Tensor, "sequence position"]) -> bool:
     """Run the block stack; False when memory ran out."""
     try:
         subject.decoder.run(tokens)

@@ -8,7 +8,7 @@ from typing import Any
 
 # The name of `massact.extract.magnitudes.Magnitudes`, whose table later stages read.
 MAGNITUDES = "magnitudes"
-_ELSEWHERE: dict[str, Any] = {"omegaconf_ignore": True}  # not a key of `sweep` in a configuration
+_NOT_CONFIGURED: dict[str, Any] = {"omegaconf_ignore": True}  # not a key of `sweep` in a configuration
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +43,6 @@ class SweepOptions:
     sequences_at_once: int | None = None
     patience_s: float = 300.0
     bandwidth_mb_s: float = 50.0
-    suspects: bool = field(default=False, metadata=_ELSEWHERE)
-    seconds_each: Callable[..., float] | None = field(default=None, metadata=_ELSEWHERE)
-    progress: bool = field(default=True, metadata=_ELSEWHERE)
+    suspects: bool = field(default=False, metadata=_NOT_CONFIGURED)
+    seconds_each: Callable[..., float] | None = field(default=None, metadata=_NOT_CONFIGURED)
+    progress: bool = field(default=True, metadata=_NOT_CONFIGURED)

@@ -11,9 +11,9 @@ from numpy import ndarray
 
 from massact.errors import MeasureError
 
-_WANTED = "give whole numbers of shape (sequence, position), at least 1 x 1"
+_REMEDY = "give whole numbers of shape (sequence, position), at least 1 x 1"
 # Outputs of tokenizers, beside the ids, that change no hidden state.
-_BESIDE = frozenset(
+_HARMLESS = frozenset(
     ("special_tokens_mask", "offset_mapping", "length", "overflow_to_sample_mapping", "num_truncated_tokens", "labels")
 )
 _LARGEST = np.iinfo(np.int64).max
@@ -42,14 +42,14 @@ def token_ids(tokens: Any) -> Int64[ndarray, "sequence position"]:
         return _encoded(tokens)
     ids = _array(tokens)
     if ids is None:
-        raise MeasureError(f"tokens are {_named(tokens)}, which is no array", _WANTED)
+        raise MeasureError(f"tokens are {_named(tokens)}, which is no array", _REMEDY)
     if isinstance(ids, np.ma.MaskedArray) and np.ma.is_masked(ids):
         raise MeasureError("some tokens are masked", "give sequences without masked entries")
     if ids.dtype == object and ids.ndim == 1 and len(ids):
-        raise MeasureError("the sequences of tokens have several lengths", f"cut all of them to one: {_WANTED}")
+        raise MeasureError("the sequences of tokens have several lengths", f"cut all of them to one: {_REMEDY}")
     if not np.issubdtype(ids.dtype, np.integer) or ids.ndim != 2 or not ids.size:
         kind = _named(tokens) if ids.dtype == object else str(ids.dtype)
-        raise MeasureError(f"tokens are {kind} of shape {tuple(ids.shape)}", _WANTED)
+        raise MeasureError(f"tokens are {kind} of shape {tuple(ids.shape)}", _REMEDY)
     for end in (int(ids.min()), int(ids.max())):
         if not 0 <= end <= _LARGEST:
             raise MeasureError(f"token {end} is no id", "ids count from 0")
@@ -58,10 +58,10 @@ def token_ids(tokens: Any) -> Int64[ndarray, "sequence position"]:
 
 def _encoded(encoding: Mapping[str, Any]) -> Int64[ndarray, "sequence position"]:
     if "input_ids" not in encoding:
-        raise MeasureError(f"tokens are {_named(encoding)} without input_ids", _WANTED)
+        raise MeasureError(f"tokens are {_named(encoding)} without input_ids", _REMEDY)
     ids = token_ids(encoding["input_ids"])
     for name, value in encoding.items():
-        if name == "input_ids" or name in _BESIDE:
+        if name == "input_ids" or name in _HARMLESS:
             continue
         neutral = {"attention_mask": 1, "token_type_ids": 0}.get(name)
         if neutral is None:

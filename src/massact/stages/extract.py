@@ -14,7 +14,7 @@ import pandas as pd
 
 from massact.compose.options import sweep_options
 from massact.compose.probes import probe_of
-from massact.compose.sources import source_of, wanted_steps
+from massact.compose.sources import selected_steps, source_of
 from massact.compose.stated import Stated, hold_to_model
 from massact.config import Config
 from massact.disk import file_target, write_text
@@ -106,7 +106,7 @@ def extract(config: Config) -> tuple[list[Extraction], list[tuple[str, str]]]:
     statistics = [get_statistic(name) for name in config.extract.statistics]
     result, probe = measure_checkpoints(
         source,
-        wanted_steps(config, source),
+        selected_steps(config, source),
         lambda folder: probe_of(config, folder),
         RecordStore(Path(config.paths.records)),
         dtype=config.protocol.dtype,

@@ -21,7 +21,7 @@ from massact.settings import model_name, settings
 log = logging.getLogger("massact")
 STATUS_FILE, TRACEBACK_FILE = "status.json", "traceback.txt"
 _LONGEST_REASON = 300
-_QUIET = {
+_ENVIRONMENT = {
     "DO_NOT_TRACK": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "HF_HUB_DISABLE_XET": "1",  # only one way to download, whose failures are known
@@ -56,7 +56,7 @@ def run_job(composed: DictConfig) -> int:
     """
     from hydra.core.hydra_config import HydraConfig
 
-    for name, value in _QUIET.items():
+    for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     logging.raiseExceptions = False  # no traceback when the log cannot be written
     for client in ("httpx", "httpx2"):  # whichever huggingface_hub uses; otherwise it logs every request
@@ -92,7 +92,7 @@ def _write(status: JobStatus, output: Path) -> None:
         if status.state == "ended":  # still report the job's own failure
             reason = f"{status.what}; {status.remedy}" if status.exit_code else error
             log.error("massact: %s: %s", status.model, reason)
-            _remember(max(status.exit_code, error.exit_code))
+            _keep_worst(max(status.exit_code, error.exit_code))
 
 
 def _run(plain: DictConfig, output: Path, running: JobStatus) -> JobStatus:
@@ -143,10 +143,10 @@ def report_statuses(folders: list[Path]) -> None:
     silent = jobs - len(statuses)
     if silent and jobs > 1:  # a single job has reported the disk error itself
         log.error("massact: %d of %d jobs left no status; run it again: finished work is kept", silent, jobs)
-        _remember(3)
+        _keep_worst(3)
     if jobs > 1:
         log.info("%d of %d jobs done", len(statuses) - len(failed), jobs)
-    _remember(max((status.exit_code for status in statuses), default=0))
+    _keep_worst(max((status.exit_code for status in statuses), default=0))
 
 
 def _status(folder: Path) -> JobStatus | None:
@@ -157,7 +157,7 @@ def _status(folder: Path) -> JobStatus | None:
     return None
 
 
-def _remember(code: int) -> None:
+def _keep_worst(code: int) -> None:
     global _worst_exit_code
     _worst_exit_code = max(_worst_exit_code, code)
 

@@ -36,7 +36,7 @@ PROTOCOL_NOTES = (
 
 
 @dataclass(frozen=True)
-class _Found:
+class _Files:
     """A folder of statistics files, a line about it for the user, and its origin."""
 
     folder: Path
@@ -50,9 +50,9 @@ def run(config: Config, output: Path) -> list[str]:
         raise ConfigError(f"{table_stem(config.model)} is not in the published dataset", "choose e.g. pythia-1b")
     path = file_target(Path(config.paths.published) / f"{table_stem(config.model)}.parquet")
     size = str(config.model.size)
-    found = _local(config, size) if config.published.folder else _from_hub(config, size)
+    files = _local(config, size) if config.published.folder else _from_hub(config, size)
     read = import_published(
-        found.folder,
+        files.folder,
         size,
         n_layers=config.model.architecture.n_layers,
         steps=available_steps(config.model),
@@ -60,27 +60,27 @@ def run(config: Config, output: Path) -> list[str]:
         sequences=config.published.sequences,
     )
     rejected = _write_rejected(read.rejected, path.with_suffix(".rejected.csv"))
-    lines = [found.line, *(f"rejected {row['file']}: {row['reason']}" for row in read.rejected.to_dict("records"))]
+    lines = [files.line, *(f"rejected {row['file']}: {row['reason']}" for row in read.rejected.to_dict("records"))]
     if read.records.empty:
         raise CheckpointError(
-            f"none of {len(read.rejected)} files in {found.folder} can be used", f"see why in {rejected}"
+            f"none of {len(read.rejected)} files in {files.folder} can be used", f"see why in {rejected}"
         )
-    metadata = _metadata(config, read, found.origin)
+    metadata = _metadata(config, read, files.origin)
     write_table(read.records, path, RECORDS, metadata)
     lines += [f"step {step} is suspect: it {why}" for step, why in metadata["suspects"].items()]
     counts = f"{len(read.files)} checkpoints, {len(read.records)} records, {len(read.rejected)} files rejected"
     return [*lines, f"{path}: {counts} ({rejected})"]
 
 
-def _local(config: Config, size: str) -> _Found:
+def _local(config: Config, size: str) -> _Files:
     """The configured folder, which is the root of a copy of the dataset or holds the files itself."""
     folder = Path(str(config.published.folder))
     inside = folder / f"pythia_{size}" / "stats"
     chosen = inside if inside.is_dir() else folder
-    return _Found(chosen, f"{chosen}: read as it is", {"source": folder.as_posix(), "dataset": None, "commit": None})
+    return _Files(chosen, f"{chosen}: read as it is", {"source": folder.as_posix(), "dataset": None, "commit": None})
 
 
-def _from_hub(config: Config, size: str) -> _Found:
+def _from_hub(config: Config, size: str) -> _Files:
     name, commit = config.published.dataset, config.published.commit
     folder = f"pythia_{size}/stats"
     dataset = HubDataset.from_environment(name, commit, Path(config.paths.records))
@@ -89,7 +89,7 @@ def _from_hub(config: Config, size: str) -> _Found:
         raise ConfigError(f"dataset {name} has no files of pythia-{size}", "choose another model, e.g. pythia-1b")
     counts = f"{fetched.downloaded} of {len(fetched.names)} files downloaded, cached and checked"
     line = f"dataset {name} {commit[:12]}: {counts}"
-    return _Found(fetched.snapshot / folder, line, {"source": name, "dataset": name, "commit": commit})
+    return _Files(fetched.snapshot / folder, line, {"source": name, "dataset": name, "commit": commit})
 
 
 def _metadata(config: Config, read: PublishedImport, origin: Mapping[str, Any]) -> dict[str, Any]:

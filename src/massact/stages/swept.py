@@ -36,7 +36,7 @@ def stems(params: Params) -> list[str]:
     return [f"{model}-seed{seed}" for model in params.models for seed in params.seeds]
 
 
-def wanted_stems(config: Config) -> list[str]:
+def selected_stems(config: Config) -> list[str]:
     """The stem of the model that the command line chooses; otherwise the stems of all models in params.yaml."""
     chosen = chosen_model(config)
     return stems(params_of(config)) if chosen is None else [chosen]
@@ -44,7 +44,7 @@ def wanted_stems(config: Config) -> list[str]:
 
 def all_records(config: Config) -> tuple[pd.DataFrame, list[dict[str, Any]]]:
     """Records and provenance of the model that the command line chooses, otherwise of all models in params.yaml."""
-    paths = [Path(config.paths.extracted) / f"{stem}.parquet" for stem in wanted_stems(config)]
+    paths = [Path(config.paths.extracted) / f"{stem}.parquet" for stem in selected_stems(config)]
     remedy = "make it with: dvc repro"
     if (chosen := chosen_model(config)) is not None:
         remedy = f"make it with: python run.py stage=extract model={chosen.rpartition('-seed')[0]}"
@@ -164,7 +164,7 @@ def scores_and_predictions(config: Config) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 def own_scores_and_predictions(config: Config) -> tuple[pd.DataFrame, pd.DataFrame]:
     """As `scores_and_predictions`; empty tables if there are none about the models of this run."""
-    folder, models = results(config), {stem.rpartition("-seed")[0] for stem in wanted_stems(config)}
+    folder, models = results(config), {stem.rpartition("-seed")[0] for stem in selected_stems(config)}
     nothing = pd.DataFrame(columns=list(SCORES.columns)), pd.DataFrame(columns=list(PREDICTIONS.columns))
     if not (folder / "scores.csv").is_file() or not (folder / "predictions.csv").is_file():
         return nothing
