@@ -109,6 +109,7 @@ EDITS = [
     ("conf/recipe/nano.yaml", "weight_decay: 0.1", "weight_decay: 0.2", set()),
     ("conf/train/default.yaml", "threads: 1", "threads: 2", set()),
     ("conf/checkpoints/paper.yaml", "count: 37", "count: 36", set()),
+    ("conf/extract/default.yaml", "[magnitudes]", "[magnitudes, other]", set()),  # the tracked table stays the same
     ("conf/model/pythia-70m.yaml", "n_layers: 6", "n_layers: 7", set()),
     ("src/massact/report/style.css", "{", "{ ", {"report"}),
     ("src/massact/report/axes.py", '"""', '""" ', {"report", "findings@nano"}),

@@ -62,6 +62,11 @@ def check(*overrides: str, multirun: bool = False):
         (["published.commit=../../x"], "cannot name a file"),
         (["model.folder=.."], "name the folder itself"),
         (["model.folder="], "is no path"),
+        (["extract.statistics=[magnitude]"], "extract.statistics = magnitude is not known; nearest: magnitudes"),
+        (["extract.statistics=[]"], "name at least one, e.g. [magnitudes]"),
+        (["extract.statistics=[magnitudes,magnitudes]"], "names magnitudes twice"),
+        (["extract.statistics=magnitudes"], "magnitudes"),
+        (["extract.statistic=[magnitudes]"], "nearest: extract.statistics"),
     ],
 )
 def test_a_wrong_value_names_the_nearest_valid_ones(overrides, words):

@@ -71,7 +71,7 @@ FOUNDATION = (
     "trajectories/__init__.py", "trajectories/rules.py", "trajectories/schemas.py",
 )  # fmt: skip
 # How sequences are aggregated is said by the statistic.
-_AGGREGATION = ("trajectories/aggregation.py", "extract/statistic.py", "extract/magnitudes.py")
+_AGGREGATION = ("trajectories/aggregation.py", "extract/quantity.py", "extract/statistic.py", "extract/magnitudes.py")
 _TABLES = "stages/swept.py"  # which rows of which tables a stage takes
 _PROTOCOL = {"protocol/default.yaml": ("aggregation",)}
 _MODEL = "data/extracted/${item.model}-seed${item.seed}.parquet"

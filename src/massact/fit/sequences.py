@@ -9,7 +9,8 @@ import pandas as pd
 
 from massact.errors import FitError
 from massact.extract.magnitudes import DEFAULT
-from massact.extract.statistic import SequenceColumns, Statistic
+from massact.extract.quantity import SequenceColumns
+from massact.extract.statistic import Statistic
 
 AXES = ["family", "recipe", "model", "seed", "layer"]
 
