@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from massact.errors import ConfigError
 from massact.names import choice
+from massact.registry import Registry, instance_of
 
-ENTRY_POINTS = "massact.stages"
 KINDS = ("pipeline", "suites", "others")
 
 
@@ -79,39 +80,7 @@ _SUITE = "data/trajectories/${item.suite}.parquet"
 _RESULTS = ("results/scores.csv", "results/predictions.csv")
 _FORM = "fit/base/form.yaml"
 
-STAGES: dict[str, Stage] = {}
-
-
-def register(stage: Stage) -> Stage:
-    """Make a stage known under its name; a later one of the same name takes its place."""
-    STAGES[stage.name] = stage
-    return stage
-
-
-def stage_named(name: str) -> Stage:
-    """The stage of a name; entry points of group `massact.stages`, where other packages have theirs, are asked last.
-
-    Raises
-    ------
-    ConfigError
-        There is none: with the nearest names.
-    """
-    if name not in STAGES:
-        from importlib.metadata import entry_points
-
-        for point in entry_points(group=ENTRY_POINTS, name=name):
-            register(point.load())
-    choice("stage", name, STAGES)
-    return STAGES[name]
-
-
-def help_text() -> str:
-    """The stages, one line a kind."""
-    names = {kind: " ".join(stage.name for stage in STAGES.values() if stage.kind == kind) for kind in KINDS}
-    return "\n".join(f"  {kind + ':':<10} {listed}" for kind, listed in names.items())
-
-
-for _stage in (
+_OWN = (
     Stage(name="run", kind=""),
     Stage(name="train", kind="pipeline"),
     Stage(
@@ -209,5 +178,24 @@ for _stage in (
     Stage(name="verify", kind="suites", of_suite=True),
     Stage(name="audit"),
     Stage(name="published"),
-):
-    register(_stage)
+)
+STAGES: Registry[Stage] = Registry("stage", "massact.stages", _OWN, instance_of(Stage), ConfigError)
+register = STAGES.register
+
+
+def stage_named(name: str) -> Stage:
+    """The stage of that name.
+
+    Raises
+    ------
+    ConfigError
+        The name is unknown. The message suggests the nearest ones.
+    """
+    choice("stage", name, STAGES)
+    return STAGES[name]
+
+
+def help_text() -> str:
+    """The registered stages, one line per kind."""
+    names = {kind: " ".join(stage.name for stage in STAGES.registered if stage.kind == kind) for kind in KINDS}
+    return "\n".join(f"  {kind + ':':<10} {listed}" for kind, listed in names.items())

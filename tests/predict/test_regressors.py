@@ -32,7 +32,7 @@ class Median:
 @pytest.fixture
 def median():
     yield register(Regressor(name="median", make=lambda seed, options: Median(**options)))
-    del REGRESSORS["median"]
+    del REGRESSORS._things["median"]
 
 
 @pytest.mark.parametrize("name", sorted(REGRESSORS))
