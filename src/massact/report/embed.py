@@ -5,10 +5,12 @@ from __future__ import annotations
 import base64
 import io
 import re
+from html import escape
 from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
+from markupsafe import Markup
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
@@ -16,7 +18,6 @@ from PIL import Image
 
 from massact.disk import write_bytes
 from massact.report.axes import FULL_WIDTH, INK, MUTED, RULE, STYLE
-from massact.report.markup import Html, safe, tag
 
 _VARIABLES = {INK: "var(--ink)", MUTED: "var(--muted)", RULE: "var(--rule)"}
 _RESOLUTIONS = (170, 120, 85)  # dots per inch, tried in turn
@@ -31,14 +32,15 @@ class Embedder:
         self.count = 0
         self._too_many: float = float("inf")  # number of parts of the smallest figure whose SVG was too large
 
-    def figure(self, figure: Figure, alt: str, *caption: str | Html) -> Html:
+    def figure(self, figure: Figure, alt: str, caption: str) -> Markup:
         """The figure with its number, its caption, and `alt` for readers who cannot see it."""
         self.count += 1
         picture = self._picture(figure, alt)
-        number = tag("b", f"Figure {self.count}. ")
-        return tag("figure", picture, tag("figcaption", number, *caption), id=f"figure-{self.count}")
+        return Markup('<figure id="figure-{0}">{1}<figcaption><b>Figure {0}. </b>{2}</figcaption></figure>').format(
+            self.count, picture, caption
+        )
 
-    def _picture(self, figure: Figure, alt: str) -> Html:
+    def _picture(self, figure: Figure, alt: str) -> Markup:
         width = f"{min(100.0, 100 * figure.get_figwidth() / FULL_WIDTH):.4g}%"
         parts = len(figure.findobj())
         if parts < self._too_many:
@@ -47,10 +49,10 @@ class Embedder:
                 return vector
             self._too_many = parts
         encoded = base64.b64encode(_png_below(figure, self.limit * 3 // 4)).decode()
-        return Html(f'<img style="width:{width}" src="data:image/png;base64,{encoded}" alt="{safe(alt)}">')
+        return Markup(f'<img style="width:{width}" src="data:image/png;base64,{encoded}" alt="{escape(alt)}">')
 
 
-def inline_svg(figure: Figure, prefix: str, alt: str, width: str) -> Html:
+def inline_svg(figure: Figure, prefix: str, alt: str, width: str) -> Markup:
     """Inline SVG markup: no prolog, ids that begin with `prefix`, the page's colours for text and lines."""
     buffer = io.StringIO()
     with mpl.rc_context(STYLE):
@@ -66,8 +68,8 @@ def inline_svg(figure: Figure, prefix: str, alt: str, width: str) -> Html:
         body = body.replace(colour, variable)
     body = re.sub(r"'DejaVu Sans'", "var(--sans)", body)
     points = " ".join(f"{72 * inches:.6g}" for inches in figure.get_size_inches())
-    return Html(
-        f'<svg role="img" aria-label="{safe(alt)}" viewBox="0 0 {points}" style="width:{width}">{body.strip()}</svg>'
+    return Markup(
+        f'<svg role="img" aria-label="{escape(alt)}" viewBox="0 0 {points}" style="width:{width}">{body.strip()}</svg>'
     )
 
 

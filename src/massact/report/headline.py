@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
+from massact.report.formats import fixed, form_name, number, plural, spaced, target_name
 from massact.report.frames import median, numbers, rows_of, where
-from massact.report.inputs import BASELINES, RUN, ReportInputs, TrainingRun, form_name, of_slice, slices, target_name
-from massact.report.markup import fixed, number, plural
+from massact.report.inputs import BASELINES, RUN, ReportInputs, TrainingRun, of_slice, slices
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class HeldOut:
 
     def __str__(self) -> str:
         return (
-            f"{fixed(self.r2)} ({target_name(self.target)} of {self.quantity} by {self.regressor.replace('_', ' ')}; "
+            f"{fixed(self.r2)} ({target_name(self.target)} of {self.quantity} by {spaced(self.regressor)}; "
             f"best baseline {fixed(self.baseline)}; {plural(self.n_architectures, 'architecture')})"
         )
 

@@ -19,20 +19,6 @@ from massact.trajectories.schemas import RECORDS, TRAJECTORIES
 RUN = ["family", "recipe", "model", "seed"]
 SLICE = ["recipe", "form", "quantity"]
 BASELINES = ("mean", "nearest")
-PARAMETER_NAMES = {
-    "lambda": "λ",
-    "gamma": "γ",
-    "beta": "β",
-    "tau": "τ",
-    "tau0": "τ₀",
-    "t0": "t₀",
-    "A1": "A₁",
-    "A2": "A₂",
-    "zeta": "ζ",
-    "omega": "ω",
-}
-
-
 Slice = tuple[str, str, str]
 
 
@@ -155,16 +141,6 @@ def labels(runs: Sequence[TrainingRun]) -> dict[TrainingRun, str]:
             parts.append(run.family)
         named[run] = ", ".join(parts)
     return named
-
-
-def form_name(form: str) -> str:
-    """The paper's name of a form."""
-    return FORMS[form].title if form in FORMS else form
-
-
-def target_name(target: str) -> str:
-    """A readable name of a fit parameter or derived quantity."""
-    return PARAMETER_NAMES.get(target, target.replace("_", " ").replace("f start", "f(0)").replace("f end", "f(T)"))
 
 
 def architecture_of(inputs: ReportInputs, run: TrainingRun) -> dict[str, Any]:

@@ -27,8 +27,9 @@ from massact.report.axes import (
     step_grid,
     value_axis,
 )
+from massact.report.formats import form_name, spaced
 from massact.report.frames import layers_of, numbers, rows_of, where
-from massact.report.inputs import TrainingRun, form_name, of_run
+from massact.report.inputs import TrainingRun, of_run
 from massact.report.plot_trajectories import QUANTITY_LABELS
 
 R2_FLOOR = 0.0
@@ -51,7 +52,7 @@ def overlay_figure(
             fit_of_form = {form: by_layer[layer] for form, by_layer in of_layer.items() if layer in by_layer}
             _panel(upper[at], lower[at], series, fit_of_form)
             first = next(iter(fit_of_form.values()), None)
-            regime = "" if first is None else f" · {str(first['regime']).replace('_', ' ')}"
+            regime = "" if first is None else f" · {spaced(str(first['regime']))}"
             upper[at].set_title(f"layer {layer}{regime}")
         upper[0].set_ylabel(QUANTITY_LABELS[quantity])
         lower[0].set_ylabel("residual")

@@ -16,9 +16,9 @@ from numpy import ndarray
 
 from massact.predict.schemas import SPLITS
 from massact.report.axes import FULL_WIDTH, MODEL_COLOURS, MODEL_MARKERS, MUTED, STYLE, new_figure, value_axis
+from massact.report.formats import fixed, spaced, target_name
 from massact.report.frames import distinct, numbers, rows_of, where
-from massact.report.inputs import BASELINES, target_name
-from massact.report.markup import fixed
+from massact.report.inputs import BASELINES
 
 MOST_NAMED = len(MODEL_COLOURS)  # models; with more, colours would repeat
 SPLIT_NAMES = {"random": "random split", "architecture": "architectures held out"}
@@ -56,7 +56,7 @@ def predictions_figure(predictions: pd.DataFrame, scores: pd.DataFrame) -> Figur
             for axes, split in zip(grid, SPLITS, strict=True):
                 chosen = best.get((target, split))
                 _panel(axes, rows, split, chosen, models, limits)
-                name = "not scored" if chosen is None else f"{chosen[0].replace('_', ' ')}, R² {fixed(chosen[1])}"
+                name = "not scored" if chosen is None else f"{spaced(chosen[0])}, R² {fixed(chosen[1])}"
                 axes.set_title(f"{SPLIT_NAMES[split]}\n{name}", fontsize=7.5, fontweight="normal")
             grid[0].set_ylabel(f"predicted {target_name(target)}")
         figure.legend(handles=_handles(models), loc="outside upper left", ncols=min(6, max(1, len(models))))
