@@ -136,8 +136,7 @@ _OWN = (
             "stages/gather.py",
             _TABLES,
             "findings",
-            "report/axes.py",
-            "report/frames.py",
+            "plotting.py",
             *_AGGREGATION,
         ),
     ),
@@ -155,7 +154,7 @@ _OWN = (
         data=("data/extracted", "data/fits", *_RESULTS),
         params=("models", "seeds", "forms"),
         conf=_PROTOCOL,
-        code=("stages/report.py", _TABLES, "report", "fit/forms", *_AGGREGATION),
+        code=("stages/report.py", _TABLES, "report", "plotting.py", "fit/forms", *_AGGREGATION),
         beside=("fit",),  # its curves are drawn from the parameters in the fits' tables
     ),
     Stage(
@@ -172,7 +171,7 @@ _OWN = (
             "mlflow_store.py",
             *_AGGREGATION,
         ),
-        beside=("stages/track_figures.py", "report", "fit"),  # figures are in MLflow alone
+        beside=("stages/track_figures.py", "report", "plotting.py", "fit"),  # figures are in MLflow alone
     ),
     Stage(name="suite", kind="suites", of_suite=True),
     Stage(name="verify", kind="suites", of_suite=True),

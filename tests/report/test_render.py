@@ -10,10 +10,9 @@ from massact.report.render import code, render
 
 
 def test_values_are_escaped_and_markup_is_not():
-    values = {"scored": True, "figures": [(None, ("<b>", "eq9", "a & b"), False)], "s": None}
-    embed = type("Embed", (), {"figure": staticmethod(lambda drawing, alt, caption: Markup(caption))})
-    text = render("predictions.html.j2", s=values, figure=lambda drawing, alt, caller: embed.figure(None, alt, caller()))
-    assert "a &amp; b, Eq. 9, recipe &lt;b&gt;: out-of-sample" in text
+    section = {"figures": [(None, ("<b>", "eq9", Markup("a <i>b</i>")), False)]}
+    text = render("predictions.html.j2", s=section, figure=lambda drawing, alt, caller: caller())
+    assert "a <i>b</i>, Eq. 9, recipe &lt;b&gt;: out-of-sample" in text
     assert code("<a>") == "<code>&lt;a&gt;</code>"
 
 

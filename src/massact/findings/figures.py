@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator
 
 from massact.findings.outcomes import ladder_outcomes, ladders, outcomes
-from massact.report.axes import FULL_WIDTH, MODEL_COLOURS, STYLE, new_figure, step_axis, value_axis
+from massact.plotting import FULL_WIDTH, MODEL_COLOURS, STYLE, new_figure, step_axis, value_axis
 
 
 def suite_figures(trajectories: pd.DataFrame, architectures: pd.DataFrame) -> dict[str, bytes]:

@@ -87,11 +87,11 @@ def _counts(records: Any, architectures: Any, measured: pd.DataFrame) -> dict[st
 def _ladder(measured: pd.DataFrame, architectures: pd.DataFrame, part: str) -> dict[str, Any]:
     rungs = [
         {
-            "heads": int(row["n_heads"]),
-            "seeds": int(row["seeds"]),
+            "heads": row["n_heads"],
+            "seeds": row["seeds"],
             "outcomes": [(row[name], np.exp(row[f"{name}_log_sd"])) for name in OUTCOMES],
         }
-        for _, row in ladder_outcomes(measured, architectures, part).iterrows()
+        for row in ladder_outcomes(measured, architectures, part).to_dict("records")
     ]
     joined: Any = architectures[architectures["part"] == part].merge(measured, on=["model", "seed"])
     doublings = np.log2(joined["n_heads"].to_numpy(dtype=float))

@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from massact.disk import write_bytes
-from massact.report.axes import FULL_WIDTH, INK, MUTED, RULE, STYLE
+from massact.plotting import FULL_WIDTH, INK, MUTED, RULE, STYLE
 
 _VARIABLES = {INK: "var(--ink)", MUTED: "var(--muted)", RULE: "var(--rule)"}
 _RESOLUTIONS = (170, 120, 85)  # dots per inch, tried in turn

@@ -15,7 +15,7 @@ from matplotlib.lines import Line2D
 from numpy import ndarray
 
 from massact.fit.forms import FORMS
-from massact.report.axes import (
+from massact.plotting import (
     FULL_WIDTH,
     INK,
     MUTED,

@@ -14,8 +14,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy import ndarray
 
+from massact.plotting import FULL_WIDTH, MODEL_COLOURS, MODEL_MARKERS, MUTED, STYLE, new_figure, value_axis
 from massact.predict.schemas import SPLITS
-from massact.report.axes import FULL_WIDTH, MODEL_COLOURS, MODEL_MARKERS, MUTED, STYLE, new_figure, value_axis
 from massact.report.formats import fixed, spaced, target_name
 from massact.report.frames import distinct, numbers, rows_of, where
 from massact.report.inputs import BASELINES

@@ -18,7 +18,7 @@ from numpy import ndarray
 
 from massact.extract.magnitudes import DEFAULT
 from massact.extract.statistic import Statistic
-from massact.report.axes import (
+from massact.plotting import (
     FULL_WIDTH,
     MODEL_COLOURS,
     STYLE,
