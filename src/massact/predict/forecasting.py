@@ -19,7 +19,7 @@ from massact.predict.request import architecture_of, level_of, steps_of
 from massact.predict.stored import Learned, learned_by_recipe, read_artefact, shipped_artefact
 
 if TYPE_CHECKING:
-    import pandas as pd
+    import pandas as pd  # pyright: ignore[reportMissingTypeStubs]
 
 __all__ = ["forecast", "shipped_artefact"]
 _LARGEST_LOG = 700.0  # of what a float holds
@@ -67,7 +67,7 @@ def forecast(
     ParseError
         An artefact that is damaged, or was made for something else.
     """
-    import pandas as pd
+    import pandas as pd  # pyright: ignore[reportMissingTypeStubs]
 
     architecture, level, wanted = architecture_of(architecture), level_of(level), steps_of(steps)
     recipes = _recipes(artefact)
@@ -104,7 +104,7 @@ def _recipes(artefact: Mapping[str, Any] | str | Path | None) -> dict[str, Learn
     return learned_by_recipe(artefact)
 
 
-def _recipe(recipe: str | None, recipes: Mapping[str, Learned]) -> str:
+def _recipe(recipe: object, recipes: Mapping[str, Learned]) -> str:
     """The recipe asked for; the one learnt from the most architectures where none is."""
     if recipe is None:
         return min(recipes, key=lambda name: (-recipes[name].architectures, name))
@@ -140,7 +140,8 @@ def _log_ratio(features: Float[ndarray, "layer feature"], learned: Learned) -> F
 def _at_steps(rows: Float[ndarray, "row anchor"], learned: Learned, steps: ndarray) -> Float[ndarray, "step row"]:
     """Interpolated in log step."""
     at, anchors = np.log1p(steps), np.log1p(learned.anchors)
-    return np.stack([np.interp(at, anchors, row) for row in rows], axis=1)
+    by_row: list[ndarray] = [np.interp(at, anchors, row) for row in rows]
+    return np.stack(by_row, axis=1)
 
 
 def _quantile(residuals: Float[ndarray, " row"], level: float) -> float:
