@@ -116,8 +116,8 @@ def value_axis(axes: Axes, low: float, high: float, *, which: str = "y", wide: f
 
 
 def _plain(value: float) -> str:
-    shown = f"{value:,.0f}" if abs(value) >= 1e3 else f"{value:.6g}"
-    return shown.replace("-", "−")
+    text = f"{value:,.0f}" if abs(value) >= 1e3 else f"{value:.6g}"
+    return text.replace("-", "−")
 
 
 def half_widths(rows: pd.DataFrame) -> Float[ndarray, " row"]:

@@ -1,4 +1,4 @@
-"""The regressors: the paper's five, the two baselines every score stands beside, and those of other packages."""
+"""The regressors: the paper's five, the two baselines, and those of other packages."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from massact.registry import Registry, instance_of
 
 @dataclass(frozen=True, kw_only=True)
 class Regressor:
-    """One regressor, under the name it has in `predictor.regressors` and in every table.
+    """A regressor that the configuration and every table know by its name.
 
     Attributes
     ----------
     name
-        One word.
+        Its key in `predictor.regressors`.
     make
-        `make(seed, options)` gives an unfitted model with `fit(x, y)`, which returns the model, and `predict(x)`:
-        features (row, feature), the target on the scale of `massact.predict.targets` (row,). It standardises features
-        itself where that matters, and raises TypeError for an option that it does not have.
+        `make(seed, options)` returns an unfitted model with `fit(x, y)`, which returns the model, and `predict(x)`. The
+        features `x` have shape (row, feature), the targets `y` shape (row,) on the scale of `massact.predict.targets`.
+        The model standardises features itself if it needs to. `make` raises TypeError for an unknown option.
     baseline
-        Whether it is scored beside all others without being asked for.
+        Whether it is always scored, beside the configured regressors.
     """
 
     name: str
@@ -50,12 +50,12 @@ def make_regressor(name: str, seed: int, options: Mapping[str, Any] | None = Non
     Parameters
     ----------
     options
-        Hyperparameters, by the names of the library it is from.
+        Hyperparameters by the library's own names.
 
     Raises
     ------
     ConfigError
-        An unknown name, or an option the regressor does not have.
+        The name is unknown, or the regressor has no such option.
     """
     regressor = regressor_named(name)
     try:

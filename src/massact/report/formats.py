@@ -52,13 +52,13 @@ def plural(count: int, one: str, many: str | None = None) -> str:
 
 
 def fixed(value: Any, decimals: int = 2) -> str:
-    """A score with a fixed number of decimals. Very low scores are rounded, to keep columns narrow."""
+    """A score with a fixed number of decimals. Scores of large magnitude are rounded, to keep columns narrow."""
     if value is None or not isfinite(value):
         return MISSING
-    shown = f"{value:.{decimals}f}" if abs(value) < 100 else f"{value:,.0f}"
+    text = f"{value:.{decimals}f}" if abs(value) < 100 else f"{value:,.0f}"
     if abs(value) >= 1e6:
-        shown = f"{value:.0e}".replace("e+0", "e").replace("e+", "e")
-    return shown.replace("-", "−")
+        text = f"{value:.0e}".replace("e+0", "e").replace("e+", "e")
+    return text.replace("-", "−")
 
 
 def form_name(form: str) -> str:

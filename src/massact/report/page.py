@@ -29,7 +29,7 @@ LARGEST_FIGURE = 700_000
 
 
 def build_report(inputs: ReportInputs, path: Path) -> Headline:
-    """Write the page atomically. The same inputs give the same bytes.
+    """Write the page atomically. Equal inputs give equal bytes.
 
     Returns
     -------
@@ -38,7 +38,7 @@ def build_report(inputs: ReportInputs, path: Path) -> Headline:
     Raises
     ------
     TableError
-        A non-empty table that violates its schema. Empty tables are no error; their section says so.
+        A non-empty table violates its schema. An empty table is not an error; its section says so.
     OutputError, StorageError
         As in `massact.disk.write_text`.
     """

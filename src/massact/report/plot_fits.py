@@ -43,11 +43,11 @@ def overlay_figure(
     rows = where(of_run(trajectories, run), quantity=quantity)
     of_layer = {form: _by_layer(of_run(frame, run), quantity) for form, frame in fits.items()}
     layers = layers_of(rows)
-    chosen = list(dict.fromkeys(layers[at] for at in (0, len(layers) // 2, len(layers) - 1)))
+    panel_layers = list(dict.fromkeys(layers[at] for at in (0, len(layers) // 2, len(layers) - 1)))
     with mpl.rc_context(STYLE):
-        figure = new_figure(FULL_WIDTH * min(1.0, 0.12 + 0.34 * len(chosen)), 3.5)
-        upper, lower = figure.subplots(2, len(chosen), squeeze=False, sharex=True, height_ratios=[2.6, 1])
-        for at, layer in enumerate(chosen):
+        figure = new_figure(FULL_WIDTH * min(1.0, 0.12 + 0.34 * len(panel_layers)), 3.5)
+        upper, lower = figure.subplots(2, len(panel_layers), squeeze=False, sharex=True, height_ratios=[2.6, 1])
+        for at, layer in enumerate(panel_layers):
             series = where(rows, layer=layer).sort_values("step")
             fit_of_form = {form: by_layer[layer] for form, by_layer in of_layer.items() if layer in by_layer}
             _panel(upper[at], lower[at], series, fit_of_form)
@@ -56,7 +56,7 @@ def overlay_figure(
             upper[at].set_title(f"layer {layer}{regime}")
         upper[0].set_ylabel(QUANTITY_LABELS[quantity])
         lower[0].set_ylabel("residual")
-        columns = len(fits) + 1 if len(chosen) > 1 else 2
+        columns = len(fits) + 1 if len(panel_layers) > 1 else 2
         figure.legend(handles=form_handles(fits), loc="outside upper left", ncols=columns, handlelength=2.6)
         return figure
 
