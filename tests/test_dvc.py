@@ -112,7 +112,7 @@ EDITS = [
     ("conf/extract/default.yaml", "[magnitudes]", "[magnitudes, other]", set()),  # the tracked table stays the same
     ("conf/model/pythia-70m.yaml", "n_layers: 6", "n_layers: 7", set()),
     ("src/massact/report/style.css", "{", "{ ", {"report"}),
-    ("src/massact/report/axes.py", '"""', '""" ', {"report", "findings@nano"}),
+    ("src/massact/plotting.py", '"""', '""" ', {"report", "findings@nano"}),
     ("src/massact/stages/gather.py", '"""', '""" ', {"gather", "findings@nano"}),
     ("src/massact/fit/schemas.py", "Table definition", "The table definition", FIT | {"fit_suite@nano"}),
 ]

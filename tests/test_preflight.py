@@ -109,33 +109,6 @@ def test_every_model_composes_and_is_named_as_its_file(path):
     assert config.model.name == path.stem
 
 
-SUITE = """
-name: mine
-family: own
-source: folder
-size: null
-deduped: false
-seed: 0
-folder: {folder}
-architecture: {{n_layers: 6, d_model: 64, n_heads: 2, d_mlp: 256, vocab_size: 512, context: 32}}
-probe: {{length: 32, first_token: 0}}
-recipe: {{name: own, steps: 4096, batch: 32, window: 32, checkpoints: 22, vocab_size: null, optimiser: null}}
-"""
-
-
-def test_a_model_suite_is_one_file_outside_the_package(tmp_path):
-    (tmp_path / "model").mkdir()
-    text = SUITE.format(folder=ROOT / "data/pocket/pocket-c-seed0")
-    (tmp_path / "model/mine.yaml").write_text(text, encoding="utf-8")
-    (config,) = preflight(["model=mine"], CONF, multirun=False, own=tmp_path)
-    assert (config.model.name, config.model.recipe.tokens_per_step) == ("mine", 1024)
-    with pytest.raises(ConfigError, match="mine"):
-        preflight(["model=mein"], CONF, multirun=False, own=tmp_path)
-    done, _ = run("--config-dir", str(tmp_path), "stage=audit", "model=mine", f"hydra.run.dir={tmp_path}/job")
-    assert done.returncode == 0, done.stderr
-    assert "mine-seed0: 22 checkpoints" in done.stdout
-
-
 def test_near_names_are_each_named_once():
     with pytest.raises(ConfigError, match=r"nearest: sweep, sweep\.prefetch"):
         check("sweep.foo=1")
