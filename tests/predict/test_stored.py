@@ -34,7 +34,7 @@ def changed(path, value):
 @pytest.mark.parametrize(
     ("path", "value", "words"),
     [
-        (("version",), 99, "version 99, this massact reads version 2"),
+        (("version",), 99, "version 99; this massact reads version 2"),
         (("kind",), "massact fits", "not a forecast artefact"),
         (("sha256",), "0" * 64, "hash"),
         (("features",), ["log L", "log d", "log d/H", "log d_mlp/d", "l/L", "(l/L)^2"], "hash"),
@@ -73,7 +73,7 @@ def test_an_artefact_with_its_hash_but_an_impossible_part_is_never_made(name, va
     with pytest.raises(ParseError, match="recipe grid"):
         sealed(made)
     del made["grid"][name]
-    with pytest.raises(ParseError, match=f"recipe grid: no '{name}'"):
+    with pytest.raises(ParseError, match=f"recipe grid: '{name}' is missing"):
         sealed(made)
 
 

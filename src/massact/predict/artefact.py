@@ -69,15 +69,13 @@ def _check(ratio: Any, architectures: Mapping[str, Architecture], tokens_per_ste
             f"model {row['model']}, step {row['step']}, layer {row['layer']}: ratio {row['value']}",
             "a forecast needs positive ratios: leave that checkpoint out",
         )
-    for column, known, known_as in (
+    for column, known, missing in (
         ("model", architectures, "architecture"),
-        ("recipe", tokens_per_step, "tokens per step"),
+        ("recipe", tokens_per_step, "number of tokens per step"),
     ):
         unknown = sorted(set(ratio[column].astype(str)) - set(known))
         if unknown:
-            raise TableError(
-                f"{column} {', '.join(unknown[:3])}: its {known_as} is missing", f"pass the {known_as} of each {column}"
-            )
+            raise TableError(f"the {missing} of {column} {', '.join(unknown[:3])} is missing", f"pass it by {column}")
 
 
 def _learn(

@@ -43,10 +43,10 @@ def trajectories_figure(
     named: Mapping[TrainingRun, str],
     statistic: Statistic = DEFAULT,
 ) -> Figure:
-    """One row a run, one column a quantity, one line a layer; the band is the 95 % interval over sequences.
+    """One row per run, one column per quantity, one line per layer. The band is the 95 % interval over sequences.
 
-    Of a statistic with one number a head there is one line a head, in its layer's colour. The runs are of one recipe,
-    whose other runs in the table widen the scales.
+    A statistic with one number per head has one line per head, in its layer's colour. The runs have one recipe; the
+    scales cover all runs of that recipe in the table.
     """
     with mpl.rc_context(STYLE):
         figure = new_figure(FULL_WIDTH, 0.5 + 1.9 * len(runs))
