@@ -4,7 +4,8 @@ export HF_HUB_DISABLE_TELEMETRY := 1
 export DO_NOT_TRACK := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 PYTEST ?= python -m pytest
-# How many tests run side by side; those of one file one after the other, for they share what they made.
+# How many tests run side by side; those of one file one after the other, for they share what they made. The order is
+# that of tests/conftest.py, which begins with the longest files.
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
@@ -30,7 +31,7 @@ repro: .venv/.repro  ## set up, bring the weights, run the pipeline, name the re
 
 test: .venv/.dev  ## set up and run the tests
 	sh tools/pull.sh
-	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(PYTEST) -n $(WORKERS) --dist loadfile
+	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(PYTEST) -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 test-slow: .venv/.dev  ## the minutes-long tests
 	sh tools/pull.sh

@@ -91,7 +91,10 @@ def test_globs_choices_and_ranges_are_sweeps_too():
         check("model=glob(llama-*)", multirun=True)
 
 
-@pytest.mark.parametrize("path", sorted(CONF.glob("experiment/*.yaml")), ids=lambda p: p.stem)
+EXPERIMENTS = sorted(path for path in CONF.glob("experiment/*.yaml") if path.stem != "paper")  # that one is below
+
+
+@pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda p: p.stem)
 def test_every_experiment_composes(path):
     assert check(f"experiment={path.stem}")
 
@@ -172,8 +175,8 @@ def test_help_imports_neither_torch_nor_mlflow_and_is_quick():
         "import hydra\nfrom massact.config import register\nregister()\n"
         f"hydra.main(version_base='1.3', config_path={str(ROOT / 'conf')!r}, config_name='config')(lambda _: None)()"
     )
-    ours = min(processor_seconds("run.py", "--help") for _ in range(3))
-    assert ours < 2 * min(processor_seconds("-c", bare, "--help") for _ in range(3))
+    ours = min(processor_seconds("run.py", "--help") for _ in range(2))
+    assert ours < 2 * min(processor_seconds("-c", bare, "--help") for _ in range(2))
 
 
 def test_wrong_values_are_refused_before_torch_is_imported():

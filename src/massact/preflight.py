@@ -160,7 +160,8 @@ def _compositions(
     """Compose each member of the sweep; `hydra.sweeper.params` of the chosen experiment included."""
     fixed = [*searched, *(o.input_line or "" for o in parsed if not o.is_sweep_override())]
     swept = {o.get_key_element(): _lines(o, groups) for o in parsed if o.is_sweep_override()}
-    whole = _compose([*fixed, *(lines[0] for lines in swept.values())])
+    first = [*fixed, *(lines[0] for lines in swept.values())]
+    whole = _compose(first)
     hydra = whole.hydra
     for override in parsed:
         if override.is_sweep_override() and not multirun and hydra.mode != RunMode.MULTIRUN:
@@ -171,7 +172,8 @@ def _compositions(
             if key not in named:
                 swept[str(key)] = _lines(_parse([f"{key}={values}"])[0], groups)
     for choice in itertools.product(*swept.values()):
-        yield _without_hydra(_compose([*fixed, *choice]))
+        wanted = [*fixed, *choice]
+        yield _without_hydra(whole.copy() if wanted == first else _compose(wanted))
 
 
 def _lines(override: Override, groups: dict[str, list[str]]) -> list[str]:

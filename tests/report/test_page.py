@@ -19,7 +19,7 @@ from massact.fit.judgement.regimes import Regime
 from massact.report import Headline, ReportInputs, build_report, save_figures
 from tests.report.synthetic import Shape, make_inputs
 
-FEW = ("A", "f_start")
+FEW, FEW_STEPS = ("A", "f_start"), (0, 1, 8, 64, 512, 2048)
 VOID = {"meta", "img", "br", "link", "input", "hr"}
 SECTIONS = ("headline", "trajectories", "maps", "fits", "quality", "predictions", "scores", "method")
 
@@ -124,12 +124,12 @@ def test_same_inputs_give_the_same_bytes_in_this_process_and_in_another(tmp_path
     code = (
         "import sys; from pathlib import Path; from massact.report import build_report\n"
         "from tests.report.synthetic import Shape, make_inputs\n"
-        "build_report(make_inputs((Shape('a', 2, 64, 2),), slices=1, targets=('A', 'f_start')), Path(sys.argv[1]))"
+        "build_report(make_inputs((Shape('a', 1, 64, 2),), slices=1, targets=('A', 'f_start')), Path(sys.argv[1]))"
     )
     environment = {**os.environ, "PYTHONHASHSEED": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
     subprocess.run([sys.executable, "-c", code, str(tmp_path / "other")], check=True, env=environment)
     for name in ("first", "second"):
-        build_report(make_inputs((Shape("a", 2, 64, 2),), slices=1, targets=FEW), tmp_path / name)
+        build_report(make_inputs((Shape("a", 1, 64, 2),), slices=1, targets=FEW), tmp_path / name)
     assert (tmp_path / "first").read_bytes() == (tmp_path / "second").read_bytes()
     assert (tmp_path / "first").read_bytes() == (tmp_path / "other").read_bytes()
 
@@ -163,7 +163,7 @@ def test_cautions_name_the_number_of_architectures(page):
     ],
 )
 def test_a_missing_part_is_said_in_its_section(part, empty, sentence, tmp_path):
-    inputs = make_inputs((Shape("tiny-a", 2, 64, 2), Shape("tiny-b", 2, 128, 2)), slices=1, targets=FEW)
+    inputs = make_inputs((Shape("tiny-a", 1, 64, 2),), steps=FEW_STEPS, slices=1, targets=FEW)
     page = built(dataclasses.replace(inputs, **{part: empty}), tmp_path)
     assert sentence in page.words
 
@@ -176,14 +176,14 @@ def test_nothing_at_all_still_makes_a_page(tmp_path):
 
 def test_names_are_data_not_markup(tmp_path):
     name = "<script>alert('x')</script> & \"q\" $x_1$"
-    inputs = make_inputs((Shape(name, 2, 64, 2), Shape("plain", 1, 64, 2)), slices=1, targets=FEW)
+    inputs = make_inputs((Shape(name, 1, 64, 2), Shape("plain", 1, 64, 2)), steps=FEW_STEPS, slices=1, targets=FEW)
     page = built(dataclasses.replace(inputs, suspects=[f"{name} step 4 has the weights of step 2"]), tmp_path)
     assert page.attributes("script") == []
     assert page.words.count(name) > 6
 
 
 def test_places_that_all_differ_are_not_called_a_spike(tmp_path):
-    inputs = make_inputs((Shape("plain", 1, 64, 2),), slices=1, targets=FEW)
+    inputs = make_inputs((Shape("plain", 1, 64, 2),), steps=FEW_STEPS, slices=1, targets=FEW)
     apart = inputs.records.assign(token1=inputs.records["sequence"] + 5)
     page = built(dataclasses.replace(inputs, records=apart), tmp_path)
     assert "10 different tokens in 10 sequences" in page.words
@@ -192,7 +192,8 @@ def test_places_that_all_differ_are_not_called_a_spike(tmp_path):
 
 
 def test_targets_without_a_score_are_named_with_the_reason_and_have_no_rows(tmp_path):
-    inputs = make_inputs((Shape("tiny-a", 2, 64, 2), Shape("tiny-b", 2, 128, 2)), slices=1, targets=FEW)
+    shapes = (Shape("tiny-a", 2, 64, 2), Shape("tiny-b", 2, 128, 2))
+    inputs = make_inputs(shapes, steps=FEW_STEPS, slices=1, targets=FEW)
     scores = inputs.scores.assign(r2=inputs.scores["r2"].where(inputs.scores["target"] != "A"))
     page = built(dataclasses.replace(inputs, scores=scores), tmp_path)
     assert "No score for A: too few curves determine them" in page.words
@@ -201,13 +202,13 @@ def test_targets_without_a_score_are_named_with_the_reason_and_have_no_rows(tmp_
 
 
 def test_every_regime_is_explained(tmp_path):
-    inputs = make_inputs((Shape("plain", 1, 64, 2),), slices=1, targets=FEW)
+    inputs = make_inputs((Shape("plain", 1, 64, 2),), steps=FEW_STEPS, slices=1, targets=FEW)
     words = built(inputs, tmp_path).words.lower()
     assert all(f"{regime.replace('_', ' ')}: " in words for regime in Regime)
 
 
 def test_the_page_says_which_suspects_are_in_the_curves(tmp_path):
-    inputs = make_inputs((Shape("plain", 1, 64, 2),), slices=1, targets=FEW)
+    inputs = make_inputs((Shape("plain", 1, 64, 2),), steps=FEW_STEPS, slices=1, targets=FEW)
     said = ["plain step 4: has the weights of step 2 (not measured)", "plain step 8: has the weights of step 16"]
     page = built(dataclasses.replace(inputs, suspects=said), tmp_path)
     assert "2 checkpoints are not what they claim or could not be measured" in page.words

@@ -16,6 +16,8 @@ from massact.checkpoints.pythia import PYTHIA_STEPS
 from tests.hub import serving, write_checkpoint
 
 ROOT = Path(__file__).parents[2]
+NOWHERE, MODELS = "http://127.0.0.1:9", ["70m", "1b"]
+JOBS = ("checkpoints=quick", "fit=eq9,eq14")  # two of each model
 SHAPES = {"14m": (6, 128, 4), "70m": (6, 512, 8), "1b": (16, 2048, 8)}
 
 
@@ -26,8 +28,8 @@ def sweep(
     began = time.monotonic()
     done = subprocess.run(
         [
-            sys.executable, "run.py", "-m", f"model={','.join(f'pythia-{s}' for s in sizes)}", "checkpoints=quick,log",
-            "fit=eq9,eq14", f"hydra.sweep.dir={folder}/sweep", f"paths.records={folder}/records",
+            sys.executable, "run.py", "-m", f"model={','.join(f'pythia-{s}' for s in sizes)}",
+            f"hydra.sweep.dir={folder}/sweep", f"paths.records={folder}/records",
             f"tracking.uri=sqlite:///{folder}/mlflow.db", *more,
         ],
         cwd=ROOT, env=env, capture_output=True, text=True, check=False,
@@ -35,7 +37,7 @@ def sweep(
     return done, time.monotonic() - began
 
 
-def complete(folder: Path, sizes: list[str]) -> None:
+def complete(folder: Path, sizes: list[str], forms: tuple[str, ...] = ("eq9", "eq14")) -> None:
     """Serve the sizes at every step and sweep over them."""
     repositories = {}
     for size in sizes:
@@ -44,9 +46,11 @@ def complete(folder: Path, sizes: list[str]) -> None:
         first, later = (write_checkpoint(folder / f"{size}-{seed}", shape, seed) for seed in (0, 1))
         repositories[f"EleutherAI/pythia-{size}"] = {f"step{s}": later if s else first for s in PYTHIA_STEPS}
     with serving(repositories) as hub:
-        done, _ = sweep(folder, hub.url, sizes, "probe.length=16", "probe.sequences=2")
+        short = ("probe.length=16", "probe.sequences=2", "fit.resamples=20")
+        done, _ = sweep(folder, hub.url, sizes, "checkpoints=quick,log", f"fit={','.join(forms)}", *short)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert f"{4 * len(sizes)} of {4 * len(sizes)} jobs done" in done.stdout
+    jobs = 2 * len(forms) * len(sizes)
+    assert f"{jobs} of {jobs} jobs done" in done.stdout
     assert hub.requests["file"] <= 5 * 24 * len(sizes)
     runtimes = [json.loads(path.read_text()) for path in (folder / "sweep").glob("*/*.runtime.json")]
     assert sum(len(r["seconds"]) for r in runtimes) == 2 * len(sizes)
@@ -55,7 +59,8 @@ def complete(folder: Path, sizes: list[str]) -> None:
 
 
 def test_the_sweep_completes(tmp_path):
-    complete(tmp_path, ["14m", "70m"])
+    """One model, two selections, one form; tests/stages/test_run.py sweeps over models and forms."""
+    complete(tmp_path, ["14m"], ("eq14",))
 
 
 @pytest.mark.slow
@@ -64,11 +69,11 @@ def test_the_sweep_completes_with_1b(tmp_path):
 
 
 def test_without_a_hub_it_ends_in_seconds_with_one_line_a_model(tmp_path):
-    done, seconds = sweep(tmp_path, "http://127.0.0.1:9", ["70m", "1b"])
+    done, seconds = sweep(tmp_path, NOWHERE, MODELS, *JOBS)
     assert done.returncode == 3
     said = [line for line in (done.stdout + done.stderr).splitlines() if line.startswith("massact:")]
     assert len(said) == 2
-    assert all(f"pythia-{size}" in line and "HF_HOME" in line for size, line in zip(["70m", "1b"], said, strict=True))
+    assert all(f"pythia-{size}" in line and "HF_HOME" in line for size, line in zip(MODELS, said, strict=True))
     assert "Traceback" not in done.stderr
     # Hydra's compositions take most of it, and machines differ: some seconds more than a sweep that asks nobody.
-    assert seconds < sweep(tmp_path / "offline", "http://127.0.0.1:9", ["70m", "1b"], offline="1")[1] + 8
+    assert seconds < sweep(tmp_path / "offline", NOWHERE, MODELS, *JOBS, offline="1")[1] + 8

@@ -15,6 +15,7 @@ import pytest
 
 from massact.stages import job
 from massact.stages.job import JobStatus, report_statuses
+from tests.corpora import small_corpus
 from tests.locales import ASCII_LOCALE
 
 ROOT = Path(__file__).parents[2]
@@ -65,9 +66,8 @@ def test_statuses_of_earlier_runs_do_not_count_and_silent_jobs_do(tmp_path, capl
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_is_one_line_and_releases_claims(tmp_path, number, status):
-    words = command(
-        tmp_path, "stage=suite", f"paths.trajectories={tmp_path}/tables", f"paths.records={tmp_path}/records"
-    )
+    places = (f"paths.{name}={tmp_path}/{name}" for name in ("trajectories", "records"))
+    words = command(tmp_path, "stage=suite", f"probe.corpus={small_corpus(tmp_path)}", *places)
     process = subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 300
     while not list(tmp_path.glob("runs/suite/*/run.json")):

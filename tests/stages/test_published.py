@@ -56,31 +56,36 @@ def config(tmp_path, *overrides, model="pythia-14m"):
     return preflight(["stage=published", f"model={model}", *wanted, *overrides], CONF, multirun=False)[0]
 
 
-def python_run(tmp_path, endpoint, *arguments, offline="0") -> subprocess.CompletedProcess[str]:
-    env = {**os.environ, "HF_ENDPOINT": endpoint, "HF_HOME": f"{tmp_path}/hf", "HF_HUB_OFFLINE": offline}
+def words(tmp_path, *arguments) -> list[str]:
     folders = [f"paths.{name}={tmp_path}/{name}" for name in ("records", "published", "fits")]
-    command = [sys.executable, "run.py", "model=pythia-14m", f"hydra.run.dir={tmp_path}/job", *folders, *arguments]
+    return ["model=pythia-14m", *folders, *arguments]
+
+
+def python_run(tmp_path, endpoint, *arguments) -> subprocess.CompletedProcess[str]:
+    """In a process of its own; `stage` of conftest.py is the same without one."""
+    env = {**os.environ, "HF_ENDPOINT": endpoint, "HF_HOME": f"{tmp_path}/hf", "HF_HUB_OFFLINE": "0"}
+    command = [sys.executable, "run.py", f"hydra.run.dir={tmp_path}/job", *words(tmp_path, *arguments)]
     return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
 
 
-def test_from_the_hub_to_fits(tmp_path, dataset):
+def test_from_the_hub_to_fits(tmp_path, dataset, stage):
     with serve(dataset) as hub:
         done = python_run(tmp_path, hub.url, "stage=published")
         assert done.returncode == 0, done.stdout + done.stderr
         assert f"dataset {NAME} {COMMIT[:12]}: 9 of 9 files downloaded, cached and checked" in done.stdout
         assert "rejected exp2_pythia_14m_step8000: it has 5 layers, the model 6" in done.stdout
         first = (tmp_path / "published/pythia-14m-seed0.parquet").read_bytes()
-    again = python_run(tmp_path, NOWHERE, "stage=published", offline="1")
-    assert again.returncode == 0, again.stdout + again.stderr
-    assert "0 of 9 files downloaded, cached and checked" in again.stdout
+    again = stage(NOWHERE, *words(tmp_path, "stage=published"), offline="1")
+    assert again.exit_code == 0, again.said
+    assert "0 of 9 files downloaded, cached and checked" in again.said
     path = tmp_path / "published/pythia-14m-seed0.parquet"
     assert path.read_bytes() == first
     records = read_table(path, RECORDS)
     assert sorted(set(records["step"])) == list(STEPS)
     rejected = pd.read_csv(tmp_path / "published/pythia-14m-seed0.rejected.csv")
     assert rejected["step"].tolist() == [4000, 8000]
-    fitted = python_run(tmp_path, NOWHERE, "stage=fit", f"paths.extracted={tmp_path}/published")
-    assert fitted.returncode == 0, fitted.stdout + fitted.stderr
+    fitted = stage(NOWHERE, *words(tmp_path, "stage=fit", f"paths.extracted={tmp_path}/published"))
+    assert fitted.exit_code == 0, fitted.said
     fits = read_table(tmp_path / "fits/pythia-14m-seed0-eq9.parquet", fits_schema("eq9"))
     assert len(fits) == 6 * 3
     assert set(fits["n_points"]) == {len(STEPS)}

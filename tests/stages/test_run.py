@@ -32,6 +32,7 @@ def run(folder: Path, records: Path, *arguments: str) -> subprocess.CompletedPro
             f"hydra.run.dir={folder}/job",
             f"hydra.sweep.dir={folder}/sweep",
             f"paths.records={records}",
+            "fit.resamples=20",
             f"tracking.uri=sqlite:///{folder}/mlflow.db",
             *(a for a in arguments if a != "-m"),
         ],
@@ -82,24 +83,25 @@ def test_one_composition_is_measured_fitted_and_logged(tmp_path, records):
     assert logged(tmp_path) == 2
 
 
-@pytest.mark.parametrize("launcher", ["basic", "joblib"])
-def test_a_sweep_shares_its_measurements(tmp_path, records, launcher):
+@pytest.mark.parametrize(("launcher", "models"), [("basic", ["pocket-d"]), ("joblib", ["pocket-c", "pocket-d"])])
+def test_a_sweep_shares_its_measurements(tmp_path, records, launcher, models):
     done = run(
         tmp_path,
         records,
         "-m",
-        "model=pocket-c,pocket-d",
+        f"model={','.join(models)}",
         "fit=eq9,step2",
         "checkpoints=quick",
         f"hydra/launcher={launcher}",
     )
+    expected = 2 * len(models)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "4 of 4 jobs done" in done.stdout
+    assert f"{expected} of {expected} jobs done" in done.stdout
     jobs = sorted((tmp_path / "sweep").glob("*/status.json"))
-    assert len(jobs) == 4
+    assert len(jobs) == expected
     runtimes = [json.loads(p.read_text()) for p in (tmp_path / "sweep").glob("*/*.runtime.json")]
-    assert sum(len(r["seconds"]) for r in runtimes) <= 6 * 2
-    assert logged(tmp_path) == 6  # two models, four fits
+    assert sum(len(r["seconds"]) for r in runtimes) <= 6 * len(models)
+    assert logged(tmp_path) == len(models) + expected  # the models, and their fits
 
 
 def test_a_missing_family_says_how_to_get_it(tmp_path, records):

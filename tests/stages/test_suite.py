@@ -41,31 +41,36 @@ def suite(tmp_path_factory) -> dict[str, Path]:
     return {name: root / name for name in names}
 
 
-def run(folder: Path, endpoint: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    env = {**os.environ, "HF_ENDPOINT": endpoint, "HF_HOME": str(folder / "hf"), "HF_HUB_OFFLINE": "0"}
-    command = [
-        sys.executable, "run.py", "model=olmo-1b", f"hydra.run.dir={folder}/job", f"paths.records={folder}/records",
-        f"paths.extracted={folder}/extracted", "probe.length=16", "probe.sequences=2", "probe=corpus", *arguments,
+def words(folder: Path, *arguments: str) -> list[str]:
+    return [
+        "model=olmo-1b", f"paths.records={folder}/records", f"paths.extracted={folder}/extracted",
+        "probe.length=16", "probe.sequences=2", "probe=corpus", *arguments,
     ]  # fmt: skip
+
+
+def run(folder: Path, endpoint: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """In a process of its own; `stage` of conftest.py is the same without one."""
+    env = {**os.environ, "HF_ENDPOINT": endpoint, "HF_HOME": str(folder / "hf"), "HF_HUB_OFFLINE": "0"}
+    command = [sys.executable, "run.py", f"hydra.run.dir={folder}/job", *words(folder, *arguments)]
     return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
 
 
-def test_the_steps_of_its_branches_are_measured_and_the_rest_is_said(suite, tmp_path):
+def test_the_steps_of_its_branches_are_measured_and_the_rest_is_said(suite, tmp_path, stage):
     with serving({REPOSITORY: suite}) as hub:
-        done = run(tmp_path, hub.url, "stage=extract", *SHAPE)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "model.variant: stage2 (1)" in done.stdout
-    assert "main names no step" in done.stdout
+        done = stage(hub.url, *words(tmp_path, "stage=extract", *SHAPE))
+    assert done.exit_code == 0, done.said
+    assert "model.variant: stage2 (1)" in done.said
+    assert "main names no step" in done.said
     table = tmp_path / "extracted/olmo-1b-hf-seed0.parquet"
     frame = read_table(table, RECORDS)
     assert frame.groupby("step")["tokens"].first().to_dict() == {0: 0, 1000: 4194304000, 2000: 8388608000}
     assert read_metadata(table)["checkpoints"]["1000"]["revision_asked"] == "step1000-tokens4B"
 
 
-def test_the_audit_lists_them(suite, tmp_path):
+def test_the_audit_lists_them(suite, tmp_path, stage):
     with serving({REPOSITORY: suite}) as hub:
-        done = run(tmp_path, hub.url, "stage=audit", "model.variant=stage2")
-    assert done.returncode == 0, done.stdout + done.stderr
+        done = stage(hub.url, *words(tmp_path, "stage=audit", "model.variant=stage2"))
+    assert done.exit_code == 0, done.said
     table = pd.read_csv(tmp_path / "job" / "audit.csv")
     assert table["revision_asked"].tolist() == ["stage2-step500-tokens2B", "main"]
 
@@ -79,15 +84,15 @@ def test_numbers_that_are_not_the_checkpoints_own_are_refused(suite, tmp_path):
     assert "model.architecture.n_layers=2" in said
 
 
-def test_a_step_it_does_not_have_is_refused(suite, tmp_path):
+def test_a_step_it_does_not_have_is_refused(suite, tmp_path, stage):
     with serving({REPOSITORY: suite}) as hub:
-        done = run(tmp_path, hub.url, "stage=extract", "checkpoints=list", "checkpoints.steps=[1500]", *SHAPE)
-    assert done.returncode == 2
-    assert "nearest: 1000 or 2000" in done.stdout + done.stderr
+        done = stage(hub.url, *words(tmp_path, "stage=extract", "checkpoints=list", "checkpoints.steps=[1500]", *SHAPE))
+    assert done.exit_code == 2
+    assert "nearest: 1000 or 2000" in done.error
 
 
-def test_a_recipe_that_the_branches_contradict_is_refused(suite, tmp_path):
+def test_a_recipe_that_the_branches_contradict_is_refused(suite, tmp_path, stage):
     with serving({REPOSITORY: suite}) as hub:
-        done = run(tmp_path, hub.url, "stage=extract", "model.recipe.batch=8192", *SHAPE)
-    assert done.returncode == 2
-    assert "branch step1000-tokens4B has seen 4B tokens, the recipe says 16.8B" in done.stdout + done.stderr
+        done = stage(hub.url, *words(tmp_path, "stage=extract", "model.recipe.batch=8192", *SHAPE))
+    assert done.exit_code == 2
+    assert "branch step1000-tokens4B has seen 4B tokens, the recipe says 16.8B" in done.error

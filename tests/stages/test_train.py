@@ -9,7 +9,12 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
+from tests.corpora import small_corpus
+
 ROOT = Path(__file__).parents[2]
+NOWHERE = "http://127.0.0.1:9"
 SMALL = [
     "stage=train",
     "model=pocket-d",
@@ -22,19 +27,21 @@ SMALL = [
 ]
 
 
-def command(folder: Path) -> list[str]:
-    return [
-        sys.executable,
-        "run.py",
-        *SMALL,
-        f"model.folder={folder}/final",
-        f"paths.runs={folder}/runs",
-        f"hydra.run.dir={folder}/job",
-    ]
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory) -> Path:
+    return small_corpus(tmp_path_factory.mktemp("text"))
 
 
-def test_a_killed_training_continues_and_ends_with_whole_checkpoints(tmp_path):
-    first = subprocess.Popen(command(tmp_path), cwd=ROOT, stderr=subprocess.PIPE, text=True)
+def words(folder: Path, corpus: Path) -> list[str]:
+    return [*SMALL, f"probe.corpus={corpus}", f"model.folder={folder}/final", f"paths.runs={folder}/runs"]
+
+
+def command(folder: Path, corpus: Path) -> list[str]:
+    return [sys.executable, "run.py", f"hydra.run.dir={folder}/job", *words(folder, corpus)]
+
+
+def test_a_killed_training_continues_and_ends_with_whole_checkpoints(tmp_path, corpus):
+    first = subprocess.Popen(command(tmp_path, corpus), cwd=ROOT, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 120
     while not (tmp_path / "runs/nano/pocket-d-seed0/state.pt").is_file():
         assert time.monotonic() < deadline, "no state was written"
@@ -42,7 +49,7 @@ def test_a_killed_training_continues_and_ends_with_whole_checkpoints(tmp_path):
         time.sleep(0.02)
     os.kill(first.pid, signal.SIGKILL)
     first.communicate()
-    done = subprocess.run(command(tmp_path), cwd=ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run(command(tmp_path, corpus), cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "tokens/s" in done.stderr
     assert "loss" in done.stderr
@@ -53,11 +60,11 @@ def test_a_killed_training_continues_and_ends_with_whole_checkpoints(tmp_path):
     assert (tmp_path / "final/training.json").is_file()
 
 
-def test_a_folder_of_somebody_else_s_is_refused_before_any_work_and_keeps_its_files(tmp_path):
+def test_a_folder_of_somebody_else_s_is_refused_before_any_work_and_keeps_its_files(tmp_path, corpus):
     mine = tmp_path / "final"
     mine.mkdir()
     (mine / "thesis.txt").write_text("mine")
-    done = subprocess.run(command(tmp_path), cwd=ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run(command(tmp_path, corpus), cwd=ROOT, capture_output=True, text=True, check=False)
     said = done.stdout + done.stderr
     assert done.returncode == 2, said
     assert said.count("\n") == 1
@@ -66,15 +73,15 @@ def test_a_folder_of_somebody_else_s_is_refused_before_any_work_and_keeps_its_fi
     assert not (tmp_path / "runs").exists()
 
 
-def test_an_own_folder_with_a_file_of_somebody_else_s_or_another_recipe_stays(tmp_path):
-    small = [word for word in command(tmp_path) if "steps" not in word] + ["model.recipe.steps=2"]
-    assert subprocess.run(small, cwd=ROOT, capture_output=True, check=False).returncode == 0
-    assert subprocess.run(small, cwd=ROOT, capture_output=True, check=False).returncode == 0
+def test_an_own_folder_with_a_file_of_somebody_else_s_or_another_recipe_stays(tmp_path, corpus, stage):
+    small = [word for word in words(tmp_path, corpus) if "steps" not in word] + ["model.recipe.steps=2"]
+    assert stage(NOWHERE, *small).exit_code == 0
+    assert stage(NOWHERE, *small).exit_code == 0
     (tmp_path / "final/step0/notes.txt").write_text("mine")
-    done = subprocess.run(small, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 2
-    assert "holds step0/notes.txt, which massact did not write" in done.stdout + done.stderr
+    done = stage(NOWHERE, *small)
+    assert done.exit_code == 2
+    assert "holds step0/notes.txt, which massact did not write" in done.error
     (tmp_path / "final/step0/notes.txt").unlink()
-    done = subprocess.run([*small, "model.recipe.batch=3"], cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 2
-    assert "holds another model, seed, architecture or recipe" in done.stdout + done.stderr
+    done = stage(NOWHERE, *small, "model.recipe.batch=3")
+    assert done.exit_code == 2
+    assert "holds another model, seed, architecture or recipe" in done.error

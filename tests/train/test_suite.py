@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
@@ -76,42 +79,50 @@ def test_replicates_differ_and_a_repeat_does_not(finished, tmp_path):
     assert not again.records_of(first)["top1"].equals(finished.records_of(other)["top1"])
 
 
-WORKER = """
-import sys
-from pathlib import Path
-import torch
-torch.set_num_threads(1)
-from tests.test_recipe import varied
-from tests.train.test_suite import suite
-made = suite(Path(sys.argv[1]))
-for member, outcome in made.work(made.members, lambda member, step: print(member.name, step, flush=True)):
-    print("finished", member.name, flush=True)
-"""
+def work(folder: Path, said: Connection) -> None:
+    torch.set_num_threads(1)
+    made = suite(folder)
+    for member, _ in made.work(made.members, lambda member, step: said.send(f"{member.name} {step}")):
+        said.send(f"finished {member.name}")
 
 
-def worker(folder: Path) -> subprocess.Popen[str]:
-    command = [sys.executable, "-c", WORKER, str(folder)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2])
+def worker(folder: Path) -> tuple[BaseProcess, Iterator[str]]:
+    """A process that has imported what it needs, and what it says while it works."""
+    context = multiprocessing.get_context("fork")
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=work, args=(folder, sender))
+    process.start()
+    sender.close()  # else the end of what the worker says would not be seen
+    return process, lines(receiver)
+
+
+def lines(receiver: Connection) -> Iterator[str]:
+    with suppress(EOFError):
+        while True:
+            yield receiver.recv()
 
 
 def test_a_killed_worker_continues_and_the_numbers_are_the_same(finished, tmp_path):
-    first = worker(tmp_path)
-    for line in first.stdout or []:
-        if line.split()[:2] == ["small-001-seed0", "230"]:
-            os.kill(first.pid, signal.SIGKILL)
+    first, said = worker(tmp_path)
+    for line in said:
+        if line == "small-001-seed0 230":
+            os.kill(first.pid or 0, signal.SIGKILL)
             break
-    first.communicate()
-    second = worker(tmp_path)
-    said = second.communicate(timeout=120)[0].splitlines()
-    assert second.returncode == 0
-    assert said[0] == "small-001-seed0 200"  # from the last saved state on
+    first.join(120)
+    second, said = worker(tmp_path)
+    assert next(said) == "small-001-seed0 200"  # from the last saved state on
+    list(said)
+    second.join(120)
+    assert second.exitcode == 0
     assert suite(tmp_path).records().equals(finished.records())
 
 
 def test_two_workers_share_the_members(finished, tmp_path):
     both = [worker(tmp_path), worker(tmp_path)]
-    said = [process.communicate(timeout=120)[0] for process in both]
-    done = [line.split()[1] for text in said for line in text.splitlines() if line.startswith("finished")]
+    said = [list(lines) for _, lines in both]
+    for process, _ in both:
+        process.join(120)
+    done = [line.split()[1] for lines in said for line in lines if line.startswith("finished")]
     assert sorted(done) == sorted(member.name for member in finished.members)
     assert suite(tmp_path).records().equals(finished.records())
 

@@ -1,12 +1,19 @@
 """Train small GPT-NeoX models by Pythia's recipe, and measure models in training."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from massact._lazy import lazy
 from massact.recipe import Recipe
-from massact.train.corpus import read_works, split_works
-from massact.train.data import TrainingText
-from massact.train.live import LiveMeasurement, Subject
-from massact.train.loop import TrainSummary, train
-from massact.train.model import build_model, hf_config
-from massact.train.tokenizer import train_tokenizer
+
+if TYPE_CHECKING:
+    from massact.train.corpus import read_works, split_works
+    from massact.train.data import TrainingText
+    from massact.train.live import LiveMeasurement, Subject
+    from massact.train.loop import TrainSummary, train
+    from massact.train.model import build_model, hf_config
+    from massact.train.tokenizer import train_tokenizer
 
 __all__ = [
     "LiveMeasurement",
@@ -21,3 +28,18 @@ __all__ = [
     "train",
     "train_tokenizer",
 ]
+__getattr__, __dir__ = lazy(
+    __name__,
+    {
+        "LiveMeasurement": "live",
+        "Subject": "live",
+        "TrainSummary": "loop",
+        "TrainingText": "data",
+        "build_model": "model",
+        "hf_config": "model",
+        "read_works": "corpus",
+        "split_works": "corpus",
+        "train": "loop",
+        "train_tokenizer": "tokenizer",
+    },
+)

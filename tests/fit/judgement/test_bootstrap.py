@@ -84,10 +84,10 @@ def test_the_first_minimum_is_the_optimum_and_the_others_are_rivals():
 @pytest.mark.parametrize("form", ["eq9", "eq14", "step2", "two_exp", "bump"])
 def test_intervals_hold_their_estimates(form):
     y, sequences = measured()
-    out = fit_many(T, y, form=form, sequences=sequences, resamples=80)
+    out = fit_many(T, y, form=form, sequences=sequences, resamples=40)
     for name in ("f_start", "f_end", "peak_value", "end_slope"):
         assert (out[f"{name}_lower"] <= out[name]).all() and (out[name] <= out[f"{name}_upper"]).all()
-    again = fit_many(T, y, form=form, sequences=sequences, resamples=80)
+    again = fit_many(T, y, form=form, sequences=sequences, resamples=40)
     assert out.equals(again)
 
 

@@ -107,9 +107,9 @@ def test_what_does_not_settle_is_not_quoted():
 def test_one_curve_and_many_are_judged_alike(form):
     values = np.stack([RISING_AGAIN, FALLING, SETTLED, STILL_CLIMBING])
     each = values * (1 + 0.03 * np.random.default_rng(6).standard_normal((8, 4, 1)))
-    many = fit_many(STEPS, values, form=form, sequences=each, resamples=40)
+    many = fit_many(STEPS, values, form=form, sequences=each, resamples=20)
     for row, fit in enumerate(
-        fit_series(STEPS, y, form=form, sequences=each[:, i], resamples=40) for i, y in enumerate(values)
+        fit_series(STEPS, y, form=form, sequences=each[:, i], resamples=20) for i, y in enumerate(values)
     ):
         assert (fit.regime, fit.peak_determined) == (many["regime"][row], many["peak_determined"][row])
         assert ", ".join(fit.doubts) == many["doubts"][row]
