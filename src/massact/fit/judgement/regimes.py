@@ -52,7 +52,7 @@ class Doubt(ExplainedEnum):
     END = ("end_departs", "The last values depart from the settled curve by more than their noise.")
     RIVAL = ("forms_disagree", "A form that fits as well is far from this curve at ten times the last step.")
     NO_FALL = ("no_fall", "The values do not fall after the fitted peak by more than their noise.")
-    HIGHEST_LAST = ("highest_last", "The last value is the largest.")
+    HIGHEST_LAST = ("highest_last", "The last value of the series is the largest.")
     PEAK_UNBOUNDED = ("peak_unbounded", "The interval of the peak's step reaches beyond the last step.")
 
 
