@@ -1,9 +1,12 @@
-"""A statistic of one's own, stated here and nowhere else: measured, swept, kept, tabled, fitted, logged and plotted."""
+"""A statistic from a file outside the package: measured, swept, tabled, fitted, logged, plotted, and configured."""
 
 from __future__ import annotations
 
 import json
-from types import MappingProxyType
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -14,16 +17,17 @@ from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausa
 from massact.checkpoints import FolderSource
 from massact.checkpoints.bridge import wrap_model
 from massact.errors import MeasureError, NotFiniteError, TableError
-from massact.extract import Magnitudes, Probe, RecordStore, Statistic, measure
+from massact.extract import STATISTICS, Magnitudes, Probe, RecordStore, measure, register
 from massact.extract.protocol import BRIDGE, PLAIN_HOOKS
 from massact.extract.records import records_frame
-from massact.extract.statistic import HEAD_OUTPUTS, Array, Quantity, mean_of, ratio_of
 from massact.extract.sweep import measure_checkpoints
 from massact.fit import fit_many, fit_table
 from massact.fit.sequences import sequence_series
+from massact.preflight import preflight
 from massact.report.inputs import TrainingRun
 from massact.report.plot_trajectories import trajectories_figure
-from massact.tables import read_table, write_table
+from massact.stages.extract import extract
+from massact.tables import read_metadata, read_table, write_table
 from massact.train import LiveMeasurement, Subject
 from massact.train.live_mlflow import MlflowLogger, step_metrics
 from massact.trajectories import aggregate
@@ -33,32 +37,11 @@ from tests.models import tiny, tiny_model
 
 STEPS = range(8)
 AXES = {"family": "f", "recipe": "r", "model": "m", "seed": 0}
-
-
-class HeadNorms(Statistic):
-    """The mean norm of what each attention head gives, and that of what it gives at the first token."""
-
-    name = "head_norms"
-    hooks = (HEAD_OUTPUTS,)
-    axes = ("sequence", "layer", "head")
-    arrays = MappingProxyType(
-        {
-            "norm": Array("float32", "mean norm of a head's output"),
-            "first": Array("float32", "norm of a head's output at the first token"),
-        }
-    )
-    quantities = MappingProxyType(
-        {
-            "head_norm": Quantity("norm of a head's output", "mean over positions", mean_of("norm")),
-            "head_share": Quantity("first token's share", "first over mean", ratio_of("first", "norm"), fitted=False),
-        }
-    )
-
-    def reduce(self, block):
-        norms = block.heads().float().norm(dim=-1)
-        return {"norm": norms.mean(dim=1), "first": norms[:, 0]}
-
-
+ROOT = Path(__file__).parents[1]
+OWN = (ROOT / "docs/examples/own_statistic.py").read_text(encoding="utf-8")
+SPACE: dict = {"__name__": "own_statistic"}
+exec(OWN, SPACE)
+HeadNorms = SPACE["HeadNorms"]
 HEADS = HeadNorms()
 BOTH = (Magnitudes(), HEADS)
 
@@ -309,3 +292,65 @@ def test_a_checkpoint_it_cannot_be_measured_on_is_a_failure_of_that_step_alone(t
     assert watch.result().statuses() == {0: "stored", 1: "not_finite"}
     key = watch._journal.entries[1].keys["head_norms"]
     assert isinstance(RecordStore(tmp_path / "records").read(key), NotFiniteError)
+
+
+POCKET = ["stage=extract", "model=pocket-a", "probe.sequences=2", "checkpoints=list", "checkpoints.steps=[0,1]"]
+
+
+def test_an_installed_package_brings_it_to_the_command_line(tmp_path):
+    (tmp_path / "own_statistic.py").write_text(OWN)
+    package = tmp_path / "own_statistic-1.0.dist-info"
+    package.mkdir()
+    (package / "METADATA").write_text("Metadata-Version: 2.1\nName: own-statistic\nVersion: 1.0\n")
+    (package / "entry_points.txt").write_text("[massact.statistics]\nhead_norms = own_statistic:HeadNorms\n")
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])}
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "run.py", *arguments]
+        return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
+
+    def extraction(job: str, *arguments: str) -> Path:
+        done = run(*POCKET, f"paths.records={tmp_path}/records", f"hydra.run.dir={tmp_path / job}", *arguments)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return tmp_path / job / "extracted"
+
+    alone = extraction("alone")
+    kept = {path: path.read_bytes() for path in (tmp_path / "records").rglob("*.record")}
+    both = extraction("both", "extract.statistics=[magnitudes,head_norms]")
+    tables = ["pocket-a-seed0.head_norms.parquet", "pocket-a-seed0.parquet"]
+    assert sorted(path.name for path in both.glob("*.parquet")) == tables
+    assert (both / tables[1]).read_bytes() == (alone / tables[1]).read_bytes()
+    assert all(path.read_bytes() == content for path, content in kept.items())
+    records = read_table(both / tables[0], records_schema(HEADS))
+    assert records.groupby("step").size().to_dict() == dict.fromkeys((0, 1), 3 * 4 * 2)  # layers, heads, sequences
+    assert read_metadata(both / tables[0])["statistic"] == {"name": "head_norms", "version": 1}
+    runtime = json.loads((both / tables[0]).with_suffix(".runtime.json").read_text())
+    assert runtime["statuses"] == {"0": "measured", "1": "measured"}
+    assert "  magnitudes head_norms" in run("--help").stdout
+    done = run(*POCKET, "extract.statistics=[head_norm]")
+    assert done.returncode == 2
+    assert "extract.statistics = head_norm is not known; nearest: head_norms" in done.stderr
+
+
+def test_one_that_is_not_finite_costs_the_table_of_no_other(tmp_path):
+    class Overflows(HeadNorms):
+        name = "overflows"
+        steps = 0
+
+        def reduce(self, block):
+            self.steps += block.layer == 0
+            scale = torch.inf if self.steps > 1 else 1.0
+            return {name: values * scale for name, values in super().reduce(block).items()}
+
+    register(Overflows())
+    try:
+        named = "extract.statistics=[magnitudes,overflows]"
+        (config,) = preflight([*POCKET, f"paths.records={tmp_path}", named], ROOT / "conf", multirun=False)
+        extractions, failures = extract(config)
+    finally:
+        del STATISTICS._things["overflows"]
+    tables = {one.statistic.name: sorted(set(one.records["step"])) for one in extractions}
+    assert tables == {"magnitudes": [0, 1], "overflows": [0]}
+    assert [what.partition(":")[0] for what, _ in failures] == ["overflows"]
+    assert "not_finite" in extractions[1].runtime["statuses"].values()
+    assert list(extractions[0].runtime["statuses"].values()) == ["measured", "measured"]

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import ast
-import json
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -103,29 +99,3 @@ def homes(base: Path, name: str) -> list[Path]:
         if isinstance(node, ast.ImportFrom) and any(alias.name == name for alias in node.names):
             return [init, *homes(PACKAGE.joinpath(*(node.module or "").split(".")[1:]), name)]
     return [init]
-
-
-def test_a_stage_of_another_package_runs_in_one_file(tmp_path):
-    """A module and its entry point: no file of massact changes."""
-    (tmp_path / "census.py").write_text(
-        "from massact.pipeline import Stage\n"
-        "STAGE = Stage(name='census', module='census')\n"
-        "def run(config, output):\n"
-        "    return [f'{config.model.name} has {config.model.architecture.n_layers} layers']\n",
-        encoding="utf-8",
-    )
-    info = tmp_path / "census-1.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: census\nVersion: 1\n", encoding="utf-8")
-    (info / "entry_points.txt").write_text("[massact.stages]\ncensus = census:STAGE\n", encoding="utf-8")
-    job = tmp_path / "job"
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(PACKAGE.parent), str(tmp_path)])}
-    command = [sys.executable, "run.py", "stage=census", "model=pocket-b", f"hydra.run.dir={job}"]
-    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "pocket-b has 8 layers" in done.stdout
-    assert json.loads((job / "status.json").read_text(encoding="utf-8"))["stage"] == "census"
-    command[2] = "stage=censas"
-    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
-    assert done.returncode == 2
-    assert done.stderr.startswith("massact: stage = censas is not known; nearest: ")

@@ -62,6 +62,11 @@ def check(*overrides: str, multirun: bool = False):
         (["published.commit=../../x"], "cannot name a file"),
         (["model.folder=.."], "name the folder itself"),
         (["model.folder="], "is no path"),
+        (["extract.statistics=[magnitude]"], "extract.statistics = magnitude is not known; nearest: magnitudes"),
+        (["extract.statistics=[]"], "name at least one, e.g. [magnitudes]"),
+        (["extract.statistics=[magnitudes,magnitudes]"], "names magnitudes twice"),
+        (["extract.statistics=magnitudes"], "magnitudes"),
+        (["extract.statistic=[magnitudes]"], "nearest: extract.statistics"),
     ],
 )
 def test_a_wrong_value_names_the_nearest_valid_ones(overrides, words):
@@ -102,33 +107,6 @@ def test_the_paper_is_nine_models_of_37_steps_and_four_forms():
 def test_every_model_composes_and_is_named_as_its_file(path):
     (config,) = check(f"model={path.stem}")
     assert config.model.name == path.stem
-
-
-SUITE = """
-name: mine
-family: own
-source: folder
-size: null
-deduped: false
-seed: 0
-folder: {folder}
-architecture: {{n_layers: 6, d_model: 64, n_heads: 2, d_mlp: 256, vocab_size: 512, context: 32}}
-probe: {{length: 32, first_token: 0}}
-recipe: {{name: own, steps: 4096, batch: 32, window: 32, checkpoints: 22, vocab_size: null, optimiser: null}}
-"""
-
-
-def test_a_model_suite_is_one_file_outside_the_package(tmp_path):
-    (tmp_path / "model").mkdir()
-    text = SUITE.format(folder=ROOT / "data/pocket/pocket-c-seed0")
-    (tmp_path / "model/mine.yaml").write_text(text, encoding="utf-8")
-    (config,) = preflight(["model=mine"], CONF, multirun=False, own=tmp_path)
-    assert (config.model.name, config.model.recipe.tokens_per_step) == ("mine", 1024)
-    with pytest.raises(ConfigError, match="mine"):
-        preflight(["model=mein"], CONF, multirun=False, own=tmp_path)
-    done, _ = run("--config-dir", str(tmp_path), "stage=audit", "model=mine", f"hydra.run.dir={tmp_path}/job")
-    assert done.returncode == 0, done.stderr
-    assert "mine-seed0: 22 checkpoints" in done.stdout
 
 
 def test_near_names_are_each_named_once():

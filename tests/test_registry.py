@@ -1,11 +1,14 @@
 import logging
+import subprocess
 import sys
 from dataclasses import dataclass
 
 import pytest
 
-from massact.errors import FitError
-from massact.registry import Registry
+from massact.errors import ConfigError, FitError
+from massact.pipeline import STAGES, Stage
+from massact.predict.regressors import REGRESSORS, Regressor
+from massact.registry import Registry, instance_of
 
 
 @dataclass
@@ -68,7 +71,34 @@ def test_other_packages_declare_theirs_and_one_that_fails_is_left_out(tmp_path, 
     monkeypatch.syspath_prepend(str(tmp_path))
     with caplog.at_level(logging.WARNING):
         things = registry("massact.tried")
+        assert things["one"] and [thing.name for thing in things.registered] == ["one"]
+        assert "others" not in sys.modules
         assert things["three"].name == "three"
         assert list(things) == ["one", "three", "four"]
     assert "thing bad of others:bad is left out" in caplog.text and "thing gone of others:gone" in caplog.text
     sys.modules.pop("others", None)
+
+
+def test_an_object_of_another_class_does_not_state_the_class():
+    things = Registry("thing", "massact.things", [], instance_of(Thing), FitError)
+    with pytest.raises(FitError, match=r"the thing 3 does not state the class tests\.test_registry\.Thing"):
+        things.register(3)
+
+
+@pytest.mark.parametrize(
+    ("registered", "known", "error"),
+    [(STAGES, Stage(name="report"), "stage"), (REGRESSORS, Regressor(name="ridge", make=int), "regressor")],
+)
+def test_stages_and_regressors_keep_their_names(registered, known, error):
+    with pytest.raises(ConfigError, match=f"there is a {error} '{known.name}' already"):
+        registered.register(known)
+
+
+def test_looking_up_a_known_name_and_asking_for_help_load_no_other_package():
+    code = (
+        "import sys\nfrom massact.pipeline import help_text, stage_named\n"
+        "from massact.predict.regressors import regressor_named\n"
+        "stage_named('report'), help_text(), regressor_named('ridge')\n"
+        "sys.exit(bool({'importlib.metadata', 'numpy', 'sklearn'} & set(sys.modules)))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode == 0

@@ -42,6 +42,16 @@ def imports(path: Path) -> set[str]:
     return found
 
 
+# Rooms that know nothing of each other; what both need stands at the root of the package.
+APART = [("findings", "report"), ("report", "findings")]
+
+
+@pytest.mark.parametrize(("room", "other"), APART)
+def test_findings_and_report_do_not_import_each_other(room, other):
+    for path in (SOURCE / room).rglob("*.py"):
+        assert not [name for name in imports(path) if name.startswith(f"massact.{other}")], path.name
+
+
 @pytest.mark.parametrize("room", BELOW)
 def test_wings_of_fit_import_only_what_is_below_them(room):
     for path in (SOURCE / "fit" / room).rglob("*.py"):

@@ -1,10 +1,9 @@
-"""A form of one's own: a hyperbolic tangent. CONTRIBUTING.md says how to make it known."""
+"""Example of a form defined outside massact: a hyperbolic tangent. CONTRIBUTING.md says how to register it."""
 
 import numpy as np
 
-from massact.fit.forms import Edge, Form, Parameter, Unit
+from massact.fit.forms import OffsetForm, Parameter, Unit
 from massact.fit.forms.basis import first_positive
-from massact.fit.status import FitStatus
 
 
 def saturation(t, A, tau, K):
@@ -16,7 +15,7 @@ def saturation_gradient(t, A, tau, K):
     return share, -A * t / tau**2 * (1 - share**2), np.ones_like(share + K)
 
 
-class Saturation(Form):
+class Saturation(OffsetForm):
     """A tanh(t / tau) + K, with q = 1 / tau: columns 1, tanh(q t)."""
 
     name = "saturation"
@@ -31,13 +30,12 @@ class Saturation(Form):
     example = (20.0, 9e3, 3.0)
     value = staticmethod(saturation)
     gradient = staticmethod(saturation_gradient)
-    constant = True
     per_decade = (20,)
     zero = (False,)
-    edges = (Edge(0, "low", FitStatus.AT_EDGE_RATE), Edge(0, "high", FitStatus.AT_EDGE_RATE))
-    meaningless = {FitStatus.AT_EDGE_RATE: frozenset({"A", "tau"}), FitStatus.CONSTANT: frozenset({"A", "tau"})}
+    decay = None
     extrapolated = frozenset()
     with_plateau = frozenset({"A", "tau"})
+    monotone = True
     family = "saturation"
 
     def box(self, t):
@@ -55,9 +53,3 @@ class Saturation(Form):
 
     def rates_of(self, values, first):
         return 1 / values[:, 1][None]
-
-    def slowest_rate(self, values):
-        return np.full(len(values), np.nan)
-
-    def peak_step(self, values, first):
-        return np.full(len(values), np.nan)

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from numbers import Real
 from types import MappingProxyType
-from typing import Any
+from typing import Any, cast
 
 from massact.errors import ArchitectureError
 
@@ -146,7 +146,7 @@ def _count(name: str, value: Any) -> int:
 
 def _real(name: str, value: Any) -> float:
     try:
-        finite = isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+        finite = not isinstance(value, bool) and isinstance(value, Real) and math.isfinite(value)
     except OverflowError:  # an integer beyond every float
         finite = False
     if not finite:
@@ -219,23 +219,28 @@ def _rotary(config: Mapping[str, Any], numbers: Mapping[str, Any]) -> dict[str, 
     kind = _kind(config)
     if kind in _NOT_ROTARY or config.get("alibi"):
         return {"rotary_fraction": 0.0}
-    said: Any = config.get("rope_parameters") or config.get("rope_scaling")
-    said = {**config, **(said if isinstance(said, Mapping) else {})}
-    share = _first(said, "partial_rotary_factor", "rotary_pct")
-    base = _first(said, "rope_theta", "rotary_emb_base")
-    dimensions = _first(said, "rotary_dim")
+    scaling: Any = config.get("rope_parameters") or config.get("rope_scaling")
+    settings: dict[str, Any] = {**config, **_mapping(scaling)}
+    share = _first(settings, "partial_rotary_factor", "rotary_pct")
+    base = _first(settings, "rope_theta", "rotary_emb_base")
+    dimensions = _first(settings, "rotary_dim")
     if share is None and dimensions is not None and {"d_model", "n_heads"} <= set(numbers):
         width = numbers["d_model"]
         share = dimensions * numbers["n_heads"] / width if width else None
     known = kind in _ROTARY_SHARES or kind in _SEQUENTIAL or kind in _PARALLEL or kind == "falcon"
     if share is None and (known or base is not None):
         share = _ROTARY_SHARES.get(kind, 1.0)
-    per_layer = config.get("rope_parameters")  # some models have one base for near and one for far attention
-    nested = isinstance(per_layer, Mapping) and any(isinstance(value, Mapping) for value in per_layer.values())
+    # Some models have one base for near and one for far attention.
+    nested = any(isinstance(value, Mapping) for value in _mapping(config.get("rope_parameters")).values())
     if base is None and known and not nested:
         base = _USUAL_BASE
     pairs = (("rotary_fraction", share), ("rotary_base", base))
     return {name: float(value) for name, value in pairs if value is not None}
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    """The value if it is a mapping, else an empty one."""
+    return cast("Mapping[str, Any]", value) if isinstance(value, Mapping) else {}
 
 
 def _kind(config: Mapping[str, Any]) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 from omegaconf import MISSING
 
 from massact.architecture import Architecture
-from massact.extract.options import SweepOptions
+from massact.extract.options import MAGNITUDES, SweepOptions
 from massact.recipe import Optimiser, Recipe
 from massact.space import DesignSpace
 
@@ -86,6 +86,13 @@ class ProtocolConfig:
     dtype: str = MISSING
     device: str = MISSING
     aggregation: str = MISSING
+
+
+@dataclass
+class ExtractConfig:
+    """Names of the statistics that are measured."""
+
+    statistics: list[str] = MISSING
 
 
 @dataclass
@@ -201,6 +208,7 @@ class Config:
     checkpoints: CheckpointsConfig = field(default_factory=CheckpointsConfig)
     probe: ProbeConfig = field(default_factory=ProbeConfig)
     protocol: ProtocolConfig = field(default_factory=ProtocolConfig)
+    extract: ExtractConfig = field(default_factory=ExtractConfig)
     sweep: SweepOptions = MISSING
     fit: FitConfig = field(default_factory=FitConfig)
     predictor: PredictorConfig = field(default_factory=PredictorConfig)
@@ -212,7 +220,7 @@ class Config:
 
 
 def register() -> None:
-    """Make `Config` known to Hydra as `base_config`, and the list of stages to its help."""
+    """Make `Config` known to Hydra as `base_config`, and the lists of stages and statistics to its help."""
     from hydra.core.config_store import ConfigStore
     from omegaconf import OmegaConf
 
@@ -220,7 +228,15 @@ def register() -> None:
 
     OmegaConf.register_new_resolver("massact_stages", help_text, replace=True)
     OmegaConf.register_new_resolver("massact_folder_name", _folder_name, replace=True)
+    OmegaConf.register_new_resolver("massact_statistics", _statistics_help, replace=True)
     ConfigStore.instance().store(name="base_config", node=Config)
+
+
+def _statistics_help() -> str:
+    """The names of the statistics, those of other packages as their entry points state them. Loads none of them."""
+    from importlib.metadata import entry_points
+
+    return f"  {' '.join([MAGNITUDES, *entry_points(group='massact.statistics').names])}"
 
 
 def _folder_name(path: str) -> str:

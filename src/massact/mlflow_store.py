@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import logging
@@ -16,7 +15,9 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
+
+from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
 
 from massact.disk import read_regular, storing
 from massact.errors import ConfigError, StorageError
@@ -177,18 +178,19 @@ def turn(tracking_uri: str, *, wait_s: float) -> Iterator[None]:
         yield
         return
     path, deadline = store.with_name(f"{store.name}.lock"), time.monotonic() + wait_s
+    lock = FileLock(path)
     with storing(store.parent):
         store.parent.mkdir(parents=True, exist_ok=True)
-        lock = path.open("a+")
-    with lock:
         _wait(lambda: _locked(lock), lambda: _holder(path), store, deadline)
-        with suppress(OSError):  # on a full disk, the message to a waiting process lacks the holder
-            lock.truncate(0)
-            lock.write(f"process {os.getpid()} on {socket.gethostname()}")
-            lock.flush()
+    try:
+        if not isinstance(lock, SoftFileLock):  # without flock, the library keeps a text of its own in the file
+            with suppress(OSError):  # on a full disk, the message to a waiting process lacks the holder
+                path.write_text(f"process {os.getpid()} on {socket.gethostname()}", encoding="utf-8")
         require_database(tracking_uri)
         _wait(lambda: _writable(store), lambda: "another process (the lock is SQLite's own)", store, deadline)
         yield
+    finally:
+        lock.release()
 
 
 def require_database(tracking_uri: str) -> None:
@@ -223,10 +225,10 @@ def _wait(done: Callable[[], bool], holder: Callable[[], str], store: Path, dead
         time.sleep(_POLL_S)
 
 
-def _locked(lock: IO[str]) -> bool:
+def _locked(lock: BaseFileLock) -> bool:
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+        lock.acquire(blocking=False)
+    except Timeout:
         return False
     return True
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from massact.errors import ConfigError, MassactError
@@ -96,14 +96,13 @@ def nearest_names(name: str, choices: Iterable[str], n: int = 3) -> list[str]:
     return close or (known if len(known) <= 12 else known[:12])
 
 
-def choice(key: str, value: Any, choices: Iterable[str]) -> None:
-    """Hold a value to the names that a key may have.
+def choice(key: str, value: Any, choices: Collection[str]) -> None:
+    """Refuse a value that is not among the choices.
 
     Raises
     ------
     ConfigError
         With the nearest valid ones.
     """
-    known = list(choices)
-    if value not in known:
-        raise ConfigError(f"{key} = {value} is not known", f"nearest: {', '.join(nearest_names(str(value), known))}")
+    if value not in choices:
+        raise ConfigError(f"{key} = {value} is not known", f"nearest: {', '.join(nearest_names(str(value), choices))}")

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from massact.errors import ConfigError
 from massact.names import choice
+from massact.registry import Registry, instance_of
 
-ENTRY_POINTS = "massact.stages"
 KINDS = ("pipeline", "suites", "others")
 
 
@@ -71,7 +72,7 @@ FOUNDATION = (
     "trajectories/__init__.py", "trajectories/rules.py", "trajectories/schemas.py",
 )  # fmt: skip
 # How sequences are aggregated is said by the statistic.
-_AGGREGATION = ("trajectories/aggregation.py", "extract/statistic.py", "extract/magnitudes.py")
+_AGGREGATION = ("trajectories/aggregation.py", "extract/quantity.py", "extract/statistic.py", "extract/magnitudes.py")
 _TABLES = "stages/swept.py"  # which rows of which tables a stage takes
 _PROTOCOL = {"protocol/default.yaml": ("aggregation",)}
 _MODEL = "data/extracted/${item.model}-seed${item.seed}.parquet"
@@ -79,39 +80,7 @@ _SUITE = "data/trajectories/${item.suite}.parquet"
 _RESULTS = ("results/scores.csv", "results/predictions.csv")
 _FORM = "fit/base/form.yaml"
 
-STAGES: dict[str, Stage] = {}
-
-
-def register(stage: Stage) -> Stage:
-    """Make a stage known under its name; a later one of the same name takes its place."""
-    STAGES[stage.name] = stage
-    return stage
-
-
-def stage_named(name: str) -> Stage:
-    """The stage of a name; entry points of group `massact.stages`, where other packages have theirs, are asked last.
-
-    Raises
-    ------
-    ConfigError
-        There is none: with the nearest names.
-    """
-    if name not in STAGES:
-        from importlib.metadata import entry_points
-
-        for point in entry_points(group=ENTRY_POINTS, name=name):
-            register(point.load())
-    choice("stage", name, STAGES)
-    return STAGES[name]
-
-
-def help_text() -> str:
-    """The stages, one line a kind."""
-    names = {kind: " ".join(stage.name for stage in STAGES.values() if stage.kind == kind) for kind in KINDS}
-    return "\n".join(f"  {kind + ':':<10} {listed}" for kind, listed in names.items())
-
-
-for _stage in (
+_OWN = (
     Stage(name="run", kind=""),
     Stage(name="train", kind="pipeline"),
     Stage(
@@ -167,8 +136,7 @@ for _stage in (
             "stages/gather.py",
             _TABLES,
             "findings",
-            "report/axes.py",
-            "report/frames.py",
+            "plotting.py",
             *_AGGREGATION,
         ),
     ),
@@ -186,7 +154,7 @@ for _stage in (
         data=("data/extracted", "data/fits", *_RESULTS),
         params=("models", "seeds", "forms"),
         conf=_PROTOCOL,
-        code=("stages/report.py", _TABLES, "report", "fit/forms", *_AGGREGATION),
+        code=("stages/report.py", _TABLES, "report", "plotting.py", "fit/forms", *_AGGREGATION),
         beside=("fit",),  # its curves are drawn from the parameters in the fits' tables
     ),
     Stage(
@@ -203,11 +171,30 @@ for _stage in (
             "mlflow_store.py",
             *_AGGREGATION,
         ),
-        beside=("stages/track_figures.py", "report", "fit"),  # figures are in MLflow alone
+        beside=("stages/track_figures.py", "report", "plotting.py", "fit"),  # figures are in MLflow alone
     ),
     Stage(name="suite", kind="suites", of_suite=True),
     Stage(name="verify", kind="suites", of_suite=True),
     Stage(name="audit"),
     Stage(name="published"),
-):
-    register(_stage)
+)
+STAGES: Registry[Stage] = Registry("stage", "massact.stages", _OWN, instance_of(Stage), ConfigError)
+register = STAGES.register
+
+
+def stage_named(name: str) -> Stage:
+    """The stage of that name.
+
+    Raises
+    ------
+    ConfigError
+        The name is unknown. The message suggests the nearest ones.
+    """
+    choice("stage", name, STAGES)
+    return STAGES[name]
+
+
+def help_text() -> str:
+    """The registered stages, one line per kind."""
+    names = {kind: " ".join(stage.name for stage in STAGES.registered if stage.kind == kind) for kind in KINDS}
+    return "\n".join(f"  {kind + ':':<10} {listed}" for kind, listed in names.items())

@@ -1,7 +1,7 @@
-"""Registries: the only list of things of a kind, open to other packages.
+"""Registries: each is the only list of one kind of object, and other packages can add to it.
 
-A package adds an object by calling `register`, or names it as an entry point of the registry's group in its own
-metadata: massact loads that when a name is not among its own, or when all are listed.
+A package adds an object by calling `register`, or declares an entry point in the registry's group. Entry points are
+loaded only when an unknown name is looked up or the whole registry is listed.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
-from importlib.metadata import entry_points
 from typing import Generic, TypeVar
 
 from massact.errors import MassactError
@@ -25,13 +24,15 @@ class Registry(Mapping[str, Thing], Generic[Thing]):
     Parameters
     ----------
     kind
-        What they are, for messages: "form".
+        The noun for messages, e.g. "form".
     group
-        Name of the entry points that other packages declare, each an object or a callable without arguments.
+        The group of entry points that other packages declare. Each names an object, or a class without arguments.
+    own
+        massact's own objects.
     lacking
-        What an object does not state; empty when it is complete.
+        Returns the members that an object does not state; none if it is complete.
     error
-        Raised with what happened and the remedy.
+        The exception type.
     """
 
     def __init__(
@@ -49,12 +50,12 @@ class Registry(Mapping[str, Thing], Generic[Thing]):
             self.register(thing)
 
     def register(self, thing: Thing) -> Thing:
-        """Add an object under its `name`; the same name twice is an error.
+        """Add an object under its `name`, and return it.
 
         Raises
         ------
         MassactError
-            Of the registry's class, when the object does not state all that it must, or its name is taken.
+            Of the registry's type: the object is incomplete, or its name is taken.
         """
         lacking = self._lacking(thing)
         if lacking:
@@ -71,12 +72,17 @@ class Registry(Mapping[str, Thing], Generic[Thing]):
         Raises
         ------
         MassactError
-            Of the registry's class: unknown name; the nearest known one is named.
+            Of the registry's type: the name is unknown. The message suggests the nearest one.
         """
         if name not in self:
             near = get_close_matches(str(name).lower(), list(self), n=1, cutoff=0.0)
             raise self._error(f"'{name}' is not a {self.kind}", f"did you mean '{near[0]}'? known: {', '.join(self)}")
         return self[name]
+
+    @property
+    def registered(self) -> tuple[Thing, ...]:
+        """The objects registered so far. Unlike iteration, this loads no entry points."""
+        return tuple(self._things.values())
 
     def __getitem__(self, name: str) -> Thing:
         if name not in self._things:
@@ -97,10 +103,12 @@ class Registry(Mapping[str, Thing], Generic[Thing]):
         return len(self._things)
 
     def _load_plugins(self) -> None:
-        """Register what other packages declare. One that fails is named and left out: it must not end a run."""
+        """Register the objects of other packages. One that fails is left out with a warning: it must not end a run."""
         if self._plugins_loaded:
             return
         self._plugins_loaded = True
+        from importlib.metadata import entry_points  # 50 ms, which asking for help does without
+
         for plugin in entry_points(group=self.group):
             try:
                 thing = plugin.load()
@@ -108,3 +116,8 @@ class Registry(Mapping[str, Thing], Generic[Thing]):
             except Exception as error:  # whatever a foreign package raises
                 reason = " ".join(str(error).split()) or type(error).__name__
                 log.warning("%s %s of %s is left out: %s", self.kind, plugin.name, plugin.value, reason)
+
+
+def instance_of(kind: type) -> Callable[[object], list[str]]:
+    """The `lacking` of a registry whose objects are complete once they are instances of a class."""
+    return lambda thing: [] if isinstance(thing, kind) else [f"the class {kind.__module__}.{kind.__name__}"]

@@ -15,6 +15,7 @@ from massact.checkpoints.pythia import PYTHIA_STEPS, repo_id
 from massact.checkpoints.select import check_rule, select_steps
 from massact.config import Config, ModelConfig
 from massact.errors import ConfigError
+from massact.extract.options import MAGNITUDES
 from massact.pipeline import stage_named
 from massact.predict.regressors import regressor_named
 from massact.recipe import Recipe, checkpoint_steps
@@ -54,6 +55,7 @@ def settings(composed: DictConfig) -> Config:
     names.choice("predictor.features", config.predictor.features, FEATURES)
     for regressor in config.predictor.regressors:
         regressor_named(str(regressor))
+    _statistics(config)
     _names(config)
     _probe(config)
     if steps_are_listed(config.model):
@@ -146,6 +148,22 @@ def _probe(config: Config) -> None:
     length = config.probe.length if config.probe.length is not None else probe.length
     if not 2 <= length <= context:
         raise ConfigError(f"probe.length = {length} does not fit {config.model.name}", f"give 2 to {context} tokens")
+
+
+def _statistics(config: Config) -> None:
+    from massact.extract.registered import STATISTICS
+
+    statistics = config.extract.statistics
+    for name in statistics:
+        if name not in STATISTICS:  # the list of all names loads other packages
+            names.choice("extract.statistics", name, STATISTICS)
+        if statistics.count(name) > 1:
+            raise ConfigError(f"extract.statistics names {name} twice", "name each statistic once")
+    if not statistics:
+        raise ConfigError("extract.statistics = []", f"name at least one, e.g. [{MAGNITUDES}]")
+    if config.stage == "run" and MAGNITUDES not in statistics:
+        remedy = f"add {MAGNITUDES}, or take stage=extract"
+        raise ConfigError(f"extract.statistics leaves out {MAGNITUDES}, which stage=run fits", remedy)
 
 
 def _names(config: Config) -> None:

@@ -13,11 +13,18 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from massact.errors import CheckpointError, ConfigError
 from massact.extract.outcome import Failure, SweepResult
 from massact.preflight import preflight
-from massact.stages.extract import extract, failure
+from massact.stages.extract import Extraction, failure
+from massact.stages.extract import extract as extract_all
 from massact.trajectories import aggregate
 
 ROOT = Path(__file__).parents[2]
 POCKET = ROOT / "data/pocket/pocket-d-seed0"
+
+
+def extract(config) -> Extraction:
+    """The extraction of the only statistic."""
+    ((extraction,), _) = extract_all(config)
+    return extraction
 
 
 def config(tmp_path, *overrides, model="pocket-a", steps="[0,1,2]"):

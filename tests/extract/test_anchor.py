@@ -1,6 +1,6 @@
 """Untrained models of Pythia's true shapes give the published numbers of step 0, layer by layer.
 
-Seeds differ by up to 8 % in the ratio of 14m and 5 % in that of 160m (docs/measurements.md), and the published model is
+Seeds differ by up to 8 % in the ratio of 14m and 5 % in that of 160m (docs/lab/fidelity.md), and the published model is
 one seed: so the mean over five and two is compared. All 10 x 2,048 tokens are needed: the largest |h| rises with their
 number.
 """

@@ -67,5 +67,5 @@ def test_documents_are_drawn_as_the_reference_code_draws_them(tmp_path):
 
 def test_a_damaged_tokenizer_is_named(tmp_path):
     (tmp_path / "tokenizer.json").write_text("not a tokenizer")
-    with pytest.raises(MeasureError, match=r"tokenizer\.json is no tokenizer"):
+    with pytest.raises(MeasureError, match=r"tokenizer\.json is not a tokenizer"):
         encode(tmp_path / "tokenizer.json", "text")

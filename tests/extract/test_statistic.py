@@ -13,7 +13,8 @@ from massact.checkpoints.source import Identity
 from massact.errors import MeasureError
 from massact.extract import Magnitudes, Probe, RecordStore, Statistic, measure, provenance
 from massact.extract.magnitudes import magnitudes
-from massact.extract.statistic import BLOCK_OUTPUT, Array, HookPoint, Quantity, mean_of
+from massact.extract.quantity import Quantity, mean_of
+from massact.extract.statistic import BLOCK_OUTPUT, Array, HookPoint
 from tests.models import tiny_model
 
 TOKENS = torch.arange(18).reshape(3, 6)

@@ -89,7 +89,7 @@ def test_a_failed_fit_has_no_parameters():
         ("[{}]", "layer 0: no hypothesis 'original'"),
         (text(param_names=["K", "tau"]), "layer 0: param_names"),
         (text(popt=[1, 2]), r"layer 0: popt has shape \(2,\)"),
-        (text(popt=["a"] * 5), "layer 0: popt is not made of numbers"),
+        (text(popt=["a"] * 5), "layer 0: popt does not consist of numbers"),
         (text(pcov=[[1]]), "layer 0: pcov"),
         (text(residuals=[[1]]), "layer 0: residuals"),
         (text(r2="high"), "layer 0: r2"),

@@ -189,7 +189,7 @@ def test_what_nothing_can_be_learnt_from_is_refused():
         (zero, models, "model m0, step 64, layer 0: ratio 0.0"),
         (good.assign(value=np.nan), models, "ratio nan"),
         (good[:0], models, "no ratio"),
-        (good, {"m0": models["m0"]}, "nothing is known of model m1"),
+        (good, {"m0": models["m0"]}, "model m1: its architecture is missing"),
     ]:
         with pytest.raises(TableError, match=words):
             build_artefact(table, known, tokens_per_step={"nano": 1024}, **LEARNT_WITH)

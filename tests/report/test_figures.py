@@ -11,8 +11,8 @@ import pandas as pd
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
+from massact.plotting import STYLE, half_widths, layer_colour, new_figure, short_count, spread_layers, step_axis
 from massact.report import embed
-from massact.report.axes import STYLE, half_widths, layer_colour, new_figure, short_count, spread_layers, step_axis
 from massact.report.embed import Embedder, inline_svg, png_bytes
 from massact.report.frames import where
 from massact.report.plot_fits import evaluate, r2_figure, r2_place

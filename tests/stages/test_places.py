@@ -113,7 +113,7 @@ def test_a_report_of_one_s_own_model_is_about_it_and_leaves_the_pipeline_s(proje
     before, job = hashes(project), project / "outputs/job"
     lines = report.run(composed("stage=report", "model=pocket-a", "model.name=mine"), job)
     assert lines[0].startswith("measured: 1 model, ")
-    assert "not in the report, for there are none: scores and predictions" in lines
+    assert "not in the report, because there are none: scores and predictions" in lines
     page = (job / "results/report.html").read_text(encoding="utf-8")
     assert "mine" in page
     assert "pocket-d" not in page

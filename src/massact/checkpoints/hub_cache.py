@@ -181,8 +181,8 @@ class FetchMarks:
 
     @contextmanager
     def _lock(self) -> Iterator[None]:
-        from huggingface_hub.utils import WeakFileLock
+        from filelock import FileLock
 
         self.folder.mkdir(parents=True, exist_ok=True)
-        with WeakFileLock(self.folder / "lock"):
+        with FileLock(self.folder / "lock"):
             yield

@@ -1,4 +1,4 @@
-"""A configuration turned into objects, once: where checkpoints are, what they are probed with, how they are swept."""
+"""Turn a configuration into objects, once: sources of checkpoints, probes, sweep options and suites."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from massact._lazy import lazy
 if TYPE_CHECKING:
     from massact.compose.options import sweep_options
     from massact.compose.probes import probe_of
-    from massact.compose.sources import source_of, wanted_steps
+    from massact.compose.sources import selected_steps, source_of
     from massact.compose.stated import Stated, hold_to_model
     from massact.compose.suite import chosen, members_of, suite_of
 
@@ -19,10 +19,10 @@ __all__ = [
     "hold_to_model",
     "members_of",
     "probe_of",
+    "selected_steps",
     "source_of",
     "suite_of",
     "sweep_options",
-    "wanted_steps",
 ]
 __getattr__, __dir__ = lazy(
     __name__,
@@ -35,6 +35,6 @@ __getattr__, __dir__ = lazy(
         "source_of": "sources",
         "suite_of": "suite",
         "sweep_options": "options",
-        "wanted_steps": "sources",
+        "selected_steps": "sources",
     },
 )

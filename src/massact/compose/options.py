@@ -1,4 +1,4 @@
-"""How a configured sweep goes about its work."""
+"""The options of a configured sweep."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from massact.extract.probe import Probe
 
 
 def sweep_options(config: Config, device: str) -> SweepOptions:
-    """The options of group `sweep`, with what other groups and the terminal say.
+    """The options of group `sweep`, completed from other groups and the terminal.
 
     Parameters
     ----------
     device
-        On which the model runs, for the estimate of time.
+        The device of the model, for the estimate of time.
     """
 
     architecture = config.model.architecture or folder_architecture(config)

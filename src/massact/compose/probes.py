@@ -1,4 +1,4 @@
-"""The probe a configuration names: which text, in whose tokens, for checkpoints of which architecture."""
+"""The probe of a configuration: its text, in the tokens of the configured model."""
 
 from __future__ import annotations
 
@@ -21,12 +21,17 @@ LONGEST = 1024  # tokens of a sequence, of a model that reads more and whose con
 
 
 def probe_of(config: Config, folder: Path) -> Probe:
-    """The probe text in the model's own tokens; the folder has its tokenizer, and a config.json that must fit.
+    """The probe text in the model's own tokens.
+
+    Parameters
+    ----------
+    folder
+        Has the model's tokenizer, and a config.json that is checked against the configuration.
 
     Raises
     ------
     ConfigError
-        When the checkpoints are of another architecture than configured, or the text is too short.
+        When the checkpoints have another architecture than configured, or the text is too short.
     """
     numbers = check_architecture(config, folder)
     context, own, wanted = numbers.get("context"), config.model.probe, config.probe
@@ -58,23 +63,23 @@ def probe_of(config: Config, folder: Path) -> Probe:
 
 
 def _text(config: Config) -> tuple[str, str, str]:
-    """The name of the probe's text, the text, and where it was fetched from (empty: it is shipped).
+    """The name of the probe's text, the text, and the dataset it was fetched from (empty: the text is shipped).
 
     Raises
     ------
     CheckpointError
-        When RedPajama is asked for and cannot be had, or stops coming.
+        When RedPajama is requested and cannot be fetched.
     """
     probe = config.probe
-    wanted = probe.text == "redpajama" or (probe.text == "auto" and config.model.source == "pythia")
-    if wanted and probe.text == "auto" and not hub_is_offline() and not reachable(endpoint_named()):
+    use_redpajama = probe.text == "redpajama" or (probe.text == "auto" and config.model.source == "pythia")
+    if use_redpajama and probe.text == "auto" and not hub_is_offline() and not reachable(endpoint_named()):
         log.warning("RedPajama cannot be reached: %s is probed with the shipped text", config.model.name)
-        wanted = False
-    if wanted:
-        found = _redpajama(config)
-        if found is not None:
-            return REDPAJAMA, *found
-        log.warning("RedPajama is not to be had here: %s is probed with the shipped text", config.model.name)
+        use_redpajama = False
+    if use_redpajama:
+        sample = _redpajama(config)
+        if sample is not None:
+            return REDPAJAMA, *sample
+        log.warning("RedPajama is not available here: %s is probed with the shipped text", config.model.name)
     from massact.train.corpus import read_works, split_works
 
     _, held_out = split_works(read_works(Path(probe.corpus)), probe.held_out_works)
@@ -82,7 +87,7 @@ def _text(config: Config) -> tuple[str, str, str]:
 
 
 def _redpajama(config: Config) -> tuple[str, str] | None:
-    """The paper's text and its commit; None where `auto` finds none on this hub, or no copy offline."""
+    """The paper's text and its commit; None if the text is `auto` and this hub, or the offline cache, has no copy."""
     probe = config.probe
     dataset = HubDataset.from_environment(probe.dataset, probe.dataset_revision, Path(config.paths.records))
     try:
@@ -104,4 +109,4 @@ def _redpajama(config: Config) -> tuple[str, str] | None:
 
 
 def _unreadable(dataset: str, why: str) -> CheckpointError:
-    return CheckpointError(f"{dataset} cannot be read ({why})", "connect to the Hub, or take probe=corpus")
+    return CheckpointError(f"{dataset} cannot be read ({why})", "connect to the Hub, or use probe=corpus")

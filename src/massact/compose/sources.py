@@ -1,4 +1,4 @@
-"""The checkpoints a configuration names: where they are, and which of them."""
+"""The checkpoints of a configuration: their source, and the selected steps."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ from massact.tracked import Recorded, recorded
 
 log = logging.getLogger("massact")
 _NAMED = 5  # branches named in a message
-# Branches name billions, rounded up (OLMo 2) or down (OLMo).
+# Branches state billions of tokens, rounded up (OLMo 2) or down (OLMo).
 ROUNDING_TOKENS, ROUNDING_SHARE = 1e9, 0.03
 
 
 class TrackedFolder(FolderSource):
-    """Checkpoints of a folder that DVC tracks: each is held to the hashes recorded for its files."""
+    """Checkpoints of a folder that DVC tracks. Each is checked against the recorded hashes of its files."""
 
     def __init__(self, recorded: Recorded, *, trust_remote_code: bool = False) -> None:
         super().__init__(recorded.path, trust_remote_code=trust_remote_code)
         self.recorded = recorded
 
     def identify(self, step: int) -> Identity:
-        """As of any folder, once the files are those that were recorded.
+        """Identify a step as in any folder, after checking its files against the recorded hashes.
 
         Raises
         ------
         SourceError
-            `corrupt`: a file of this step has another content.
+            `corrupt`: the content of a file of this step differs.
         """
         try:
             differing = self.recorded.differing(f"step{step}")
-        except OSError:  # the folder's own reading says why
+        except OSError:  # reading the folder reports the error
             differing = []
         if differing:
             raise SourceError(CheckpointStatus.CORRUPT, *self.recorded.refusal(differing[0]))
@@ -45,14 +45,14 @@ class TrackedFolder(FolderSource):
 
 
 def source_of(config: Config) -> CheckpointSource:
-    """Where this model's checkpoints are; the branches of a suite are asked for here.
+    """The source of this model's checkpoints. Lists the branches of a suite.
 
     Raises
     ------
     CheckpointError
-        A folder that is not there, a suite whose branches cannot be listed.
+        When the folder does not exist, or the branches of the suite cannot be listed.
     ConfigError
-        A suite without checkpoints, or without the variant asked for.
+        When the suite has no checkpoints, or not the configured variant.
     """
     model, repository = config.model, repository_of(config.model)
     if repository is None:
@@ -75,8 +75,8 @@ def source_of(config: Config) -> CheckpointSource:
     return HubSource(repository, steps=list(revisions), revisions=revisions, ledger=ledger, trust_remote_code=trusted)
 
 
-def wanted_steps(config: Config, source: CheckpointSource) -> list[int]:
-    """The steps asked for, among those that the source lists or those that the model should have."""
+def selected_steps(config: Config, source: CheckpointSource) -> list[int]:
+    """The configured steps, among those that the source lists, or those that the model should have."""
     if not steps_are_listed(config.model):
         return steps_of(config)
     steps = source.steps()
@@ -98,7 +98,7 @@ def no_checkpoints(model: ModelConfig) -> tuple[str, str]:
 
 
 def _suite_revisions(repository: str, config: Config) -> dict[int, str]:
-    """Step -> branch of a suite; what of it is left aside is said."""
+    """Step -> branch of a suite. Logs the variants and branches that are left out."""
     from massact.checkpoints import list_branches
     from massact.checkpoints.reach import hub_is_offline
 
@@ -120,7 +120,7 @@ def _suite_revisions(repository: str, config: Config) -> dict[int, str]:
 
 
 def _check_tokens(branches: Iterable[Branch], revisions: Mapping[int, str], per_step: int) -> None:
-    """Hold the recipe to the training tokens that branches name, which are rounded either way."""
+    """Check the recipe against the training tokens in the names of branches, which are rounded up or down."""
     for branch in branches:
         expected = branch.step * per_step
         if branch.tokens is None or revisions.get(branch.step) != branch.name:

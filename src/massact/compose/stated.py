@@ -1,4 +1,4 @@
-"""What the checkpoints' own config.json files say, and what of a configured model is true of them."""
+"""Compare the configured model with the config.json files of its checkpoints."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ _NAMES = tuple(field.name for field in fields(Architecture))
 
 @dataclass(frozen=True)
 class Stated:
-    """What is true of the measured checkpoints.
+    """The architecture and the recipe of the measured checkpoints.
 
     Attributes
     ----------
     architecture
-        The numbers of `massact.Architecture`; None where neither the configuration nor config.json is known to say.
+        The numbers of `massact.Architecture`. A number is None if neither the configuration nor config.json states it.
     recipe, tokens_per_step
-        Empty and None where nobody says how the model was trained.
+        Empty and None if it is unknown how the model was trained.
     """
 
     architecture: dict[str, Any]
@@ -47,7 +47,7 @@ class Stated:
 
 
 def numbers_of(folder: Path) -> dict[str, Any]:
-    """The numbers that the config.json of a checkpoint states; none where there is no such file."""
+    """The numbers in the config.json of a checkpoint. Empty if there is no such file."""
     path = folder / "config.json"
     return numbers_in(read_config(folder)) if path.is_file() else {}
 
@@ -65,56 +65,56 @@ def folder_architecture(config: Config) -> Architecture | None:
 
 
 def check_architecture(config: Config, folder: Path) -> dict[str, Any]:
-    """Hold the configured numbers to those of a checkpoint, which are returned.
+    """Check the configured architecture against that of a checkpoint, whose numbers are returned.
 
-    A model on the Hub, and one that conf/model/ describes, must be what its configuration says, number for number. A
-    folder under a name of its own is what its config.json says.
+    A model on the Hub, or in conf/model/, must have exactly the configured numbers. A folder with another model name
+    has the numbers of its config.json.
 
     Raises
     ------
     ConfigError
-        When the checkpoint is of another architecture than configured.
+        When the checkpoint has another architecture than configured.
     """
-    found = numbers_of(folder)
+    numbers = numbers_of(folder)
     if config.model.architecture is None:
-        return found
-    for name, (said, configured) in differences(found, config.model.architecture.as_dict()).items():
-        what = f"model.architecture.{name} = {configured}, but {folder / 'config.json'} says {said}"
+        return numbers
+    for name, (actual, configured) in differences(numbers, config.model.architecture.as_dict()).items():
+        what = f"model.architecture.{name} = {configured}, but {folder / 'config.json'} says {actual}"
         if config.model.source != "folder":
-            raise ConfigError(what, f"set model.architecture.{name}={said}, or choose another model")
+            raise ConfigError(what, f"set model.architecture.{name}={actual}, or choose another model")
         if _described(config.model.name):
             raise ConfigError(
                 f"{what}: it is not {config.model.name}",
                 "give it a name of its own: model.name=... (its numbers are then those of its config.json)",
             )
-    return found
+    return numbers
 
 
 def hold_to_model(config: Config, source: CheckpointSource, result: SweepResult) -> Stated:
-    """Hold every measured step's config.json to the model; steps of another model are taken out as failures.
+    """Check the config.json of every measured step. Steps of another model become failures.
 
-    Files are read once for each distinct config.json.
+    Each distinct config.json is read once.
     """
-    read: dict[object, dict[str, Any]] = {}
+    by_config: dict[object, dict[str, Any]] = {}
     by_step: dict[int, dict[str, Any]] = {}
     for step, identity in result.identified.items():
         key = identity.config_id or step
-        if key not in read:
-            read[key] = numbers_of(source.small_files(step))
-        by_step[step] = read[key]
-    wanted = config.model.architecture
-    configured = dict.fromkeys(_NAMES) if wanted is None else wanted.as_dict()
-    own = wanted is None or (config.model.source == "folder" and not _described(config.model.name))
+        if key not in by_config:
+            by_config[key] = numbers_of(source.small_files(step))
+        by_step[step] = by_config[key]
+    architecture = config.model.architecture
+    configured = dict.fromkeys(_NAMES) if architecture is None else architecture.as_dict()
+    own = architecture is None or (config.model.source == "folder" and not _described(config.model.name))
     model, known = configured, True
     if own and by_step:
         counts = Counter(json.dumps(numbers, sort_keys=True) for numbers in by_step.values())
         usual = json.loads(counts.most_common(1)[0][0])
-        known = wanted is not None and not differences(usual, configured)
+        known = architecture is not None and not differences(usual, configured)
         model = configured if known else {name: usual.get(name) for name in _NAMES}
     for step, numbers in by_step.items():
-        for name, (found, expected) in list(differences(numbers, model).items())[:1]:
+        for name, (actual, expected) in list(differences(numbers, model).items())[:1]:
             del result.measured[step], result.identified[step]
-            what = f"step {step} is of another model: its config.json says {name} {found}, the model has {expected}"
+            what = f"step {step} is of another model: its config.json says {name} {actual}, the model has {expected}"
             result.failed[step] = Failure(OTHER_MODEL, what, "leave it out, or measure it as a model of its own")
     recipe = config.model.recipe
     if recipe is None:
@@ -122,15 +122,15 @@ def hold_to_model(config: Config, source: CheckpointSource, result: SweepResult)
     if known and (not own or _recipe_given(config, recipe)):
         return Stated(model, recipe.name, recipe.tokens_per_step)
     log.warning(
-        "%s: nothing says how it was trained, so its recipe and tokens are left empty (model.recipe.name=..., "
-        "with model.recipe.batch and .window, say it)",
+        "%s: it is not known how it was trained, so its recipe and tokens are left empty (state them with "
+        "model.recipe.name=..., model.recipe.batch and .window)",
         model_name(config.model),
     )
     return Stated(model, "", None)
 
 
 def _described(name: str) -> bool:
-    """Whether conf/model/ describes a model of this name."""
+    """Whether conf/model/ has a model of this name."""
     return _in_conf("model", name)
 
 
@@ -149,14 +149,14 @@ def tokens_per_step(source: CheckpointSource, steps: Iterable[int]) -> int | Non
 
 
 def _recipe_given(config: Config, recipe: Recipe) -> bool:
-    """Whether the recipe is this model's: by its folder's training.json, or by a name that is none of conf/recipe/.
+    """Whether the recipe is this model's own: by its folder's training.json, or by a name that is not in conf/recipe/.
 
-    A folder measured under another model's configuration inherits that model's recipe, which says nothing of it.
+    A folder measured with another model's configuration inherits that model's recipe, which does not apply to it.
     """
     log_of_training = model_folder(config.model) / "training.json"
     try:
-        said: Any = json.loads(log_of_training.read_text(encoding="utf-8"))["recipe"]
-        return all(said[name] == getattr(recipe, name) for name in ("name", "batch", "window"))
+        stated: Any = json.loads(log_of_training.read_text(encoding="utf-8"))["recipe"]
+        return all(stated[name] == getattr(recipe, name) for name in ("name", "batch", "window"))
     except (OSError, ValueError, KeyError, TypeError):
         return not _in_conf("recipe", recipe.name)
 

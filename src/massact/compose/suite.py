@@ -1,4 +1,4 @@
-"""A configured suite: its members, and what they are trained on and measured with."""
+"""A configured suite: its members, their training text and their probe."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from massact.train.suite import Suite
 
 
 def suite_of(config: Config) -> Suite:
-    """The suite a configuration describes; its members are checked before the text is read, which takes seconds."""
+    """The suite of a configuration. Its members are checked before the text is read, which takes seconds."""
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     recipe = config.suite.recipe
     members = members_of(config)
     chosen(members, config.suite.only)
     works, held_out = split_works(read_works(Path(config.probe.corpus)), config.probe.held_out_works)
     text = TrainingText.of(works, held_out, recipe.vocabulary)
-    ids = encode_works(text.tokenizer, ["\n\n".join(held_out)])  # as an extraction from checkpoints reads them
+    ids = encode_works(text.tokenizer, ["\n\n".join(held_out)])  # encoded as in an extraction from checkpoints
     return Suite(
         members,
         recipe,
@@ -53,27 +53,27 @@ def suite_of(config: Config) -> Suite:
 
 
 def members_of(config: Config) -> list[Member]:
-    """The grid's members, then the ladders'."""
-    wanted = config.suite
-    recipe = wanted.recipe
-    check_trained_here(recipe, wanted.name)
+    """The members of the grid, then those of the ladders."""
+    suite = config.suite
+    recipe = suite.recipe
+    check_trained_here(recipe, suite.name)
     sizes: dict[str, Any] = {"vocab_size": recipe.vocabulary, "context": recipe.window}
-    architectures = design(wanted.space, wanted.architectures, seed=wanted.seed, **sizes)
-    members = grid(wanted.name, architectures, wanted.replicated, wanted.replicates)
-    for name, rungs in (wanted.ladders or {}).items():
+    architectures = design(suite.space, suite.architectures, seed=suite.seed, **sizes)
+    members = grid(suite.name, architectures, suite.replicated, suite.replicates)
+    for name, rungs in (suite.ladders or {}).items():
         numbers: dict[str, Any] = {str(k): v for k, v in vars(rungs).items() if k != "n_heads"}
         first = Architecture(**numbers, n_heads=rungs.n_heads[0], **sizes)
-        members += ladder(wanted.name, name, first, rungs.n_heads, range(wanted.replicates))
+        members += ladder(suite.name, name, first, rungs.n_heads, range(suite.replicates))
     return members
 
 
 def chosen(members: Sequence[Member], names: Sequence[str]) -> list[Member]:
-    """The named members, all when none is named.
+    """The named members; all members if none is named.
 
     Raises
     ------
     ConfigError
-        A name that is no member's.
+        When a name is not that of a member.
     """
     known = [member.name for member in members]
     for name in names:

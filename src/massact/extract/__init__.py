@@ -1,6 +1,6 @@
-"""Attach to one loaded model, reduce what it computes on one set of tokens, and sweep over checkpoints.
+"""Attach to a loaded model, reduce its hidden states on one set of tokens, and sweep over checkpoints.
 
-One record is kept per (weights, tokens, statistic and its version).
+There is one record for each combination of weights, tokens, statistic and version of the statistic.
 """
 
 from __future__ import annotations
@@ -14,11 +14,24 @@ if TYPE_CHECKING:
     from massact.extract.measurement import measure
     from massact.extract.probe import Probe
     from massact.extract.protocol import PROTOCOL_VERSION, Measurement
+    from massact.extract.registered import STATISTICS, get_statistic, register
     from massact.extract.statistic import Statistic
     from massact.extract.store import RecordStore
     from massact.extract.work import Work
 
-__all__ = ["PROTOCOL_VERSION", "Magnitudes", "Measurement", "Probe", "RecordStore", "Statistic", "Work", "measure"]
+__all__ = [
+    "PROTOCOL_VERSION",
+    "STATISTICS",
+    "Magnitudes",
+    "Measurement",
+    "Probe",
+    "RecordStore",
+    "Statistic",
+    "Work",
+    "get_statistic",
+    "measure",
+    "register",
+]
 __getattr__, __dir__ = lazy(
     __name__,
     {
@@ -27,6 +40,9 @@ __getattr__, __dir__ = lazy(
         "PROTOCOL_VERSION": "protocol",
         "Measurement": "protocol",
         "Probe": "probe",
+        "STATISTICS": "registered",
+        "get_statistic": "registered",
+        "register": "registered",
         "RecordStore": "store",
         "Statistic": "statistic",
         "Work": "work",

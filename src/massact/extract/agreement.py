@@ -1,4 +1,4 @@
-"""Whether the checkpoints of one model are run alike, told from their config.json before anything is measured."""
+"""Compare the config.json of a model's checkpoints before anything is measured."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from massact.checkpoints import CheckpointSource
 
 Config = Mapping[str, Any]
-# Settings on which no hidden state of a given text depends, once the weights fit.
+# Settings that change no hidden state of a given text, provided that the weights fit.
 _INDIFFERENT = re.compile(
     r"_?name_or_path|transformers_version|(torch_)?dtype|use_cache|return_dict|output_.*|.*_token_id|architectures"
     r"|initializer_range|.*(dropout|pdrop).*|tie_word_embeddings|auto_map|max_position_embeddings|n_positions|n_ctx"
@@ -27,14 +27,14 @@ _INDIFFERENT = re.compile(
 
 @dataclass
 class Agreement:
-    """The steps whose configuration is not that of most.
+    """The steps whose configuration differs from that of most steps.
 
     Attributes
     ----------
     failures
-        Step -> its number of layers, or its width, is another one: it is not a checkpoint of this model.
+        Step -> error. Its number of layers or its width differs, so it is not a checkpoint of this model.
     suspects
-        Step -> what it sets otherwise, as the end of a sentence about the step.
+        Step -> the settings that differ, as the end of a sentence about the step.
     """
 
     failures: dict[int, SourceError] = field(default_factory=dict)
@@ -42,27 +42,27 @@ class Agreement:
 
 
 def agreement(source: CheckpointSource, identities: Mapping[int, Identity]) -> Agreement:
-    """Compare the configurations of steps; what is equally frequent is decided by the earliest step.
+    """Compare the configurations of steps. The most frequent one counts as the model's, the earliest one in a tie.
 
-    One config.json is read for each `config_id`, so that a model whose steps share theirs costs nothing. One that
-    cannot be read is passed over here: its checkpoint says so when it is read.
+    One config.json is read for each `config_id`: a model whose steps share one costs nothing. A file that cannot be
+    read is skipped here, because loading its checkpoint reports the error.
     """
-    found = Agreement()
+    result = Agreement()
     groups: defaultdict[str, list[int]] = defaultdict(list)
     for step in sorted(identities):
         groups[identities[step].config_id].append(step)
     if len(groups) < 2:
-        return found
+        return result
     configs = {steps[0]: _config(source, steps[0]) for steps in groups.values()}
     known = [(config, steps) for steps in groups.values() if (config := configs[steps[0]]) is not None]
     shapes = [(_shape(config), steps) for config, steps in known]
     model = _most([(shape, steps) for shape, steps in shapes if shape is not None])
     for shape, steps in shapes:
         for step in steps if shape not in (None, model) else ():
-            found.failures[step] = _other_shape(step, shape or (0, 0), model or (0, 0))
+            result.failures[step] = _other_shape(step, shape or (0, 0), model or (0, 0))
     alike = [(config, steps) for config, steps in known if _shape(config) in (None, model)]
-    found.suspects = _other_settings(alike)
-    return found
+    result.suspects = _other_settings(alike)
+    return result
 
 
 def _other_shape(step: int, shape: tuple[int, int], model: tuple[int, int]) -> SourceError:
@@ -74,28 +74,28 @@ def _other_shape(step: int, shape: tuple[int, int], model: tuple[int, int]) -> S
 
 
 def _other_settings(known: list[tuple[Config, list[int]]]) -> dict[int, str]:
-    """Step -> what its configuration sets otherwise than most."""
+    """Step -> the settings that differ from those of most steps."""
     if len({_text(_plain(config)) for config, _ in known}) < 2:
         return {}
-    settings = [(said, steps) for config, steps in known if (said := _with_defaults(config)) is not None]
-    most = _most([(_text(said), steps) for said, steps in settings])
+    settings = [(values, steps) for config, steps in known if (values := _with_defaults(config)) is not None]
+    most = _most([(_text(values), steps) for values, steps in settings])
     if most is None:
         return {}
     usual = json.loads(most)
     return {
-        step: f"is run with other settings than most steps ({_differences(said, usual)})"
-        for said, steps in settings
+        step: f"is run with other settings than most steps ({_differences(values, usual)})"
+        for values, steps in settings
         for step in steps
-        if _text(said) != most
+        if _text(values) != most
     }
 
 
 def _most(votes: list[tuple[Any, list[int]]]) -> Any:
-    """What most steps have; of two that are equally frequent, what the earliest step has."""
+    """The value that most steps have; in a tie, that of the earliest step."""
     steps_of: defaultdict[Any, list[int]] = defaultdict(list)
-    for what, steps in votes:
-        steps_of[what] += steps
-    return max(steps_of, key=lambda what: (len(steps_of[what]), -min(steps_of[what])), default=None)
+    for value, steps in votes:
+        steps_of[value] += steps
+    return max(steps_of, key=lambda value: (len(steps_of[value]), -min(steps_of[value])), default=None)
 
 
 def _config(source: CheckpointSource, step: int) -> Config | None:
@@ -115,20 +115,20 @@ def _plain(config: Config) -> dict[str, Any]:
 
 
 def _with_defaults(config: Config) -> dict[str, Any] | None:
-    """Settings that the model's class knows, those left to their defaults included; None where there is no class."""
+    """The settings that the model's class knows, including defaults; None if the class is unknown."""
     from transformers import CONFIG_MAPPING
 
     try:
         kind = CONFIG_MAPPING[config["model_type"]]
         known = kind().to_dict()
         return {key: value for key, value in _plain(kind.from_dict(dict(config)).to_dict()).items() if key in known}
-    except Exception:  # settings that the class refuses: loading the checkpoint says why
+    except Exception:  # the class rejects the settings: loading the checkpoint reports why
         return None
 
 
-def _differences(said: Config, usual: Config) -> str:
-    keys = sorted(key for key in {*said, *usual} if _text(said.get(key)) != _text(usual.get(key)))
-    named = ", ".join(f"{key} {_text(said.get(key))}, not {_text(usual.get(key))}" for key in keys[:3])
+def _differences(values: Config, usual: Config) -> str:
+    keys = sorted(key for key in {*values, *usual} if _text(values.get(key)) != _text(usual.get(key)))
+    named = ", ".join(f"{key} {_text(values.get(key))}, not {_text(usual.get(key))}" for key in keys[:3])
     return named + (f", and {len(keys) - 3} more" if len(keys) > 3 else "")
 
 

@@ -1,4 +1,4 @@
-"""Prepare things in a thread while those before them are in use."""
+"""Prepare the next items in a thread while the current one is in use."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ Made = TypeVar("Made")
 def ahead(
     items: Iterable[Item], prepare: Callable[[Item], Made], depth: int
 ) -> Iterator[tuple[Item, Callable[[], Made]]]:
-    """Each item with a call that gives what `prepare` made of it, or raises what it raised.
+    """Each item with a function that returns the result of `prepare`, or raises its exception.
 
     Parameters
     ----------
     depth
-        How many items beyond the one in use are prepared, one after the other; 0 prepares each when it is called for.
+        How many items beyond the current one are prepared, one after the other. 0: each is prepared when it is needed.
     """
     if depth <= 0:
         for item in items:

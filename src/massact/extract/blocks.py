@@ -1,9 +1,9 @@
-"""Where a model keeps its blocks, and whether what they give is the residual stream.
+"""Find the blocks of a model, and check that their outputs are the residual stream.
 
-Agreed: the residual stream after block l is what block l hands to block l + 1, before any final norm. It is the block's
-own output, also where the block ends in a norm (OPT-350m, OLMo-2's kin). For all blocks but the last, Hugging Face's
-`output_hidden_states` gives the same tensors; the last of those is taken after the final norm. A class whose blocks run
-more than once in a pass, keep several streams, or are split into separate lists (XLM) has no such output.
+Definition: the residual stream after block l is what block l passes to block l + 1, before any final norm. It is the
+block's own output, even if the block ends in a norm (OPT-350m, OLMo 2). Hugging Face's `output_hidden_states` has the
+same tensors for all blocks but the last, whose state it takes after the final norm. A class has no such output if its
+blocks run more than once in a pass, keep several streams, or are split into separate lists (XLM).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from massact.errors import MeasureError
 from massact.extract.wrappers import inside
 
 _REMEDY = "pass a Hugging Face decoder whose blocks hand on one residual stream, or a TransformerBridge"
-# A class is tried on so many tokens; on a whole sequence where those do not suffice.
+# The trial run of a class has this many tokens, or a whole sequence where they do not suffice.
 _FEW = 3
 
 Receiver = Callable[[int, Tensor], None]
@@ -31,7 +31,7 @@ Receiver = Callable[[int, Tensor], None]
 
 @dataclass(frozen=True)
 class Decoder:
-    """What is run on token ids, without its unembedding, and what its configuration says."""
+    """The module that runs on token ids, without its unembedding, and its configuration."""
 
     module: nn.Module
     n_layers: int
@@ -40,27 +40,27 @@ class Decoder:
 
     @property
     def name(self) -> str:
-        """Its class."""
+        """The name of its class."""
         return type(self.module).__name__
 
-    def run(self, tokens: Int[Tensor, "sequence position"], **asked: Any) -> Any:
-        """One pass without a cache of keys and values; of what is asked, the class is told what it knows."""
+    def run(self, tokens: Int[Tensor, "sequence position"], **options: Any) -> Any:
+        """One forward pass without a key-value cache. Options that the class does not have are dropped."""
         known = _keywords(type(self.module))
-        asked["use_cache"] = False
+        options["use_cache"] = False
         forward: Any = self.module.__dict__.get("_original_forward", self.module)  # without Accelerate's autocast
-        return forward(tokens, **{name: value for name, value in asked.items() if known is None or name in known})
+        return forward(tokens, **{name: value for name, value in options.items() if known is None or name in known})
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Which list of a decoder holds its blocks, and whether they give (position, sequence, width), as XLNet's do."""
+    """Which list of a decoder has its blocks, and whether they return (position, sequence, width), as XLNet's do."""
 
     path: str
     position_first: bool = False
 
 
 def is_bridge(model: Any) -> bool:
-    """Whether the model is a TransformerBridge, told without importing TransformerLens."""
+    """Whether the model is a TransformerBridge. Does not import TransformerLens."""
     return hasattr(model, "original_model") and hasattr(model, "hooks")
 
 
@@ -70,7 +70,7 @@ def decoder_of(model: Any) -> Decoder:
     Raises
     ------
     MeasureError
-        When there is no configuration that says how many blocks it has, or it is an encoder-decoder.
+        When its configuration does not state the number of blocks, or it is an encoder-decoder.
     """
     plain = model.original_model if is_bridge(model) else model
     config: Any = getattr(plain, "config", None)
@@ -78,10 +78,10 @@ def decoder_of(model: Any) -> Decoder:
         config = config.get_text_config()
     name = type(plain).__name__
     if getattr(config, "is_encoder_decoder", False):
-        raise MeasureError(f"{name} is an encoder with a decoder: it has no one residual stream", _REMEDY)
+        raise MeasureError(f"{name} is an encoder with a decoder: it has no single residual stream", _REMEDY)
     n_layers = getattr(config, "decoder_layers", None) or getattr(config, "num_hidden_layers", None)
     if not isinstance(n_layers, int) or not isinstance(plain, nn.Module):
-        raise MeasureError(f"{name} has no configuration that says how many blocks it has", _REMEDY)
+        raise MeasureError(f"{name} has no configuration that states its number of blocks", _REMEDY)
     return Decoder(inside(getattr(plain, "base_model", plain)), n_layers, int(config.vocab_size), config)
 
 
@@ -89,22 +89,22 @@ _layouts: dict[tuple[type, int], Layout] = {}
 
 
 def layout_of(decoder: Decoder, tokens: Int[Tensor, "sequence position"]) -> Layout:
-    """Where the decoder keeps its blocks: found once for a class, by a pass over a few of the tokens.
+    """Which list has the decoder's blocks. It is found once for each class, by a forward pass over a few tokens.
 
-    In that pass each block must run once and give a hidden state of (sequence, position, width), equal to the one that
-    the class itself states for it; of a class that states none, it must be what the next block takes.
+    In that pass each block must run once and return a hidden state (sequence, position, width). It must equal the
+    hidden state that the class returns for the block. If the class returns none, it must be the next block's input.
 
     Raises
     ------
     MeasureError
-        When no list of blocks is of that kind.
+        When no list of blocks meets these conditions.
     """
     key = (type(decoder.module), decoder.n_layers)
     if key not in _layouts:
         few = tokens[:1, :_FEW] if tokens.shape[1] > 1 else tokens[:2]
         try:
             _layouts[key] = _tried(decoder, few)
-        except Exception:  # hooks of the user's may need a whole sequence
+        except Exception:  # the user's hooks may need a whole sequence
             if few.shape[1] == tokens.shape[1]:
                 raise
             _layouts[key] = _tried(decoder, tokens[:1])
@@ -113,7 +113,7 @@ def layout_of(decoder: Decoder, tokens: Int[Tensor, "sequence position"]) -> Lay
 
 @contextmanager
 def hooked(decoder: Decoder, layout: Layout, receive: Receiver) -> Iterator[None]:
-    """Call `receive(layer, hidden)` with every block's output, as (sequence, position, width), while it is open."""
+    """Call `receive(layer, hidden)` with every block's output (sequence, position, width) during the context."""
 
     def hook(layer: int) -> Callable[..., None]:
         def forward_hook(module: nn.Module, args: Any, output: Any) -> None:
@@ -133,7 +133,7 @@ def hooked(decoder: Decoder, layout: Layout, receive: Receiver) -> Iterator[None
 
 @cache
 def _keywords(kind: type[nn.Module]) -> frozenset[str] | None:
-    """Names of the arguments that a class's forward takes; None: any."""
+    """The keyword arguments of a class's `forward`; None if it accepts any."""
     parameters = inspect.signature(kind.forward).parameters.values()
     if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
         return None
@@ -141,18 +141,18 @@ def _keywords(kind: type[nn.Module]) -> frozenset[str] | None:
 
 
 def _hidden(decoder: Decoder, layer: int, output: Any) -> Float[Tensor, "..."]:
-    """The hidden state in what a block returns: the tensor itself, or the first of several things."""
+    """The hidden state in a block's return value: the tensor itself, or the first element of a tuple or list."""
     hidden = output if isinstance(output, Tensor) else output[0] if isinstance(output, tuple | list) else None
     if not isinstance(hidden, Tensor) or hidden.ndim != 3 or not hidden.is_floating_point():
-        found = f"a tensor of shape {tuple(hidden.shape)}" if isinstance(hidden, Tensor) else type(output).__name__
+        kind = f"a tensor of shape {tuple(hidden.shape)}" if isinstance(hidden, Tensor) else type(output).__name__
         raise MeasureError(
-            f"layer {layer} of {decoder.name} gives {found}, no hidden state (sequence, position, width)", _REMEDY
+            f"layer {layer} of {decoder.name} gives {kind}, no hidden state (sequence, position, width)", _REMEDY
         )
     return hidden
 
 
 def _tried(decoder: Decoder, tokens: Int[Tensor, "sequence position"]) -> Layout:
-    """The layout by which the decoder gives what it states itself."""
+    """The layout for which the blocks' outputs are the hidden states that the decoder returns."""
     lists = {path: [_Run() for _ in range(decoder.n_layers)] for path in _candidates(decoder)}
     handles = []
     for path, runs in lists.items():
@@ -183,7 +183,7 @@ def _tried(decoder: Decoder, tokens: Int[Tensor, "sequence position"]) -> Layout
 
 @contextmanager
 def _hooks_kept(module: nn.Module) -> Iterator[None]:
-    """Remove the hooks with which transformers collects hidden states, and its mark that they are there."""
+    """Remove, after the context, the hooks by which transformers collects hidden states, and its mark for them."""
     mark = "_output_capturing_hooks_installed"
     before = {part: (set(part._forward_hooks), mark in vars(part)) for part in module.modules()}
     try:
@@ -197,40 +197,40 @@ def _hooks_kept(module: nn.Module) -> Iterator[None]:
 
 
 class _Run:
-    """What one block took and gave in a pass."""
+    """The inputs and outputs of one block in a pass."""
 
     def __init__(self) -> None:
         self.taken: list[Tensor] = []
         self.given: list[Any] = []
 
     def enter(self, module: nn.Module, args: tuple[Any, ...], named: dict[str, Any]) -> None:
-        """Keep the tensors it takes."""
+        """Keep the input tensors."""
         self.taken += [value.clone() for value in (*args, *named.values()) if isinstance(value, Tensor)]
 
     def leave(self, module: nn.Module, args: Any, output: Any) -> None:
-        """Keep what it gives."""
+        """Keep the output."""
         self.given.append(output)
 
 
 def _candidates(decoder: Decoder) -> list[str]:
-    """Paths of the lists that hold as many modules as there are blocks, those nearest to the decoder first."""
-    found: list[str] = []
+    """Paths of the lists with as many modules as there are blocks, outermost lists first."""
+    paths: list[str] = []
     level = list(decoder.module.named_children())
     while level:
         below: list[tuple[str, nn.Module]] = []
         for path, module in level:
             if isinstance(module, nn.ModuleList | nn.Sequential) and len(module) == decoder.n_layers:
-                found.append(path)
+                paths.append(path)
             else:
                 below += [(f"{path}.{name}", child) for name, child in module.named_children()]
         level = below
-    if not found:
+    if not paths:
         raise MeasureError(f"no list of {decoder.n_layers} blocks was found in {decoder.name}", _REMEDY)
-    return found
+    return paths
 
 
 def _position_first(decoder: Decoder, runs: list[_Run], stated: Any, tokens: Int[Tensor, "sequence position"]) -> bool:
-    """Whether blocks give (position, sequence, width), having held their outputs to what the decoder states."""
+    """Whether blocks return (position, sequence, width). Checks their outputs against the decoder's hidden states."""
     for layer, run in enumerate(runs):
         if len(run.given) != 1:
             raise MeasureError(f"layer {layer} of {decoder.name} runs {len(run.given)} times in one pass", _REMEDY)
@@ -261,22 +261,23 @@ def _position_first(decoder: Decoder, runs: list[_Run], stated: Any, tokens: Int
 
 
 def _unlike(decoder: Decoder, hidden: list[Tensor], stated: Any) -> list[int]:
-    """Layers whose outputs are not the hidden states that the class states.
+    """Layers whose outputs are not the hidden states that the class returns.
 
-    Most classes state the embeddings, then what each block but the last gives, then the normed end; Mamba's and RWKV's
-    state what each block gives, then the normed end.
+    Most classes return the embeddings, then the output of each block but the last, then the final norm's output.
+    Mamba's and RWKV's return the output of each block, then the final norm's.
     """
     n = decoder.n_layers
     if len(stated) != n + 1:
         raise MeasureError(
-            f"{decoder.name} states {len(stated)} hidden states for {n} layers, so its blocks cannot be told", _REMEDY
+            f"{decoder.name} returns {len(stated)} hidden states for {n} layers: its blocks cannot be identified",
+            _REMEDY,
         )
     different = [layer for layer in range(n - 1) if not same(hidden[layer], stated[layer + 1])]
     return different if different and not all(same(hidden[layer], stated[layer]) for layer in range(n)) else []
 
 
 def same(one: Tensor, other: Tensor) -> bool:
-    """Whether two tensors are equal to the last bit, NaN being equal to NaN."""
+    """Whether two tensors are equal to the last bit. NaN equals NaN."""
     if one.shape != other.shape or one.dtype != other.dtype:
         return False
     return one is other or torch.allclose(one, other.to(one.device), rtol=0, atol=0, equal_nan=True)

@@ -1,4 +1,4 @@
-"""The conditions a model is measured under, whatever its training has set."""
+"""The conditions under which a model is measured, whatever its training has set."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from torch import nn
 
 @contextmanager
 def measuring(module: nn.Module, device: torch.device) -> Iterator[None]:
-    """Evaluation mode, no gradients, the weights' own precision, nothing compiled; all as before afterwards.
+    """Evaluation mode, no gradients, the weights' own precision, nothing compiled. All is restored afterwards.
 
-    Autocast is off, float32 products are float32 products (no TF32), new tensors are float32, and what torch.compile
-    has wrapped runs as it was written: so the same weights give the same numbers in a training as from a checkpoint.
+    Autocast is off, float32 products use float32 (no TF32), new tensors are float32, and modules wrapped by
+    torch.compile run uncompiled. The same weights then give the same numbers in training as from a checkpoint.
     """
     parts = list(module.modules())
     with ExitStack() as stack:
@@ -30,7 +30,7 @@ def measuring(module: nn.Module, device: torch.device) -> Iterator[None]:
             torch.set_float32_matmul_precision("highest")
         if any("_orig_mod" in part._modules or part._compiled_call_impl is not None for part in parts):
             stack.enter_context(torch.compiler.set_stance("force_eager"))
-        for part in parts:  # each part's own mode: a bridge has hundreds of parts, mostly in evaluation mode already
+        for part in parts:  # part by part, because most of a bridge's hundreds of parts are in evaluation mode already
             if part.training:
                 part.training = False
                 stack.callback(setattr, part, "training", True)
@@ -38,9 +38,9 @@ def measuring(module: nn.Module, device: torch.device) -> Iterator[None]:
 
 
 def running_device(module: nn.Module) -> torch.device | None:
-    """Where a model takes its input: where its first weights are, or where Accelerate puts weights it has offloaded.
+    """The device of a model's input: that of its first weights, or the one to which Accelerate moves offloaded weights.
 
-    None when there are no weights anywhere, only their shapes (the meta device).
+    None when the weights have shapes but no values (the meta device).
     """
     device = next(module.parameters()).device
     if device.type != "meta":
@@ -48,7 +48,7 @@ def running_device(module: nn.Module) -> torch.device | None:
     for part in module.modules():
         hook = getattr(part, "_hf_hook", None)
         for one in getattr(hook, "hooks", (hook,)):
-            offered = getattr(one, "execution_device", None)
-            if offered is not None and getattr(one, "offload", False):
-                return torch.device(offered)
+            target = getattr(one, "execution_device", None)
+            if target is not None and getattr(one, "offload", False):
+                return torch.device(target)
     return None

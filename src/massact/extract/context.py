@@ -1,4 +1,4 @@
-"""The longest sequence a model has positions for."""
+"""The longest sequence for which a model has positions."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from massact.errors import MeasureError
 
 _NAMES = ("max_position_embeddings", "n_positions", "max_seq_len")
-# Types of models that look positions up in a table of that length. Rotary and ALiBi models run on beyond theirs.
+# Model types with a table of positions of that length. Rotary and ALiBi models accept longer sequences.
 _TABLES = frozenset(
     ("bert", "biogpt", "codegen", "ctrl", "gpt2", "gpt_bigcode", "gpt_neo", "gptj", "gpt-sw3", "openai-gpt", "opt",
      "rembert", "roberta", "xlm", "xlm-roberta")
@@ -17,14 +17,14 @@ _TABLES = frozenset(
 
 
 def require_context(folder: Path, length: int) -> None:
-    """Hold a probe to a folder's config.json, before any weights are fetched or loaded.
+    """Check the length of a probe against a folder's config.json, before any weights are fetched or loaded.
 
-    Nothing is said where there is no readable config.json: what is wrong with it is told when it is loaded.
+    An unreadable config.json is ignored here, because loading it reports the error.
 
     Raises
     ------
     MeasureError
-        When the model looks its positions up in a table that is shorter than the probe.
+        When the model has a table of positions that is shorter than the probe.
     """
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
@@ -36,12 +36,12 @@ def require_context(folder: Path, length: int) -> None:
 
 
 def require_positions(name: str, config: Any, module: Any, length: int) -> None:
-    """Hold a probe to the tables of positions in a model, before it is run.
+    """Check the length of a probe against the tables of positions in a model, before the model runs.
 
     Parameters
     ----------
     name
-        What the error calls the model.
+        The model's name in the error message.
     config
         The model's configuration.
     module : torch.nn.Module
@@ -50,27 +50,27 @@ def require_positions(name: str, config: Any, module: Any, length: int) -> None:
     Raises
     ------
     MeasureError
-        When it has a table of positions, and that is shorter than the probe.
+        When the model has a table of positions that is shorter than the probe.
     """
     stated = [value for key in _NAMES if isinstance(value := getattr(config, key, None), int)]
-    if not stated or length <= min(stated) // 2:  # tables keep some rows for padding; half is always there
+    if not stated or length <= min(stated) // 2:  # padding takes some rows of a table, but never half of them
         return
     if getattr(config, "model_type", "") in _TABLES and length > min(stated):
         raise too_long(name, min(stated), length)
-    tables = _found.get(type(module))
+    tables = _table_paths.get(type(module))
     if tables is None:
-        tables = _found[type(module)] = _tables(module)
+        tables = _table_paths[type(module)] = _tables(module)
     for path in tables:
-        rows, kept = _rows(module, path)
-        if min(stated) <= rows <= min(stated) + kept and length > rows - kept:
-            raise too_long(name, rows - kept, length)
+        rows, padding = _rows(module, path)
+        if min(stated) <= rows <= min(stated) + padding and length > rows - padding:
+            raise too_long(name, rows - padding, length)
 
 
-_found: dict[type, list[str]] = {}
+_table_paths: dict[type, list[str]] = {}
 
 
 def _tables(module: Any) -> list[str]:
-    """Paths of a class's tables of positions: embeddings and, of GPT-J's kind, buffers."""
+    """Paths of a class's tables of positions: embeddings, or buffers in classes like GPT-J."""
     embeddings = [
         path
         for path, part in module.named_modules()
@@ -80,7 +80,7 @@ def _tables(module: Any) -> list[str]:
 
 
 def _rows(module: Any, path: str) -> tuple[int, int]:
-    """Rows of a table, and how many of them are kept for padding and never a position."""
+    """Number of rows of a table, and how many of them are reserved for padding."""
     holder, _, last = path.rpartition(".")
     part = getattr(module.get_submodule(holder), last)
     if not hasattr(part, "num_embeddings"):

@@ -1,15 +1,15 @@
-"""Attach to a loaded model: tensors of every block handed on while it runs, by a bridge's hook points or forward hooks.
+"""Attach to a loaded model: pass on tensors of every block while it runs, by a bridge's hook points or forward hooks.
 
-Nothing here knows what becomes of a tensor; `massact.extract.measurement` reduces them.
+This module does not know what the tensors are used for. `massact.extract.measurement` reduces them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Generator, Iterable
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -27,9 +27,9 @@ from massact.extract.token_ids import token_ids
 from massact.extract.wrappers import inside
 from massact.host import out_of_memory
 
-# Short sequences go through together, up to this many tokens: more gains nothing on two cores and takes memory.
+# Short sequences are batched up to this many tokens. Larger batches are no faster on two cores and take memory.
 TOKENS_AT_ONCE = 2048
-# What TransformerLens puts between a module's name and those of its parts.
+# TransformerLens inserts this between the name of a module and the names of its parts.
 _WRAPPED = "_original_component."
 
 # (hook point, layer, tensor): a tensor is (sequence, position, width).
@@ -38,13 +38,13 @@ Receiver = Callable[[HookPoint, int, Tensor], None]
 
 @dataclass(frozen=True)
 class Subject:
-    """A model, and ids that it can take, held to each other.
+    """A model and the token ids that it is run on, checked against each other.
 
     Attributes
     ----------
     ids : int64 (sequence, position)
     device
-        Where its input goes.
+        The device that takes the model's input.
     """
 
     model: Any
@@ -54,19 +54,20 @@ class Subject:
 
     @classmethod
     def of(cls, model: Any, tokens: Any) -> Subject:
-        """Find the decoder in a model, and see that the tokens are ids of its own and fit its positions.
+        """Find the decoder in a model, and check the tokens against its vocabulary and its number of positions.
 
         Raises
         ------
         MeasureError
-            When they are not or do not, or when the model has no weights or is no decoder.
+            When a token is not in the vocabulary, the sequences are too long, or the model has no weights or is not a
+            decoder.
         """
         decoder = decoder_of(model if is_bridge(model) else inside(model))
         ids = token_ids(tokens)
         if int(ids.max()) >= decoder.vocabulary:
             raise MeasureError(
-                f"token {int(ids.max())} is not among the model's {decoder.vocabulary}",
-                "take the model's own tokenizer",
+                f"token {int(ids.max())} is not in the model's vocabulary of {decoder.vocabulary}",
+                "use the model's own tokenizer",
             )
         require_positions(decoder.name, decoder.config, decoder.module, ids.shape[1])
         device = running_device(decoder.module)
@@ -76,25 +77,27 @@ class Subject:
 
     @property
     def attached(self) -> str:
-        """How its blocks are read."""
+        """How the blocks are read."""
         return BRIDGE if is_bridge(self.model) else PLAIN_HOOKS
 
     @contextmanager
-    def observed(self, points: Collection[HookPoint], receive: Receiver) -> Iterator[Int[Tensor, "sequence position"]]:
-        """Call `receive` with every block's tensors at these points while the context is open; the ids, on the device.
+    def observed(
+        self, points: Collection[HookPoint], receive: Receiver
+    ) -> Generator[Int[Tensor, "sequence position"], None, None]:
+        """Call `receive` with every block's tensors at these points during the context. Yields the ids on the device.
 
-        The model is in the conditions of a measurement meanwhile (`massact.extract.conditions`), and as it was
-        afterwards.
+        During the context the model is under the conditions of a measurement (`massact.extract.conditions`). Afterwards
+        it is as it was before.
 
         Raises
         ------
         MeasureError
-            When the blocks cannot be found, or one has no such part.
+            When the blocks cannot be found, or a block lacks the part.
         OutOfMemoryError
-            When one sequence does not fit.
+            When one sequence does not fit into memory.
         """
         with measuring(self.decoder.module, self.device), ExitStack() as stack:
-            placed = torch.from_numpy(self.ids).to(self.device)
+            placed = torch.as_tensor(self.ids).to(self.device)
             layout = None if is_bridge(self.model) else _layout(self.decoder, placed)
             blocks: Any = self.model.blocks if layout is None else self.decoder.module.get_submodule(layout.path)
             for point in points:
@@ -108,12 +111,12 @@ class Subject:
 
 
 def block_outputs(model: Any, tokens: Any) -> list[Float[Tensor, "sequence position width"]]:
-    """What every block gives, whole: for a few tokens only.
+    """The full output of every block. Keeps all of it in memory, so use it on a few tokens only.
 
     Parameters
     ----------
     model, tokens
-        As in `massact.extract.measure`, and run under the same conditions; all sequences go through together.
+        As in `massact.extract.measure`, and under the same conditions. All sequences are one batch.
 
     Raises
     ------
@@ -131,25 +134,34 @@ def block_outputs(model: Any, tokens: Any) -> list[Float[Tensor, "sequence posit
     return [outputs[layer] for layer in sorted(outputs)]
 
 
-def sequences_per_pass(subject: Subject, asked: int | None) -> int:
-    """How many sequences go through the model together: as many as hold 2,048 tokens, at least one, unless asked for.
+def sequences_per_pass(subject: Subject, asked: Any) -> int:
+    """How many sequences go through the model together.
+
+    Parameters
+    ----------
+    asked : int or None
+        The user's number; None: as many sequences as hold 2,048 tokens, at least one.
 
     Raises
     ------
     MeasureError
-        When what is asked for is no whole number from 1 on.
+        When the user's number is not a positive integer.
     """
-    if asked is not None and (not isinstance(asked, int | np.integer) or asked is True or asked < 1):
+    if asked is not None and not _is_positive(asked):
         raise MeasureError(f"sequences_at_once = {asked!r}", "give a whole number from 1 on, or None")
     sequences, length = subject.ids.shape
     return min(int(asked or max(1, TOKENS_AT_ONCE // length)), sequences)
+
+
+def _is_positive(number: Any) -> bool:
+    return isinstance(number, int | np.integer) and number is not True and bool(number >= 1)
 
 
 def no_room(length: int) -> OutOfMemoryError:
     """The error for a sequence that does not fit."""
     return OutOfMemoryError(
         f"one sequence of {length} tokens does not fit into memory",
-        "take protocol.dtype=bfloat16, a shorter probe.length or another machine",
+        "use protocol.dtype=bfloat16, a shorter probe.length or another machine",
     )
 
 
@@ -163,13 +175,16 @@ def _layout(decoder: Decoder, tokens: Int[Tensor, "sequence position"]) -> Layou
 
 
 @contextmanager
-def _bridged(model: Any, decoder: Decoder, receive: Receiver) -> Iterator[None]:
-    """Every block's output by the bridge's own hook points."""
+def _bridged(model: Any, decoder: Decoder, receive: Receiver) -> Generator[None, None, None]:
+    """Receive every block's output by the bridge's own hook points."""
 
-    def hook(layer: int) -> Callable[..., None]:
-        return lambda tensor, hook: receive(BLOCK_OUTPUT, layer, tensor)
+    def forward_hook(layer: int) -> Callable[..., None]:
+        def call(tensor: Tensor, hook: Any) -> None:
+            receive(BLOCK_OUTPUT, layer, tensor)
 
-    points = [(f"blocks.{layer}.hook_resid_post", hook(layer)) for layer in range(decoder.n_layers)]
+        return call
+
+    points = [(f"blocks.{layer}.hook_resid_post", forward_hook(layer)) for layer in range(decoder.n_layers)]
     with model.hooks(fwd_hooks=points):
         yield
 
@@ -177,32 +192,39 @@ def _bridged(model: Any, decoder: Decoder, receive: Receiver) -> Iterator[None]:
 @contextmanager
 def _hooked_parts(
     decoder: Decoder, blocks: Any, point: HookPoint, layout: Layout | None, receive: Receiver
-) -> Iterator[None]:
-    """What a part of every block takes or gives, by forward hooks; a bridge keeps the model's own parts inside."""
+) -> Generator[None, None, None]:
+    """Receive the input or output of a part of every block, by forward hooks. A bridge contains the model's parts."""
 
-    def hand_on(layer: int, values: Any) -> None:
+    def hand_on(layer: int, values: Iterable[Any]) -> None:
         tensor = next((value for value in values if isinstance(value, Tensor)), None)
         if tensor is None or tensor.ndim != 3 or not tensor.is_floating_point():
-            given = type(values).__name__ if tensor is None else f"a tensor of shape {tuple(tensor.shape)}"
+            kind = type(values).__name__ if tensor is None else f"a tensor of shape {tuple(tensor.shape)}"
             raise MeasureError(
-                f"layer {layer} of {decoder.name}: {point} is {given}, not (sequence, position, width)",
+                f"layer {layer} of {decoder.name}: {point} is {kind}, not (sequence, position, width)",
                 "leave this statistic out for this model",
             )
         receive(point, layer, tensor.transpose(0, 1) if layout is not None and layout.position_first else tensor)
 
-    def taken(layer: int) -> Callable[..., None]:
-        return lambda module, args, named: hand_on(layer, (*args, *named.values()))
+    def input_hook(layer: int) -> Callable[..., None]:
+        def call(module: nn.Module, args: tuple[Any, ...], keywords: dict[str, Any]) -> None:
+            hand_on(layer, (*args, *keywords.values()))
 
-    def given(layer: int) -> Callable[..., None]:
-        return lambda module, args, output: hand_on(layer, output if isinstance(output, tuple | list) else (output,))
+        return call
+
+    def output_hook(layer: int) -> Callable[..., None]:
+        def call(module: nn.Module, args: Any, output: Any) -> None:
+            values = cast("Iterable[Any]", output) if isinstance(output, tuple | list) else (output,)
+            hand_on(layer, values)
+
+        return call
 
     with ExitStack() as stack:
         for layer, block in enumerate(blocks):
             part = _part(decoder, layer, block, point)
             if point.side == "input":
-                handle = part.register_forward_pre_hook(taken(layer), with_kwargs=True)
+                handle = part.register_forward_pre_hook(input_hook(layer), with_kwargs=True)
             else:
-                handle = part.register_forward_hook(given(layer))
+                handle = part.register_forward_hook(output_hook(layer))
             stack.callback(handle.remove)
         yield
 
@@ -211,7 +233,8 @@ def _part(decoder: Decoder, layer: int, block: nn.Module, point: HookPoint) -> n
     if not point.parts:
         return block
     parts: dict[str, nn.Module] = {}
-    for name, module in block.named_modules():  # the outermost of what a bridge wraps comes first
+    untyped: Any = block  # torch's annotations of `named_modules` are incomplete
+    for name, module in untyped.named_modules():  # of a part that a bridge wraps, the wrapper comes first
         parts.setdefault(f"{name}.".replace(_WRAPPED, "").removesuffix("."), module)
     for name in point.parts:
         if name in parts:

@@ -13,7 +13,8 @@ from numpy import ndarray
 
 from massact.errors import MeasureError
 from massact.extract.protocol import MAGNITUDES, PROTOCOL_VERSION, TOP_K, Measurement, Reduced
-from massact.extract.statistic import Array, Block, Flaw, Quantity, Statistic, mean_of, ratio_of
+from massact.extract.quantity import Quantity, mean_of, ratio_of
+from massact.extract.statistic import Array, Block, Flaw, Statistic
 from massact.rules import at_least, below_architecture
 from massact.tables import Rule
 
@@ -25,24 +26,24 @@ ZERO_MEDIAN = "zero_median"
 _NO_PLACE = "-1 where not known: the published files have no places"
 _LARGEST = {"float16": 65504.0}
 _LARGEST_FLOAT32 = float(np.finfo(np.float32).max)
-# Wider residual streams are no transformer's.
+# No transformer has a wider residual stream.
 _LARGEST_WIDTH = 1_000_000
 
 
 @dataclass(frozen=True)
 class Magnitudes(Statistic):
-    """Top-k magnitudes |h| after each block, their places, and the lower median of |h|.
+    """The k largest magnitudes |h| after each block, their positions and dimensions, and the lower median of |h|.
 
     Parameters
     ----------
     top_k
-        How many of the largest magnitudes to keep; at most positions x width. Ties go to the lowest position, then
-        the lowest dimension. Tables hold 3.
+        How many of the largest magnitudes to keep, at most positions x width. Ties go to the lowest position, then
+        to the lowest dimension. Tables have 3.
 
     Raises
     ------
     MeasureError
-        When `top_k` is not a whole number from 1 on.
+        When `top_k` is not a positive integer.
     """
 
     top_k: int = TOP_K
@@ -50,7 +51,7 @@ class Magnitudes(Statistic):
 
     name = MAGNITUDES
     version = PROTOCOL_VERSION
-    quantities = {  # noqa: RUF012 - part of what every statistic states, never changed
+    quantities = {  # noqa: RUF012 - a member of every statistic, never changed
         "ratio": Quantity("ratio top-1 / median", "top1 over median", ratio_of("top1", "median")),
         "top1": Quantity("largest |h|", "largest |h|", mean_of("top1")),
         "median": Quantity("median |h|", "lower median of |h|", mean_of("median")),
@@ -72,7 +73,7 @@ class Magnitudes(Statistic):
         object.__setattr__(self, "arrays", arrays)
 
     def reduce(self, block: Block) -> Mapping[str, Tensor]:
-        """The k largest |h| of each sequence, their places, and the lower median."""
+        """The k largest |h| of each sequence, their positions and dimensions, and the lower median."""
         from massact.extract.reduce import reduce_block
 
         reduced = reduce_block(block.output, self.top_k)
@@ -84,11 +85,11 @@ class Magnitudes(Statistic):
         }
 
     def key_parts(self) -> dict[str, Any]:
-        """Those that its records have had since before there were other statistics."""
+        """The part that its records have had since before there were other statistics."""
         return {"top_k": self.top_k}
 
     def flaw(self, arrays: Mapping[str, ndarray]) -> Flaw | None:
-        """A median of 0: the ratio to it does not exist."""
+        """A median of 0, to which there is no ratio."""
         median = arrays["median"]
         if (median > 0).all():
             return None
@@ -97,7 +98,7 @@ class Magnitudes(Statistic):
         return Flaw(ZERO_MEDIAN, what, "leave this step out; are its weights all zero?")
 
     def check(self, arrays: Mapping[str, ndarray], parts: Mapping[str, Any]) -> None:
-        """Names, types, shapes and values that magnitudes can have; ValueError when they are not."""
+        """Check names, types, shapes and values. Raises ValueError when magnitudes cannot have them."""
         if {name: array.dtype.name for name, array in arrays.items()} != {n: a.dtype for n, a in self.arrays.items()}:
             raise ValueError("its arrays are not those of a measurement")
         top, token, dimension, median = (arrays[name] for name in self.arrays)
@@ -111,11 +112,11 @@ class Magnitudes(Statistic):
         if top.shape[0] != parts.get("sequences", top.shape[0]) or top.shape[2] != parts.get("top_k", top.shape[2]):
             raise ValueError("it has another number of sequences or of places than its key")
         largest, first = _LARGEST.get(parts.get("dtype", ""), _LARGEST_FLOAT32), top[..., 0]
-        possible = (first <= largest) & (median <= first) & (median >= 0) & (top[..., -1] >= 0)  # NaN is not
+        possible = (first <= largest) & (median <= first) & (median >= 0) & (top[..., -1] >= 0)  # False for NaN
         possible &= (top[..., :-1] >= top[..., 1:]).all(axis=2)
         if not possible.all():
             raise ValueError("a magnitude is not finite, negative, not descending, or below the median")
-        # Seen without their sign, negative places are large ones.
+        # As unsigned integers, negative places are large ones.
         if token.view(np.uint32).max() >= parts.get("length", 1 << 31):
             raise ValueError("a token lies outside the sequence")
         if dimension.view(np.uint32).max() >= _LARGEST_WIDTH:
@@ -123,7 +124,7 @@ class Magnitudes(Statistic):
 
     @property
     def record_rules(self) -> tuple[Rule, ...]:
-        """What no measurement of |h| can give, whatever the model."""
+        """Rules that hold for every measurement of |h|, whatever the model."""
         ranks = range(1, self.top_k + 1)
         tops = tuple(f"top{rank}" for rank in ranks)
         tokens, dimensions = (tuple(f"{place}{rank}" for rank in ranks) for place in ("token", "dimension"))
@@ -152,7 +153,7 @@ class Magnitudes(Statistic):
 
     @property
     def trajectory_rules(self) -> tuple[Rule, ...]:
-        """Magnitudes are positive, and the largest is no less than the median."""
+        """Magnitudes are positive, and the largest is not less than the median."""
         return (
             Rule(("value",), lambda f, _: f["value"] > 0, "values of |h| and their ratio are positive"),
             Rule(("value",), lambda f, _: ~((f["quantity"] == "ratio") & (f["value"] < 1)), "a ratio is 1 or more"),
@@ -169,6 +170,6 @@ def magnitudes(
     median: Float32[ndarray, "sequence layer"],
     attached: str = "",
 ) -> Measurement:
-    """A measurement of these magnitudes alone, whose arrays are those of `Measurement`."""
+    """A measurement with these magnitudes and no other statistic."""
     arrays = {"top": top, "token": token, "dimension": dimension, "median": median}
     return Measurement({MAGNITUDES: Reduced(Magnitudes(max(1, top.shape[2])), arrays)}, attached)

@@ -1,4 +1,4 @@
-"""Measure a loaded model: every statistic reduces each block's tensors as the model runs, and nothing else is kept."""
+"""Measure a loaded model. Every statistic reduces each block's tensors as the model runs, and keeps nothing else."""
 
 from __future__ import annotations
 
@@ -32,53 +32,54 @@ def measure(
     top_k: int = TOP_K,
     sequences_at_once: int | None = None,
 ) -> Measurement:
-    """Measure statistics of every block, by default those of |h| after it; no hidden state outlives its block.
+    """Measure statistics of every block, by default the magnitudes |h| of its output. No hidden state is kept.
 
-    What is measured after block l is what block l hands on, the residual stream before any final norm
-    (`massact.extract.blocks`). It is measured in the number format of the weights: autocast, TF32, a default dtype and
-    torch.compile are put aside for the time of the call, and so is training mode. The model is otherwise untouched.
+    The output of block l is the residual stream before any final norm (`massact.extract.blocks`). It is measured in the
+    number format of the weights: autocast, TF32, another default dtype, torch.compile and training mode are suspended
+    during the call. The model is not changed.
 
     Parameters
     ----------
     model
-        A `TransformerBridge` (read at `blocks.{l}.hook_resid_post`) or a Hugging Face decoder (read by forward
-        hooks on its blocks), also inside DataParallel, torch.compile, PEFT and their like, and with weights that
-        Accelerate has offloaded. The first model of a class is run on three tokens more, to find its blocks.
+        A `TransformerBridge` (read at `blocks.{l}.hook_resid_post`) or a Hugging Face decoder (read by forward hooks on
+        its blocks). It may be wrapped by DataParallel, torch.compile, PEFT and the like, and Accelerate may have
+        offloaded its weights. The first model of a class is run once more on three tokens, to find its blocks.
     tokens : int (sequence, position)
         Token ids, one row a sequence, all of one length: a tensor, an array, lists, or a tokenizer's encoding without
         padding.
     statistics
-        What to measure, all in the same passes: `(Magnitudes(top_k),)` when None.
+        What to measure, all in the same forward passes. None: `(Magnitudes(top_k),)`.
     top_k
-        How many of the largest magnitudes to keep; at most positions x width. Ties go to the lowest position, then
-        the lowest dimension. Not used with `statistics`.
+        How many of the largest magnitudes to keep, at most positions x width. Ties go to the lowest position, then
+        to the lowest dimension. Not used with `statistics`.
     sequences_at_once
-        How many go through the model together; None: as many as hold 2,048 tokens, at least one. When memory runs
-        out, half as many are tried, and the log says so. Each sequence is measured by itself either way.
+        Sequences in one forward pass. None: as many as hold 2,048 tokens, at least one. When memory runs out, the
+        number is halved, and the log says so. The results do not depend on it.
 
     Returns
     -------
     Measurement
-        float32 magnitudes and int32 places, on the host; `arrays(name)` gives those of any other statistic.
+        float32 magnitudes and int32 positions and dimensions, on the host. `arrays(name)` returns those of any other
+        statistic.
 
     Raises
     ------
     NotFiniteError
-        NaN or infinite hidden states: the first sequence and layer with one are named.
+        When hidden states are NaN or infinite. The message names the first such sequence and layer.
     OutOfMemoryError
-        When even one sequence does not fit.
+        When a single sequence does not fit into memory.
     MeasureError
-        Tokens that are no ids of the model or longer than its table of positions, `top_k` or `sequences_at_once` out of
-        range, two statistics of one name, a model without weights, or one whose blocks cannot be found, hand on no
-        residual stream or lack a part that a statistic reads.
+        When tokens are not ids of the model or exceed its table of positions, `top_k` or `sequences_at_once` is out of
+        range, two statistics have one name, the model has no weights, or its blocks cannot be found, have no residual
+        stream or lack a part that a statistic reads.
     """
-    wanted = (Magnitudes(top_k),) if statistics is None else tuple(statistics)
-    _require_names(wanted)
+    chosen = (Magnitudes(top_k),) if statistics is None else tuple(statistics)
+    _require_names(chosen)
     subject = Subject.of(model, tokens)
-    kept = [_Kept.of(statistic, subject) for statistic in wanted]
-    _run(subject, kept, sequences_per_pass(subject, sequences_at_once))
+    results = [_Results.of(statistic, subject) for statistic in chosen]
+    _run(subject, results, sequences_per_pass(subject, sequences_at_once))
     dtype = str(next(subject.decoder.module.parameters()).dtype).removeprefix("torch.")
-    return Measurement({one.statistic.name: one.reduced(dtype) for one in kept}, subject.attached)
+    return Measurement({one.statistic.name: one.reduced(dtype) for one in results}, subject.attached)
 
 
 def _require_names(statistics: Sequence[Statistic]) -> None:
@@ -90,11 +91,11 @@ def _require_names(statistics: Sequence[Statistic]) -> None:
         raise MeasureError(f"two statistics are called {twice[0]}", "give each a name of its own")
 
 
-def _run(subject: Subject, kept: Sequence[_Kept], at_once: int) -> None:
-    """Run all sequences through the model, fewer at once when memory runs out."""
+def _run(subject: Subject, results: Sequence[_Results], at_once: int) -> None:
+    """Run all sequences through the model. When memory runs out, run fewer at once."""
     decoder, (sequences, length) = subject.decoder, subject.ids.shape
-    readers: dict[HookPoint, list[_Kept]] = {}
-    for one in kept:
+    readers: dict[HookPoint, list[_Results]] = {}
+    for one in results:
         for point in one.statistic.hooks:
             readers.setdefault(point, []).append(one)
     done = last = 0
@@ -109,24 +110,24 @@ def _run(subject: Subject, kept: Sequence[_Kept], at_once: int) -> None:
 
     with subject.observed(readers, receive) as ids:
         while done < sequences:
-            for one in kept:
+            for one in results:
                 one.begin()
             last = min(done + at_once, sequences)
-            if not _ran(subject, ids[done:last]):
+            if not _run_pass(subject, ids[done:last]):
                 at_once = _fewer(at_once, length)
                 continue
-            for one in kept:
+            for one in results:
                 if len(one.layers) != decoder.n_layers:
                     raise MeasureError(f"only {len(one.layers)} of {decoder.n_layers} blocks were reached", _WHOLE)
             done = last
 
 
 @dataclass
-class _Kept:
-    """What one statistic keeps of all sequences and layers, in arrays made before the first block is run.
+class _Results:
+    """The results of one statistic for all sequences and layers, in arrays allocated before the first block runs.
 
-    Small things made after every block, and kept, would each hold on to the memory of the large ones freed around them.
-    They are on the model's device, as numpy's where that is the host.
+    Small tensors allocated after each block, and kept, would pin the memory of the large ones freed around them.
+    The arrays are on the model's device; on the host they are numpy arrays.
     """
 
     statistic: Statistic
@@ -136,7 +137,7 @@ class _Kept:
     waiting: dict[int, dict[HookPoint, Tensor]] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, statistic: Statistic, subject: Subject) -> _Kept:
+    def of(cls, statistic: Statistic, subject: Subject) -> _Results:
         n_heads = getattr(subject.decoder.config, "num_attention_heads", 0)
         n_heads = n_heads if isinstance(n_heads, int) else 0
         sizes = {"sequence": len(subject.ids), "layer": subject.decoder.n_layers, "head": n_heads}
@@ -160,17 +161,19 @@ class _Kept:
         return cls(statistic, arrays, n_heads)
 
     def begin(self) -> None:
-        """A pass begins, perhaps again."""
+        """Forget the previous pass, which may have run out of memory."""
         self.layers.clear()
         self.waiting.clear()
 
     def take(self, point: HookPoint, layer: int, tensor: Tensor, sequences: slice) -> None:
-        """Reduce a block once all that is read of it is there; a device is not waited for."""
+        """Reduce a block once all of its tensors have been read. Does not wait for the device."""
         tensors = {point: tensor}
         if len(self.statistic.hooks) > 1:
             tensors = self.waiting.setdefault(layer, {}) | tensors
             if len(tensors) < len(self.statistic.hooks):
-                self.waiting[layer][point] = tensor.detach().clone()  # the model may write into it before the last
+                self.waiting[layer][point] = (
+                    tensor.detach().clone()
+                )  # the model may overwrite it before the last one is read
                 return
             del self.waiting[layer]
         reduced = self.statistic.reduce(Block(layer, tensors, self.n_heads))
@@ -180,7 +183,7 @@ class _Kept:
         self.layers.add(layer)
 
     def reduced(self, dtype: str) -> Reduced:
-        """All of it on the host; the device is waited for here."""
+        """All arrays, on the host. Waits for the device."""
         arrays = {name: a if isinstance(a, ndarray) else a.cpu().numpy() for name, a in self.arrays.items()}
         bad = [places[0] for array in arrays.values() if len(places := np.argwhere(~np.isfinite(array)))]
         if bad:
@@ -194,7 +197,7 @@ class _Kept:
         return Reduced(self.statistic, arrays)
 
 
-def _ran(subject: Subject, tokens: Int[Tensor, "sequence position"]) -> bool:
+def _run_pass(subject: Subject, tokens: Int[Tensor, "sequence position"]) -> bool:
     """Run the block stack; False when memory ran out."""
     try:
         subject.decoder.run(tokens)

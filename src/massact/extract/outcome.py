@@ -1,4 +1,4 @@
-"""What became of the checkpoints of a sweep."""
+"""The outcome of a sweep for each of its checkpoints."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     from massact.checkpoints.source import Identity
 
 NOT_TRIED = "not_tried"
-_SAID_AT_MOST = 300  # characters of what a library says
+_LONGEST_REASON = 300  # characters of a library's message
 
 
 @dataclass(frozen=True)
 class Failure:
-    """Why a checkpoint was not measured: a status, what happened, and what mends it."""
+    """Why a checkpoint was not measured: a status, what happened, and the remedy."""
 
     status: str
     what: str
@@ -31,7 +31,7 @@ class Failure:
 
     @classmethod
     def of(cls, error: MassactError) -> Failure:
-        """The failure an error tells of."""
+        """The failure that an error describes."""
         if isinstance(error, NotFiniteError):
             status = "not_finite"
         elif isinstance(error, OutOfMemoryError):
@@ -42,30 +42,31 @@ class Failure:
 
     @classmethod
     def unforeseen(cls, step: int, error: Exception) -> Failure:
-        """The failure of a checkpoint on which a library raised an error of its own."""
-        said = " ".join(str(error).split())[:_SAID_AT_MOST]
+        """The failure of a checkpoint for which a library raised its own error."""
+        reason = " ".join(str(error).split())[:_LONGEST_REASON]
         return cls(
             "out_of_memory" if out_of_memory(error) else "failed",
-            f"step {step} cannot be measured ({type(error).__name__}{f': {said}' if said else ''})",
-            "see whether its config.json and its weights are whole, or leave it out",
+            f"step {step} cannot be measured ({type(error).__name__}{f': {reason}' if reason else ''})",
+            "check that its config.json and its weights are complete, or leave it out",
         )
 
 
 @dataclass
 class SweepResult:
-    """Measurements by step, where their weights came from, what failed, and what was left out.
+    """Measurements by step, the origin of their weights, failures, and checkpoints left out.
 
     Attributes
     ----------
     measured, identified
         By step. `identified` holds only steps that are in `measured`.
     failed
-        Step -> why it could not be measured.
+        Step -> why it could not be measured. Where one of several statistics is not finite, the step is in `measured`
+        too, with the others (`of`).
     suspects
-        Step -> why its weights are not its own, or its settings not those of most steps; of the steps asked for.
-        Measured only where that was asked for.
+        Step -> why its weights are not its own, or which settings differ from those of most steps. Such steps are
+        measured only on request.
     seconds
-        Step -> time spent loading and measuring in this run; steps taken from the store are absent.
+        Step -> time spent loading and measuring in this run. Steps from the store are absent.
     """
 
     measured: dict[int, Measurement] = field(default_factory=dict)
@@ -74,8 +75,15 @@ class SweepResult:
     suspects: dict[int, str] = field(default_factory=dict)
     seconds: dict[int, float] = field(default_factory=dict)
 
+    def of(self, statistic: str) -> SweepResult:
+        """The result of one statistic: what a sweep that measures it alone gives."""
+        measured = {step: m.only(statistic) for step, m in self.measured.items() if statistic in m.reduced}
+        identified = {step: identity for step, identity in self.identified.items() if step in measured}
+        failed = {step: failure for step, failure in self.failed.items() if step not in measured}
+        return SweepResult(measured, identified, failed, self.suspects, self.seconds)
+
     def set_flawed_aside(self) -> None:
-        """Make failures of steps of which a statistic's quantities do not exist, such as a ratio to a median of 0."""
+        """Move steps without quantities, such as a ratio to a median of 0, from the measurements to the failures."""
         for step, measurement in list(self.measured.items()):
             for reduced in measurement.reduced.values():
                 flaw = reduced.kind.flaw(reduced.arrays) if isinstance(reduced.kind, Statistic) else None
@@ -86,19 +94,19 @@ class SweepResult:
 
     def statuses(self) -> dict[int, str]:
         """Step -> measured, stored (by an earlier run), suspect (left out), or the status of its failure."""
-        said = {step: "measured" if step in self.seconds else "stored" for step in self.measured}
-        said |= {step: "suspect" for step in self.suspects if step not in self.measured}
-        said |= {step: failure.status for step, failure in self.failed.items()}
-        return dict(sorted(said.items()))
+        statuses = {step: "measured" if step in self.seconds else "stored" for step in self.measured}
+        statuses |= {step: "suspect" for step in self.suspects if step not in self.measured}
+        statuses |= {step: failure.status for step, failure in self.failed.items()}
+        return dict(sorted(statuses.items()))
 
     def attached(self) -> tuple[str | None, list[str]]:
-        """How blocks were read, and why not by a bridge where one was tried.
+        """How blocks were read, and why no bridge was used where one was tried.
 
         Returns
         -------
         way, reasons
-            "bridge", "plain hooks", or both joined by "and"; None when the records are older than the word. The reasons
-            are those of all steps, each once.
+            "bridge", "plain hooks", or both joined by "and"; None when the records are too old to state it. The
+            reasons are those of all steps, without duplicates.
         """
         words = sorted({measurement.attached for measurement in self.measured.values()} - {""})
         ways = sorted({word.partition(": ")[0] for word in words})
@@ -106,7 +114,7 @@ class SweepResult:
 
 
 def counted(statuses: Mapping[int, str]) -> str:
-    """How many checkpoints ended in which way, in one phrase.
+    """The number of checkpoints with each status, in one phrase.
 
     >>> counted({0: "stored", 1: "measured", 2: "measured"})
     '2 measured, 1 stored'

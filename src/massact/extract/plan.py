@@ -1,4 +1,4 @@
-"""What a sweep will take, said before it begins: disk for its downloads, and time."""
+"""Estimate the disk space and the time of a sweep before it begins."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from massact.disk import free_bytes
 from massact.errors import ConfigError
 
 GB = 1e9
-# Part of the speed of one large matrix product that a measurement is expected to reach. By processor time it reaches
-# about 0.9 (docs/measurements.md); half leaves room for small widths and for what else the machine does.
+# The assumed speed of a measurement, as a share of the speed of one large matrix product. By processor time it is about
+# 0.9 (docs/lab/cost.md); half leaves a margin for small widths and for other work on the machine.
 FORWARD_SHARE = 0.5
-_SPARE_BYTES = 200_000_000  # left free on a disk that downloads go to
+_SPARE_BYTES = 200_000_000  # left free on the disk of the downloads
 
 
 @dataclass(frozen=True)
 class SweepPlan:
-    """Checkpoints to measure, bytes to fetch, the most that lies on disk at once, and seconds of each part."""
+    """Checkpoints to measure, bytes to fetch, largest use of the disk, and seconds for fetching and measuring."""
 
     checkpoints: int
     fetch_bytes: int
@@ -38,7 +38,7 @@ class SweepPlan:
 
     @property
     def seconds(self) -> float:
-        """Fetching and measuring go on at the same time: the longer of the two."""
+        """The longer of fetching and measuring, which run at the same time."""
         return max(self.fetch_seconds, self.measure_seconds)
 
 
@@ -50,13 +50,13 @@ def plan_sweep(
     Parameters
     ----------
     sizes
-        Bytes to fetch for each checkpoint, 0 where it is on disk already.
+        Bytes to fetch for each checkpoint, 0 if it is on disk already.
     depth
-        How many are fetched beyond the one being measured.
+        Checkpoints fetched beyond the one being measured.
     keep
-        Whether finished ones stay on disk.
+        Whether finished checkpoints stay on disk.
     seconds_each
-        What measuring one takes.
+        Time to measure one checkpoint.
     """
     total = sum(sizes)
     window = depth + 1
@@ -65,12 +65,12 @@ def plan_sweep(
 
 
 def require_disk(plan: SweepPlan, folder: Path, disk_gb: float | None) -> None:
-    """Refuse a sweep whose downloads cannot fit.
+    """Refuse a sweep whose downloads do not fit on the disk.
 
     Raises
     ------
     ConfigError
-        With the bytes needed and those there are.
+        The message states the space needed and the free space.
     """
     if not plan.peak_bytes:
         return
@@ -85,9 +85,9 @@ def require_disk(plan: SweepPlan, folder: Path, disk_gb: float | None) -> None:
 
 
 def forward_flops(architecture: Architecture, sequences: int, length: int) -> float:
-    """Floating-point operations of the block stack over all sequences: two a weight and token, and attention's.
+    """Floating-point operations of the block stack for all sequences: two per weight and token, plus attention.
 
-    Counted with GPT-NeoX's two MLP matrices; a gated MLP (Llama) has a third, about a quarter more in all.
+    It assumes the two MLP matrices of GPT-NeoX. A gated MLP (Llama) has a third one: about a quarter more in total.
     """
     a = architecture
     weights = a.n_layers * (4 * a.d_model**2 + 2 * a.d_model * a.d_mlp)

@@ -1,4 +1,4 @@
-"""The token sequences every checkpoint of a model is measured on."""
+"""The token sequences on which every checkpoint of a model is measured."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from massact.extract.token_ids import token_ids
 
 CORPUS = "shakespeare"
 REDPAJAMA = "redpajama"
-# The sample's documents, one JSON object a line.
+# The files of the sample: one JSON object (document) per line.
 REDPAJAMA_FILES = (
     "arxiv_sample.jsonl",
     "book_sample.jsonl",
@@ -37,10 +37,9 @@ REDPAJAMA_FILES = (
 
 @dataclass(frozen=True)
 class Probe:
-    """Tokens and where they come from; `first_token` is -1 when sequences begin with text, `source` says where the text
-    was fetched.
+    """Token sequences and their origin. `chunk` makes a probe from a text, `Probe.of` from your own sequences.
 
-    `chunk` cuts one from a text, `Probe.of` takes sequences of your own.
+    `first_token` is -1 when sequences begin with text. `source` names the dataset that the text was fetched from.
     """
 
     tokens: Int[ndarray, "sequence position"]
@@ -50,22 +49,22 @@ class Probe:
 
     @classmethod
     def of(cls, tokens: Any, *, text: str = "own", first_token: int | None = None) -> Probe:
-        """Your own sequences, all of one length.
+        """A probe of your own sequences, all of one length.
 
         Parameters
         ----------
         tokens : int (sequence, position)
             A tensor, an array, lists of ids or a tokenizer's encoding without padding
-            (`massact.extract.token_ids`), with whatever the sequences begin with already in them.
+            (`massact.extract.token_ids`). Any first token must be included.
         text
-            What the table calls the text.
+            The name of the text in tables.
         first_token
-            The id every sequence begins with, if it is one that is no text, such as <|endoftext|>.
+            The id with which every sequence begins, if it is not text, such as <|endoftext|>.
 
         Raises
         ------
         MeasureError
-            Ids of another shape or kind, negative ids, padding, or sequences that do not begin with `first_token`.
+            When ids have another shape or type, are negative or padded, or do not begin with `first_token`.
 
         >>> Probe.of([[0, 17, 4], [0, 9, 2]], first_token=0).length
         3
@@ -85,13 +84,13 @@ class Probe:
 
     @cached_property
     def sha256(self) -> str:
-        """Hash of shape and ids."""
+        """Hash of the shape and the ids."""
         header = f"{self.tokens.shape[0]}x{self.tokens.shape[1]}:".encode()
         return hashlib.sha256(header + self.tokens.astype("<i8").tobytes()).hexdigest()
 
 
 def encode(tokenizer_file: Path, text: str) -> Int[ndarray, " token"]:
-    """Token ids of a text, without special tokens, by a saved `tokenizer.json`."""
+    """Token ids of a text by a saved `tokenizer.json`, without special tokens."""
     from tokenizers import Tokenizer
 
     if not tokenizer_file.is_file():
@@ -101,14 +100,14 @@ def encode(tokenizer_file: Path, text: str) -> Int[ndarray, " token"]:
     try:
         tokenizer = Tokenizer.from_file(str(tokenizer_file))
     except Exception as error:  # the tokenizers library raises bare Exception
-        raise MeasureError(f"{tokenizer_file} is no tokenizer ({error})", "copy one from another step") from None
+        raise MeasureError(f"{tokenizer_file} is not a tokenizer ({error})", "copy one from another step") from None
     return np.asarray(tokenizer.encode(text, add_special_tokens=False).ids, dtype=np.int64)
 
 
 def chunk(ids: Int[ndarray, " token"], *, sequences: int, length: int, first_token: int | None, text: str) -> Probe:
     """Consecutive chunks of one stream of ids, as in the reference code of Sun et al. 2024.
 
-    With a `first_token` each sequence is that token and `length - 1` tokens of text.
+    With a `first_token`, each sequence is that token followed by `length - 1` tokens of text.
 
     Raises
     ------
@@ -128,7 +127,7 @@ def chunk(ids: Int[ndarray, " token"], *, sequences: int, length: int, first_tok
 
 
 def sampled_documents(paths: Sequence[Path], *, documents: int, seed: int) -> str:
-    """Random documents of JSON-lines files, in the order drawn, joined by blank lines; the files are read twice.
+    """Random documents of JSON-lines files, in the order drawn, joined by blank lines. Reads the files twice.
 
     Raises
     ------
@@ -139,16 +138,16 @@ def sampled_documents(paths: Sequence[Path], *, documents: int, seed: int) -> st
     if sum(counts) < documents:
         raise ConfigError(f"{len(paths)} files hold {sum(counts)} documents", f"lower probe.documents from {documents}")
     chosen = np.random.RandomState(seed).choice(sum(counts), documents, replace=False)
-    wanted, texts, first = set(chosen.tolist()), {}, 0
+    selected, texts, first = set(chosen.tolist()), {}, 0
     for path, count in zip(paths, counts, strict=True):
         for number, line in enumerate(_lines(path), start=first):
-            if number in wanted:
+            if number in selected:
                 texts[number] = json.loads(line)["text"]
         first += count
     return "\n\n".join(texts[number] for number in chosen.tolist())
 
 
 def _lines(path: Path) -> Iterator[bytes]:
-    """Lines ended by a line feed alone: JSON strings may hold other separators."""
+    """Lines that end in a line feed. Other separators may occur in JSON strings."""
     with path.open("rb") as file:
         yield from file

@@ -1,4 +1,4 @@
-"""What a measurement is, apart from how it is made: importable without torch."""
+"""The result of a measurement. Importable without torch."""
 
 from __future__ import annotations
 
@@ -11,33 +11,32 @@ from jaxtyping import Float, Float32, Int32
 from numpy import ndarray
 
 from massact.errors import MeasureError
+from massact.extract.options import MAGNITUDES
 
-# Raise when a change alters any measured number: it is part of every record's key, and DVC's dependency.
+# Raise when a change alters any measured number. It is part of every record's key, and a dependency in DVC.
 PROTOCOL_VERSION = 1
 TOP_K = 3
-# The two ways to read a block's output; equal to the last bit wherever the first is taken.
+# The two ways to read a block's output. Wherever the first is used, the second gives the same bits.
 BRIDGE = "bridge"
 PLAIN_HOOKS = "plain hooks"
-# The name of `massact.extract.magnitudes.Magnitudes`.
-MAGNITUDES = "magnitudes"
 
 
 class RecordKind(Protocol):
-    """What the arrays of one record are: a `Statistic`, or whatever else a sweep's work keeps of a checkpoint."""
+    """The kind of a record's arrays: a `Statistic`, or another result that a sweep's work keeps of a checkpoint."""
 
     @property
     def name(self) -> str:
-        """Under which a `Measurement` has them."""
+        """Their name in a `Measurement`."""
         ...
 
     def check(self, arrays: Mapping[str, ndarray], parts: Mapping[str, Any]) -> None:
-        """Raise ValueError when arrays read from a disk cannot be of this kind, under a key of these parts."""
+        """Raise ValueError when arrays read from a disk cannot be of this kind, given the parts of their key."""
         ...
 
 
 @dataclass(frozen=True)
 class Reduced:
-    """The arrays of one statistic, by name, with the statistic."""
+    """A statistic, and its arrays by name."""
 
     kind: RecordKind
     arrays: Mapping[str, ndarray]
@@ -45,38 +44,38 @@ class Reduced:
 
 @dataclass(frozen=True)
 class Measurement:
-    """What was measured of one model on one set of tokens, by the name of each statistic.
+    """The results of all statistics for one model and one set of tokens.
 
-    `top`, `token`, `dimension` and `median` are those of `Magnitudes`; `arrays(name)` gives any other statistic's.
+    `top`, `token`, `dimension` and `median` are those of `Magnitudes`. `arrays(name)` returns any other statistic's.
 
     Attributes
     ----------
     reduced
-        Each statistic with its arrays, by its name.
+        Each statistic with its arrays, by name.
     attached
-        How the blocks were read: "bridge" or "plain hooks", and after a colon why the bridge did not serve where it was
-        tried; empty for records older than this word.
+        How the blocks were read: "bridge" or "plain hooks". Where a bridge was tried and not used, the reason follows
+        after a colon. Empty for old records.
     """
 
     reduced: Mapping[str, Reduced]
     attached: str = ""
 
     def __repr__(self) -> str:
-        """Its size and its largest value, not its arrays."""
+        """Its size and its largest value, without the arrays."""
         others = ", ".join(name for name in self.reduced if name != MAGNITUDES)
         if MAGNITUDES not in self.reduced:
             return f"Measurement({others})"
         more = f", {others}" if others else ""
         sequences, layers, k = self.top.shape
-        said = f"Measurement({sequences} sequences, {layers} layers, top {k}{more}"
+        text = f"Measurement({sequences} sequences, {layers} layers, top {k}{more}"
         largest = self.top[..., 0]
         if not largest.size or not np.isfinite(largest).any():
-            return f"{said})"
+            return f"{text})"
         s, layer = np.unravel_index(int(np.nanargmax(largest)), largest.shape)
         with np.errstate(all="ignore"):
             times = largest[s, layer] / self.median[s, layer]
         return (
-            f"{said}; largest |h| {largest[s, layer]:.4g} at layer {layer}, position {self.token[s, layer, 0]}, "
+            f"{text}; largest |h| {largest[s, layer]:.4g} at layer {layer}, position {self.token[s, layer, 0]}, "
             f"dimension {self.dimension[s, layer, 0]} of sequence {s}, {times:.4g} times its median)"
         )
 
@@ -117,7 +116,7 @@ class Measurement:
 
     @property
     def ratio(self) -> Float[ndarray, "sequence layer"]:
-        """Top-1 over median for each sequence (paper Eq. 6)."""
+        """Top-1 over median of each sequence (paper Eq. 6)."""
         return self.top[..., 0] / self.median
 
     def is_massive(self) -> np.ndarray:
@@ -125,10 +124,10 @@ class Measurement:
         return (self.top[..., 0] > 100) & (self.top[..., 0] >= 1000 * self.median)
 
     def only(self, statistic: str) -> Measurement:
-        """The same without other statistics."""
+        """This measurement without the other statistics."""
         self.arrays(statistic)
         return Measurement({statistic: self.reduced[statistic]}, self.attached)
 
     def with_also(self, other: Measurement) -> Measurement:
-        """This one and what another has measured of the same model on the same tokens."""
+        """This measurement and another one of the same model on the same tokens."""
         return Measurement({**self.reduced, **other.reduced}, self.attached or other.attached)

@@ -1,4 +1,4 @@
-"""What a measurement depends on: the key of its record, and what its table says of where it comes from."""
+"""What a measurement depends on: the key of its record, and the provenance in its table's metadata."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ LIBRARIES = ("torch", "transformers", "transformer-lens")
 
 
 def record_key(identity: Identity, probe: Probe, dtype: str, device: str, statistic: Statistic = DEFAULT) -> RecordKey:
-    """The store's key: other weights, settings, tokens, statistic, number format, device or libraries: other records.
+    """The key of a record: it depends on weights, settings, tokens, statistic, number format, device and libraries.
 
-    The record names all of it, and is held to it when it is read.
+    The record states all of these, and is checked against them when it is read.
     """
     return RecordKey.of(key_parts(identity, probe, dtype, device) | statistic.key_parts(), statistic)
 
 
 def key_parts(identity: Identity, probe: Probe, dtype: str, device: str) -> dict[str, Any]:
-    """What any number depends on that is computed from a checkpoint and a probe."""
+    """Everything that a number computed from a checkpoint and a probe depends on."""
     sequences, length = probe.tokens.shape
     return {
         "weights": identity.weights_sha256,
@@ -47,7 +47,7 @@ def key_parts(identity: Identity, probe: Probe, dtype: str, device: str) -> dict
 
 
 def _arithmetic() -> str:
-    """What this process computes with beside a model's own number format; torch is not imported to be asked."""
+    """This process's default dtype and precision of matrix products. Does not import torch."""
     torch: Any = sys.modules.get("torch")
     if torch is None:
         return "float32 highest"
@@ -63,7 +63,7 @@ def library_versions() -> dict[str, str]:
 def provenance(
     result: SweepResult, probe: Probe, *, dtype: str, fixed: Mapping[str, Any], statistic: Statistic = DEFAULT
 ) -> dict[str, Any]:
-    """What the metadata of a statistic's table says; nothing in it changes from one identical run to the next."""
+    """The metadata of a statistic's table. Identical runs give identical metadata."""
     attached, reasons = result.attached()
     return {
         **fixed,
@@ -84,7 +84,7 @@ def provenance(
                 "revision_asked": r.revision_asked,
                 "revision_loaded": r.revision_loaded,
                 "weights_sha256": r.weights_sha256,
-                **({"code_sha256": r.code} if r.code else {}),  # its own code was allowed to run
+                **({"code_sha256": r.code} if r.code else {}),  # the checkpoint's own code was run
             }
             for step, r in sorted(result.identified.items())
         },
@@ -94,28 +94,28 @@ def provenance(
 
 
 def _measured_where(statistic: Statistic) -> dict[str, Any]:
-    """What is measured; the paper's statistic is told by its hook point alone."""
+    """The statistic and its hook points. The paper's statistic is identified by its hook point alone."""
     if statistic.hooks == (BLOCK_OUTPUT,) and statistic.name == DEFAULT.name:
         return {"hook": "blocks.{layer}.hook_resid_post"}
-    told = {"name": statistic.name, "version": statistic.version, **statistic.options()}
-    return {"statistic": told, "hooks": [str(point) for point in statistic.hooks]}
+    identity = {"name": statistic.name, "version": statistic.version, **statistic.options()}
+    return {"statistic": identity, "hooks": [str(point) for point in statistic.hooks]}
 
 
-def device_named(wanted: str) -> str:
-    """`auto` becomes cuda where there is a GPU, told without importing torch where possible.
+def device_named(name: str) -> str:
+    """The device of a configured name: `auto` is cuda if there is a GPU. Imports torch only if there may be one.
 
     Raises
     ------
     ConfigError
-        `cuda` where torch sees no GPU.
+        When the name is `cuda` and torch sees no GPU.
     """
-    if wanted == "cpu":
-        return wanted
-    here = False
+    if name == "cpu":
+        return name
+    available = False
     if Path("/proc/driver/nvidia").exists() or Path("/dev/nvidia0").exists():
         import torch
 
-        here = torch.cuda.is_available()
-    if wanted == "cuda" and not here:
-        raise ConfigError("protocol.device = cuda, but torch sees no GPU here", "take protocol.device=auto or cpu")
-    return "cuda" if here else "cpu"
+        available = torch.cuda.is_available()
+    if name == "cuda" and not available:
+        raise ConfigError("protocol.device = cuda, but torch sees no GPU here", "use protocol.device=auto or cpu")
+    return "cuda" if available else "cpu"

@@ -1,4 +1,4 @@
-"""From measurements to the tidy records table of one model."""
+"""The tidy table of one model's records."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def records_frame(
 ) -> pd.DataFrame:
     """One row per (step, layer, sequence), steps ascending; schema `massact.trajectories.schemas.records_schema`.
 
-    Where the statistic has one number a head, one row per head too. `tokens_per_step` is None, and `recipe` empty,
-    where nobody knows how the model was trained. Steps on which the statistic was not measured have no rows.
+    A statistic with the axis `head` has one row per head. `tokens_per_step` is None and `recipe` is empty if it is
+    unknown how the model was trained. Steps without a measurement of the statistic have no rows.
     """
     frames = [
         _step_frame(step, measured[step].arrays(statistic.name), statistic)

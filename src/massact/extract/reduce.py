@@ -1,4 +1,4 @@
-"""The one reducer: what is kept of a block's output."""
+"""Reduce a block's output to its largest magnitudes and its median magnitude."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from massact.errors import MeasureError
 
 @dataclass(frozen=True)
 class BlockReduction:
-    """Top-k magnitudes of each sequence after one block, their flat places, and the lower medians.
+    """Top-k magnitudes of each sequence after one block, their flat indices, and the lower medians.
 
-    All are tensors on the device of the hidden state: nothing waits for the device until the forward pass is over.
+    All are tensors on the device of the hidden state, so that nothing waits for the device during the forward pass.
     `place` is position x width + dimension.
     """
 
@@ -36,14 +36,14 @@ def reduce_block(hidden: Float[Tensor, "sequence position width"], top_k: int) -
         Block output after the residual sum, before any final norm; unitless. float16 and bfloat16 are compared
         exactly.
     top_k
-        How many of the largest |h| to keep. Ties go to the lowest flat place (position first, then dimension).
+        How many of the largest |h| to keep. Ties go to the lowest flat index (position first, then dimension).
 
     Returns
     -------
     BlockReduction
         float32. `median` is the LOWER median of all position x width magnitudes (Sun et al. 2024, torch.median).
-        A NaN or infinite value anywhere in a sequence makes its `top[0]` NaN or infinite; its median then means
-        nothing.
+        A NaN or infinite value anywhere in a sequence makes its `top[0]` NaN or infinite, and its median
+        meaningless.
 
     Raises
     ------
@@ -60,9 +60,9 @@ def reduce_block(hidden: Float[Tensor, "sequence position width"], top_k: int) -
 
 
 def _on_host(magnitudes: Float[ndarray, "sequence position width"], k: int) -> BlockReduction:
-    """On one thread, by numpy: vectorised searches for the largest, and a vectorised selection (docs/measurements.md).
+    """On one thread, in numpy: vectorised searches for the maximum, and a vectorised selection (docs/lab/cost.md).
 
-    The array is not left as it was. argmax gives the first of equal entries, and NaN before all others.
+    The array is overwritten. argmax returns the first of equal entries, and NaN before all others.
     """
     sequences, width = len(magnitudes), magnitudes.shape[2]
     flat, each = magnitudes.reshape(sequences, -1), np.arange(sequences)
@@ -71,7 +71,7 @@ def _on_host(magnitudes: Float[ndarray, "sequence position width"], k: int) -> B
     for rank in range(k):
         place[:, rank] = flat.argmax(axis=1)
         top[:, rank] = flat[each, place[:, rank]]
-        flat[each, place[:, rank]] = -1.0  # less than any magnitude: the k largest come first now
+        flat[each, place[:, rank]] = -1.0  # less than any magnitude: sorting puts the k largest first
     middle = _median_rank(entries)
     if middle < entries - k:
         flat.partition(middle + k, axis=1)
@@ -87,10 +87,10 @@ def _median_rank(entries: int) -> int:
 
 
 def reduce_on_device(hidden: Float[Tensor, "sequence position width"], k: int) -> BlockReduction:
-    """The same by one stable sort of each sequence: nothing is copied to the host and nothing waits.
+    """The same by one stable sort of each sequence. Nothing is copied to the host and nothing waits.
 
-    A GPU sorts millions of entries in less time than a histogram takes, whose bins many entries share, and 16-bit
-    formats in half the time of float32 (docs/measurements.md).
+    A GPU sorts millions of entries faster than it makes a histogram, in which many entries share a bin. It sorts 16-bit
+    formats in half the time of float32 (docs/lab/cost.md).
     """
     sequences, _, width = hidden.shape
     order = hidden.abs().reshape(sequences, -1).sort(dim=1, descending=True, stable=True)

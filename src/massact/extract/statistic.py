@@ -1,9 +1,9 @@
-"""What a statistic states of itself: everything that measuring, storing, tabling, fitting and plotting it ask for."""
+"""What a statistic is: one object that measuring, storing, tabling, fitting and plotting read."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
@@ -13,24 +13,22 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from massact.errors import MeasureError
+from massact.extract.quantity import Quantity
 from massact.tables import Column, Rule
 
 if TYPE_CHECKING:
-    import pandas as pd
     from torch import Tensor
-
-RATIO_OF_MEANS, MEAN_OF_RATIOS = AGGREGATIONS = ("ratio_of_means", "mean_of_ratios")
 
 
 @dataclass(frozen=True)
 class HookPoint:
-    """Where a tensor is read in every block: the block itself or a part of it, what it takes or what it gives.
+    """Where a tensor is read in every block: at the input or the output of the block itself or of a part of it.
 
     Attributes
     ----------
     parts
-        Names of the part below the block, one for each way that classes name it; a block's first that exists is read.
-        Empty: the block itself.
+        Names of the part within the block, one for each naming in use among model classes. The first one that a block
+        has is read. Empty: the block itself.
     side
         Whether the tensor is the module's input or its output.
     """
@@ -44,7 +42,7 @@ class HookPoint:
 
 # The residual stream after each block, before any final norm.
 BLOCK_OUTPUT = HookPoint()
-# The outputs of the attention heads side by side, before the projection that mixes them.
+# The concatenated outputs of the attention heads, before the output projection.
 HEAD_OUTPUTS = HookPoint(
     (
         "attention.dense",
@@ -62,9 +60,10 @@ HEAD_OUTPUTS = HookPoint(
 
 @dataclass(frozen=True)
 class Block:
-    """What is read of one block in one pass: a tensor for each hook point, and the number of attention heads (0: none).
+    """What is read of one block in one forward pass: a tensor for each hook point.
 
-    The tensors are those of the model: a statistic does not change them.
+    `n_heads` is the number of attention heads, 0 if the model states none. The tensors belong to the model. A statistic
+    must not change them.
     """
 
     layer: int
@@ -77,12 +76,12 @@ class Block:
         return self.tensors[BLOCK_OUTPUT]
 
     def heads(self, point: HookPoint = HEAD_OUTPUTS) -> Float[Tensor, "sequence position head width"]:
-        """A tensor that holds the heads side by side, split into them.
+        """A tensor of concatenated heads, split by head.
 
         Raises
         ------
         MeasureError
-            When its width is not that of equally wide heads.
+            When its width is not divisible by the number of heads.
         """
         tensor = self.tensors[point]
         if not self.n_heads or tensor.shape[-1] % self.n_heads:
@@ -95,7 +94,7 @@ class Block:
 
 @dataclass(frozen=True)
 class Array:
-    """One array of a statistic, over its axes and, where `ranks` is given, that many ranks more.
+    """One array of a statistic. Its axes are those of the statistic, then one of length `ranks` if that is not 0.
 
     Its columns in a table are `name`, or `name1`, `name2`, ... by rank.
 
@@ -104,9 +103,9 @@ class Array:
     dtype
         float32 or int32.
     meaning
-        What a table says of it; `{rank}` stands for the rank.
+        The description of the column in a table; `{rank}` stands for the rank.
     unit
-        Empty where it has none to state, as a position.
+        Empty for indices, such as positions.
     """
 
     dtype: Literal["float32", "int32"]
@@ -116,110 +115,15 @@ class Array:
 
     def columns(self, name: str) -> dict[str, Column]:
         """Its columns in a table of records."""
-        said = self.meaning + (f", {self.unit}" if self.unit else "")
+        meaning = self.meaning + (f", {self.unit}" if self.unit else "")
         if not self.ranks:
-            return {name: Column(self.dtype, said)}
-        return {f"{name}{rank}": Column(self.dtype, said.format(rank=rank)) for rank in range(1, self.ranks + 1)}
-
-
-@dataclass(frozen=True)
-class Aggregate:
-    """A quantity over the sequences of each row.
-
-    Attributes
-    ----------
-    value : (row,)
-    se : (row,)
-        Standard error over sequences, NaN for one sequence.
-    each : (row, sequence)
-        What each sequence says of the value; their mean is the value to first order.
-    """
-
-    value: Float[ndarray, " row"]
-    se: Float[ndarray, " row"]
-    each: Float[ndarray, "row sequence"]
-
-
-# (columns of records by name, each (row, sequence); how ratios are aggregated) -> the quantity.
-OverSequences = Callable[[Mapping[str, ndarray], str], Aggregate]
-
-
-class SequenceColumns(dict[str, ndarray]):
-    """Columns of records as float64 (row, sequence), each made when it is asked for.
-
-    Parameters
-    ----------
-    records
-        Sorted so that the sequences of a row follow one another.
-    rows
-        How many rows there are.
-    """
-
-    def __init__(self, records: pd.DataFrame, rows: int) -> None:
-        super().__init__()
-        self._records, self._rows = records, rows
-
-    def __missing__(self, name: str) -> ndarray:
-        self[name] = self._records[name].to_numpy(dtype=np.float64).reshape(self._rows, -1)
-        return self[name]
-
-
-@dataclass(frozen=True)
-class Quantity:
-    """What becomes of a statistic's columns over sequences: a series of its own over steps.
-
-    Attributes
-    ----------
-    label
-        The axis of a figure.
-    meaning
-        What a table says of it.
-    over_sequences
-        The aggregation; `mean_of` and `ratio_of` make the usual ones.
-    fitted
-        Whether a growth curve may be fitted to it.
-    """
-
-    label: str
-    meaning: str
-    over_sequences: OverSequences
-    unit: str = "unitless"
-    fitted: bool = True
-
-
-def mean_of(column: str) -> OverSequences:
-    """The mean of a column over sequences."""
-
-    def over_sequences(columns: Mapping[str, ndarray], aggregation: str) -> Aggregate:
-        x = columns[column]
-        return Aggregate(*_mean(x), x)
-
-    return over_sequences
-
-
-def ratio_of(numerator: str, denominator: str) -> OverSequences:
-    """The ratio of two columns, by the aggregation that is asked for.
-
-    `ratio_of_means` is the mean over sequences of the numerator divided by that of the denominator (paper Eq. 8), its
-    standard error by the delta method; a sequence has no value of its own there, and `each` is the ratio plus the
-    sequence's influence on it. `mean_of_ratios` is the mean of each sequence's ratio (Eq. 6).
-    """
-
-    def over_sequences(columns: Mapping[str, ndarray], aggregation: str) -> Aggregate:
-        top, bottom = columns[numerator], columns[denominator]
-        if aggregation == MEAN_OF_RATIOS:
-            return Aggregate(*_mean(top / bottom), top / bottom)
-        mean = bottom.mean(axis=1, keepdims=True)
-        ratio = top.mean(axis=1, keepdims=True) / mean
-        influence = (top - ratio * bottom) / mean
-        return Aggregate(ratio[:, 0], _mean(influence)[1], ratio + influence)
-
-    return over_sequences
+            return {name: Column(self.dtype, meaning)}
+        return {f"{name}{rank}": Column(self.dtype, meaning.format(rank=rank)) for rank in range(1, self.ranks + 1)}
 
 
 @dataclass(frozen=True)
 class Flaw:
-    """Why a checkpoint that was measured has no quantities: a status, what was found, and what mends it."""
+    """Why a measured checkpoint has no quantities: a status, what is wrong, and the remedy."""
 
     status: str
     what: str
@@ -227,26 +131,26 @@ class Flaw:
 
 
 class Statistic(ABC):
-    """A number, or several, that each sequence has after or within each block.
+    """One or several numbers for each sequence and block, or for each sequence, block and attention head.
 
-    A subclass states the members below and `reduce`; it is one object that measuring, the store, tables, fits and
-    figures all read, so that a new statistic needs nothing else. Two that differ in any number have different names,
-    versions or options: their records are told apart by these.
+    A subclass defines the members below and `reduce`. Measuring, the store, tables, fits and figures read this one
+    object, so a new statistic needs nothing else. Statistics whose numbers differ must differ in name, version or
+    options, because these identify their records.
 
     Attributes
     ----------
     name
-        Under which it is found in a `Measurement`, and part of every record's key.
+        Its name in a `Measurement` and in a configuration, and part of every record's key.
     version
-        Raise it when a change alters any measured number: its records are then measured again, and no others.
+        Raise it when a change alters any measured number. Its records are then measured again, and no others.
     hooks
-        Where it reads tensors; `reduce` is called once all of one block are there.
+        Where it reads tensors. `reduce` is called once all tensors of a block have been read.
     axes
         `("sequence", "layer")` or `("sequence", "layer", "head")`.
     arrays
-        What it keeps, by name.
+        The arrays of a record, by name.
     quantities
-        What is aggregated over sequences, by name.
+        The quantities aggregated over sequences, by name.
     """
 
     name: str
@@ -260,34 +164,34 @@ class Statistic(ABC):
     def reduce(self, block: Block) -> Mapping[str, Tensor]:
         """Its arrays for one block and the sequences of one pass: (sequence, [head,] [rank]), on the block's device.
 
-        Nothing of the block is to be kept. A NaN or infinite value in a float array makes the checkpoint one whose
-        hidden states overflow.
+        It must not keep a reference to the block's tensors. A NaN or infinite value in a float array means that the
+        checkpoint's hidden states overflow.
         """
 
     def options(self) -> dict[str, Any]:
-        """Settings that its numbers depend on, as JSON; part of every record's key."""
+        """Settings that its numbers depend on, as JSON. They are part of every record's key."""
         return {}
 
     def key_parts(self) -> dict[str, Any]:
-        """What tells its records from those of other statistics, versions and options."""
+        """The parts of a record's key that identify the statistic, its version and its options."""
         return {"statistic": self.name, "version": self.version, **self.options()}
 
     def flaw(self, arrays: Mapping[str, ndarray]) -> Flaw | None:
-        """Why a checkpoint's quantities do not exist; None where they do."""
+        """Why a checkpoint has no quantities; None if it has."""
         return None
 
     def check(self, arrays: Mapping[str, ndarray], parts: Mapping[str, Any]) -> None:
-        """Hold the arrays of a record to what the statistic can give.
+        """Check that the arrays of a record are possible results of the statistic.
 
         Parameters
         ----------
         parts
-            Those of the record's key; empty where it has none.
+            The parts of the record's key; empty if unknown.
 
         Raises
         ------
         ValueError
-            Other names, types or shapes, or values that are not finite.
+            When names, types or shapes differ, or a value is not finite.
         """
         if {name: array.dtype.name for name, array in arrays.items()} != {n: a.dtype for n, a in self.arrays.items()}:
             raise ValueError(f"its arrays are not those of {self.name}")
@@ -304,12 +208,12 @@ class Statistic(ABC):
 
     @property
     def record_rules(self) -> tuple[Rule, ...]:
-        """What holds in every row of its records, beside what its columns' types say."""
+        """Rules for every row of its records, beyond the types of the columns."""
         return ()
 
     @property
     def trajectory_rules(self) -> tuple[Rule, ...]:
-        """What holds in every row of its trajectories."""
+        """Rules for every row of its trajectories."""
         return ()
 
     @cached_property
@@ -318,7 +222,7 @@ class Statistic(ABC):
         return {name: column for array, one in self.arrays.items() for name, column in one.columns(array).items()}
 
     def rows(self, arrays: Mapping[str, ndarray]) -> dict[str, ndarray]:
-        """The columns of its records, each (row, sequence), rows by layer and within it by head."""
+        """The columns of its records, each (row, sequence). Rows are in order of layer, then of head."""
         sequences_last, n_axes = {}, len(self.axes)
         for name, array in arrays.items():
             moved = np.moveaxis(array, 0, n_axes - 1)
@@ -328,7 +232,7 @@ class Statistic(ABC):
         return sequences_last
 
     def places(self, arrays: Mapping[str, ndarray]) -> dict[str, ndarray]:
-        """The layer, and the head where it has one, of each row of `rows`: (row,)."""
+        """The layer, and the head if it has that axis, of each row of `rows`: (row,)."""
         shape = next(iter(arrays.values())).shape[1 : len(self.axes)]
         return dict(zip(self.row_axes, (index.ravel() for index in np.indices(shape)), strict=True))
 
@@ -339,12 +243,12 @@ class Statistic(ABC):
 
     @property
     def row_axes(self) -> tuple[str, ...]:
-        """What tells the rows of one step and sequence apart: layer, or layer and head."""
+        """The axes that distinguish the rows of one step and sequence: layer, or layer and head."""
         return tuple(axis for axis in self.axes if axis != "sequence")
 
 
-def _mean(x: Float[ndarray, "row sequence"]) -> tuple[Float[ndarray, " row"], Float[ndarray, " row"]]:
-    """Mean over sequences and its standard error."""
-    n = x.shape[1]
-    se = x.std(axis=1, ddof=1) / np.sqrt(n) if n > 1 else np.full(len(x), np.nan)
-    return x.mean(axis=1), se
+def lacking(statistic: object) -> list[str]:
+    """Members of `Statistic` that an object does not define."""
+    if not isinstance(statistic, Statistic):
+        return ["a base class massact.extract.Statistic"]
+    return [name for name in ("name", "arrays", "quantities") if not getattr(statistic, name, None)]

@@ -1,8 +1,8 @@
-"""Records that survive: one file per (weights, tokens, statistic), whole or absent, written by one process.
+"""The store of records: one file per (weights, tokens, statistic), complete or absent, written by one process.
 
-A record is a line that names its format, a line with the hash of all that follows, a line of JSON that says which
-key it is for, and its arrays as safetensors. It is held to all of it: a record that is damaged, of another format or
-of another key is as good as absent, and what it was for is measured again.
+A record is a line with its format, a line with the hash of the rest, a line of JSON with its key, and its arrays as
+safetensors. All of it is checked. A record that is damaged, or of another format or key, counts as absent, and its
+checkpoint is measured again.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from massact.extract.magnitudes import DEFAULT
 from massact.extract.protocol import Measurement, RecordKind, Reduced
 
 _MAGIC = b"massact-record-3\n"
-# In place of arrays: a checkpoint whose hidden states overflow is remembered as such.
+# Stands in place of the arrays for a checkpoint whose hidden states overflow.
 _NOT_FINITE = "not_finite"
 _LARGEST_BYTES = 1 << 30
 _POLL_S = 0.2
@@ -38,9 +38,9 @@ log = logging.getLogger("massact")
 
 
 class RecordKey(str):
-    """The hash under which a record is kept, with the parts that it is the hash of and what kind of record it is.
+    """The hash that identifies a record, with the parts that were hashed and the kind of record.
 
-    A plain string is as good where the parts are not at hand and the record is one of magnitudes.
+    A plain string serves where the parts are unknown and the record is one of magnitudes.
     """
 
     parts: Mapping[str, Any] | None = None
@@ -49,7 +49,7 @@ class RecordKey(str):
 
     @classmethod
     def of(cls, parts: Mapping[str, Any], kind: RecordKind = DEFAULT) -> RecordKey:
-        """Hash of the parts, in any order."""
+        """The hash of the parts, whatever their order."""
         text = json.dumps(dict(parts), sort_keys=True)
         key = cls.known(hashlib.sha256(text.encode()).hexdigest(), kind)
         key.parts, key.text = dict(parts), text
@@ -57,51 +57,51 @@ class RecordKey(str):
 
     @classmethod
     def known(cls, text: str, kind: RecordKind) -> RecordKey:
-        """A key whose hash is known and whose parts are not."""
+        """A key whose hash is known but whose parts are not."""
         key = cls(text)
         key.kind = kind
         return key
 
 
 class RecordStore:
-    """A folder of records, each under the hash of what was measured.
+    """A folder of records, each in a file named by its key.
 
     Parameters
     ----------
     folder
-        Made when the first record is written. Ignored by git and DVC: it is the memory of killed runs.
+        Created with the first record. Git and DVC ignore it. A killed run continues from it.
     """
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
         self._unsettled: list[tuple[Path, int]] = []
         self._settled_at = time.monotonic()
-        self._told: set[Path] = set()
+        self._reported: set[Path] = set()
 
     @staticmethod
     def key(parts: Mapping[str, Any]) -> RecordKey:
-        """Hash of the parts, in any order."""
+        """The hash of the parts, whatever their order."""
         return RecordKey.of(parts)
 
     def path(self, key: str) -> Path:
-        """Where the record of a key lives."""
+        """The file of a key's record."""
         return self.folder / key[:2] / f"{key}.record"
 
     def read(self, key: str) -> Measurement | NotFiniteError | None:
-        """The measurement, or why there cannot be one; None when there is no record that can be believed.
+        """The measurement, or the error that prevents one; None when there is no valid record.
 
-        Believed is a record whose hash holds, that says it is for this key, and whose arrays are of the key's kind.
+        A record is valid if its hash is right, it states this key, and its arrays are of the key's kind.
 
         Raises
         ------
         StorageError
-            When the disk does not let it be read.
+            When the file cannot be read.
         """
-        found = self.described(key)
-        return None if found is None else found[0]
+        described = self.described(key)
+        return None if described is None else described[0]
 
     def described(self, key: str) -> tuple[Measurement | NotFiniteError, dict[str, Any]] | None:
-        """What `read` gives, and the parts of the key as the record names them."""
+        """The result of `read`, and the parts of the key as the record states them."""
         path = self.path(key)
         try:
             content = read_regular(path, _LARGEST_BYTES)
@@ -113,26 +113,26 @@ class RecordStore:
             ) from None
         try:
             return _parsed(content, key)
-        except Exception as error:  # its hash may hold and its content be anything
-            if path not in self._told:
-                self._told.add(path)
-                said = (str(error).strip() or type(error).__name__).splitlines()[0]
-                log.warning("%s is damaged (%s): what it is for is measured again", path, said)
+        except Exception as error:  # the hash may be right and the content anything
+            if path not in self._reported:
+                self._reported.add(path)
+                reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+                log.warning("%s is damaged (%s): its checkpoint is measured again", path, reason)
             return None
 
     def write(self, key: str, outcome: Measurement | NotFiniteError, *, settled: bool = True) -> None:
-        """Write to a temporary name and rename: a process killed afterwards loses nothing.
+        """Write to a temporary file and rename it. A process killed afterwards loses nothing.
 
         Parameters
         ----------
         settled
-            Wait until the disk has it, so that a power cut loses nothing either. False: the disk is waited for at most
-            once a second, by a later `write` or by `settle`; what a power cut tears is found by its hash.
+            Wait until the record is on the disk, so that a power cut loses nothing either. False: a later `write`, at
+            most once a second, or `settle` waits for the disk. The hash reveals a record that a power cut has torn.
 
         Raises
         ------
         StorageError
-            When the disk refuses; nothing half-written is left.
+            When the disk cannot be written to. No partial file is left.
         """
         payload = _content(outcome, key)
         path = self.path(key)
@@ -152,12 +152,12 @@ class RecordStore:
             self.settle()
 
     def settle(self) -> None:
-        """Wait until the disk has every record written.
+        """Wait until all written records are on the disk.
 
         Raises
         ------
         StorageError
-            When the disk refuses; a record it did not take is removed.
+            When the disk cannot be written to. The record concerned is removed.
         """
         while self._unsettled:
             path, needed = self._unsettled[-1]
@@ -175,25 +175,25 @@ class RecordStore:
         self._settled_at = time.monotonic()
 
     def claimed_elsewhere(self, key: str) -> bool:
-        """Whether a living process is measuring this key now."""
+        """Whether another live process is measuring this key."""
         return claims.elsewhere(self._claim_path(key))
 
     @contextmanager
     def claim(self, key: str) -> Iterator[bool]:
-        """Hold the right to measure a key: True, or False once another process has written it meanwhile.
+        """Claim a key for measuring. Yields True, or False if another process has written the record in the meantime.
 
-        The claim of a process that has died is taken over; of one on another host, once it has not been renewed for
-        minutes.
+        The claim of a dead process is taken over. On another host, a process counts as dead if it has not renewed its
+        claim for minutes.
         """
         path = self._claim_path(key)
-        told = False
+        logged = False
         while not self._take(path):
             if self.read(key) is not None:
                 yield False
                 return
-            if not told:
+            if not logged:
                 log.info("waiting for what measures the same checkpoint: %s", self._holder(path))
-            told = True
+            logged = True
             time.sleep(_POLL_S)
         try:
             yield self.read(key) is None
@@ -209,11 +209,11 @@ class RecordStore:
 
     @staticmethod
     def _remove_torn(path: Path) -> None:
-        """Remove what killed writers of this key left: a key has one writer at a time."""
+        """Remove partial files of killed writers of this key, which has one writer at a time."""
         with os.scandir(path.parent) as entries:
             torn = [e.path for e in entries if e.name.startswith(f".{path.name}.") and e.name.endswith(".partial")]
-        for left in torn:
-            Path(left).unlink(missing_ok=True)
+        for partial in torn:
+            Path(partial).unlink(missing_ok=True)
 
     def _claim_path(self, key: str) -> Path:
         return self.path(key).with_suffix(".claim")
@@ -230,34 +230,34 @@ class RecordStore:
 
 
 def _content(outcome: Measurement | NotFiniteError, key: str) -> bytes:
-    """What a record's hash covers: the key and its parts on a line of JSON, then the arrays."""
-    said = f'{{"key": {json.dumps(key)}, "parts": {getattr(key, "text", "{}")}, '
+    """The hashed content of a record: the key and its parts on a line of JSON, then the arrays."""
+    head = f'{{"key": {json.dumps(key)}, "parts": {getattr(key, "text", "{}")}, '
     if isinstance(outcome, NotFiniteError):
-        return f'{said}"{_NOT_FINITE}": {json.dumps([outcome.what, outcome.remedy])}}}\n'.encode()
+        return f'{head}"{_NOT_FINITE}": {json.dumps([outcome.what, outcome.remedy])}}}\n'.encode()
     kind = getattr(key, "kind", DEFAULT)
     arrays = {name: np.ascontiguousarray(array) for name, array in outcome.arrays(kind.name).items()}
     words = {"attached": outcome.attached}
-    return f'{said}"words": {json.dumps(words)}}}\n'.encode() + save(arrays)
+    return f'{head}"words": {json.dumps(words)}}}\n'.encode() + save(arrays)
 
 
 def _parsed(content: bytes, key: str) -> tuple[Measurement | NotFiniteError, dict[str, Any]]:
-    """The outcome in a record and the parts of its key; an exception of any kind when it is not that of this key."""
+    """The outcome in a record and the parts of its key. Raises an exception of any type if it is not of this key."""
     if not content.startswith(_MAGIC):
         raise ValueError("it has another format")
     head, _, body = content.removeprefix(_MAGIC).partition(b"\n")
     if hashlib.sha256(body).hexdigest().encode() != head:
         raise ValueError("its hash does not hold")
     line, _, payload = body.partition(b"\n")
-    said = json.loads(line)
-    parts = said["parts"]
-    if said["key"] != key or (parts and parts != getattr(key, "parts", None) and RecordKey.of(parts) != key):
-        raise ValueError(f"it is for the key {str(said['key'])[:64]}")
-    if _NOT_FINITE in said:
-        what, remedy = said[_NOT_FINITE]
+    header = json.loads(line)
+    parts = header["parts"]
+    if header["key"] != key or (parts and parts != getattr(key, "parts", None) and RecordKey.of(parts) != key):
+        raise ValueError(f"it is for the key {str(header['key'])[:64]}")
+    if _NOT_FINITE in header:
+        what, remedy = header[_NOT_FINITE]
         if not (isinstance(what, str) and isinstance(remedy, str)):
-            raise ValueError("its failure is no text")
+            raise ValueError("its failure is not text")
         return NotFiniteError(what, remedy), parts
-    words = said["words"]
+    words = header["words"]
     if set(words) - {"attached"} or not all(isinstance(word, str) for word in words.values()):
         raise ValueError("its words are not those of a measurement")
     arrays, kind = load(payload), getattr(key, "kind", DEFAULT)

@@ -1,4 +1,4 @@
-"""Do a work with many checkpoints of one model: what is in the store is never done again."""
+"""Run a work on many checkpoints of one model. Records that are in the store are not made again."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from massact.extract.store import RecordKey
 
 log = logging.getLogger("massact")
-# Smaller checkpoints on this disk are read faster than a second thread takes turns.
+# For smaller local checkpoints, switching threads costs more than reading ahead saves.
 _WORTH_READING_AHEAD_BYTES = 64_000_000
 
 
@@ -47,16 +47,17 @@ def sweep(
     label: str,
     options: SweepOptions | None = None,
 ) -> SweepResult:
-    """Do a work with the checkpoints of one model, one after the other; a failed checkpoint does not stop the rest.
+    """Run a work on the checkpoints of one model, one after the other. A failed checkpoint does not stop the others.
 
-    The checkpoints are audited first, from metadata where a server states it; those whose weights are not their own,
-    or whose settings are not those of most, are left out unless `options.suspects`. While one is worked on the next is
-    fetched and read. Those that the network kept back are tried again at the end, as long as that brings some.
+    The checkpoints are audited first, from a server's metadata if there is any. Checkpoints whose weights are not their
+    own, or whose settings differ from those of most, are left out unless `options.suspects`. While one checkpoint is
+    processed, the next is fetched and read. Checkpoints that could not be fetched are tried again at the end, as long
+    as each round fetches some.
 
     Parameters
     ----------
     store
-        Where each record is kept as soon as it is made, so that a killed sweep continues.
+        Each record is written there as soon as it is made, so that a killed sweep can continue.
 
     Returns
     -------
@@ -68,23 +69,23 @@ def sweep(
     StorageError
         When records cannot be written.
     ConfigError
-        When the downloads cannot fit on the disk. What `work.begin` raises of every checkpoint's files is raised.
+        When the downloads do not fit on the disk. Errors of `work.begin` that concern every checkpoint pass through.
     """
-    one = _Sweep(source, store, work, label, options or SweepOptions())
-    found = one.audited(steps)
-    if found is None:
-        return one.result
+    run = _Sweep(source, store, work, label, options or SweepOptions())
+    audit = run.audited(steps)
+    if audit is None:
+        return run.result
     try:
-        if one.begin(found):
-            pending = one.from_store(found)
-            one.announce(found, pending)
-            one.work_through(found, pending)
-            one.try_again()
+        if run.begin(audit):
+            pending = run.from_store(audit)
+            run.announce(audit, pending)
+            run.work_through(audit, pending)
+            run.try_again()
     finally:
-        for identity in found.identities.values():  # also what came after its turn, and what killed sweeps left
-            one.give_back(identity)
+        for identity in audit.identities.values():  # including late downloads and those of killed sweeps
+            run.give_back(identity)
         store.settle()
-    return one.result
+    return run.result
 
 
 def measure_checkpoints(
@@ -99,27 +100,27 @@ def measure_checkpoints(
     options: SweepOptions | None = None,
     statistics: Sequence[Statistic] = (DEFAULT,),
 ) -> tuple[SweepResult, Probe | None]:
-    """Measure the steps of one model: the sweep whose work is `Measuring`.
+    """Measure checkpoints of one model: the sweep whose work is `Measuring`.
 
     Parameters
     ----------
     probe_of
-        Makes the probe from a folder with the model's tokenizer (which decides the ids).
+        Makes the probe from a folder with the model's tokenizer, which determines the ids.
     store
-        Where each measurement is kept as soon as it is made, so that a killed sweep continues. Each statistic has
-        records of its own: one more is measured alone where the others are there.
+        Each measurement is written there as soon as it is made, so that a killed sweep can continue. Each statistic
+        has its own records: a further one is measured alone if the others are in the store.
 
     Returns
     -------
     result, probe
-        `result.failed` says why a step could not be measured; the probe is None when none could.
+        `result.failed` says why a step could not be measured. The probe is None when no checkpoint had a tokenizer.
 
     Raises
     ------
     StorageError
         When records cannot be written.
     ConfigError
-        When the downloads cannot fit on the disk, or the probe's text is too short.
+        When the downloads do not fit on the disk, or the probe's text is too short.
     """
     options = options or SweepOptions()
     work = Measuring(
@@ -144,36 +145,36 @@ class _Sweep:
         self._loader: CheckpointLoader | None = None
 
     def audited(self, steps: Sequence[int]) -> Audit | None:
-        """Identities of the steps asked for; failures and suspects go to the result."""
-        from massact.checkpoints.audit import audit
+        """The audit of the requested steps. Failures and suspects go to the result; None if the source fails."""
+        from massact.checkpoints.audit import audit as audit_of
 
         try:
-            found = audit(self.source, steps)
+            audit = audit_of(self.source, steps)
         except SourceError as error:
             self.result.failed |= dict.fromkeys(steps, Failure.of(error))
             return None
-        asked = set(steps)
-        found.identities = {step: found.identities[step] for step in steps if step in found.identities}
-        self.result.failed |= {step: Failure.of(e) for step, e in found.errors.items() if step in asked}
-        said = agreement(self.source, {**self.result.identified, **found.identities})
-        for step, error in said.failures.items():
-            if found.identities.pop(step, None) is not None:
+        requested = set(steps)
+        audit.identities = {step: audit.identities[step] for step in steps if step in audit.identities}
+        self.result.failed |= {step: Failure.of(e) for step, e in audit.errors.items() if step in requested}
+        comparison = agreement(self.source, {**self.result.identified, **audit.identities})
+        for step, error in comparison.failures.items():
+            if audit.identities.pop(step, None) is not None:
                 self.result.failed[step] = Failure.of(error)
-        suspects = {**said.suspects, **found.suspects}
-        self.result.suspects |= {step: why for step, why in suspects.items() if step in asked}
+        suspects = {**comparison.suspects, **audit.suspects}
+        self.result.suspects |= {step: why for step, why in suspects.items() if step in requested}
         if not self.options.suspects:
             for step in self.result.suspects:
-                found.identities.pop(step, None)
-        return found
+                audit.identities.pop(step, None)
+        return audit
 
-    def begin(self, found: Audit) -> bool:
-        """Whether the work could begin, with the files of the first step that will do; else every step has failed.
+    def begin(self, audit: Audit) -> bool:
+        """Begin the work with the files of the first suitable step. False if there is none: then all steps fail.
 
-        Steps with the configuration of most come first: the work is held to it.
+        Steps with the most frequent configuration come first, because the work depends on it.
         """
         failure: Failure | None = None
-        frequent = Counter(identity.config_id for identity in found.identities.values())
-        for step in sorted(found.identities, key=lambda step: -frequent[found.identities[step].config_id]):
+        frequency = Counter(identity.config_id for identity in audit.identities.values())
+        for step in sorted(audit.identities, key=lambda step: -frequency[audit.identities[step].config_id]):
             try:
                 self.work.begin(self.source.small_files(step))
                 return True
@@ -186,13 +187,13 @@ class _Sweep:
             except Exception as error:
                 failure = Failure.unforeseen(step, error)
         if failure is not None:
-            self.result.failed |= dict.fromkeys(found.identities, failure)
+            self.result.failed |= dict.fromkeys(audit.identities, failure)
         return False
 
-    def from_store(self, found: Audit) -> list[int]:
-        """Take what the store has; the other steps."""
+    def from_store(self, audit: Audit) -> list[int]:
+        """Add the records in the store to the result. Returns the other steps."""
         pending = []
-        for step, identity in found.identities.items():
+        for step, identity in audit.identities.items():
             try:
                 if not self._take(identity, [self.store.read(key) for key in self.work.keys(identity)]):
                     pending.append(step)
@@ -200,13 +201,13 @@ class _Sweep:
                 self.result.failed[step] = Failure.of(error)
         return pending
 
-    def announce(self, found: Audit, pending: Sequence[int]) -> None:
-        """Say what is to come, and refuse what cannot fit."""
+    def announce(self, audit: Audit, pending: Sequence[int]) -> None:
+        """Log the plan, and refuse downloads that do not fit on the disk."""
         if not pending:
             return
         o, source = self.options, self.source
         remote = source if isinstance(source, RemoteSource) else None
-        sizes = [0 if remote is None or remote.cached(step) else found.identities[step].bytes for step in pending]
+        sizes = [0 if remote is None or remote.cached(step) else audit.identities[step].bytes for step in pending]
         plan = plan_sweep(
             sizes,
             depth=o.prefetch,
@@ -218,19 +219,19 @@ class _Sweep:
         if remote is not None:
             require_disk(plan, remote.folder(), o.disk_gb)
 
-    def work_through(self, found: Audit, pending: Sequence[int]) -> None:
-        """Work on steps in order, each prepared while the one before it is worked on.
+    def work_through(self, audit: Audit, pending: Sequence[int]) -> None:
+        """Process steps in order. Each is prepared while the step before it is processed.
 
-        Those another process is at work on come last: two processes on one model share the work.
+        Steps claimed by another process come last, so that two processes on one model share the work.
         """
         with tqdm(
             total=len(pending), desc=self.label, unit="checkpoint", disable=not (self.options.progress and pending)
         ) as bar:
-            busy = self._pass(found, pending, bar, wait=False)
-            self._pass(found, busy, bar, wait=True)
+            busy = self._pass(audit, pending, bar, wait=False)
+            self._pass(audit, busy, bar, wait=True)
 
     def try_again(self) -> None:
-        """Try what the network kept back, once the server answers, as long as each round brings some."""
+        """Try unreachable checkpoints again once the server answers, as long as each round fetches some."""
         remote = self.source if isinstance(self.source, RemoteSource) else None
         done = 0
         while remote is not None and len(self.result.seconds) > done:
@@ -239,73 +240,75 @@ class _Sweep:
             if not again or not remote.awaited(self.options.patience_s):
                 return
             log.info("%s: %d checkpoints that could not be fetched are tried again", self.label, len(again))
-            found = self.audited(again)
-            if found is None:
+            audit = self.audited(again)
+            if audit is None:
                 return
-            self.work_through(found, self.from_store(found))
+            self.work_through(audit, self.from_store(audit))
 
     def give_back(self, identity: Identity) -> None:
-        """Let go of a checkpoint that was fetched, whole or not."""
+        """Release a checkpoint's downloads, complete or partial."""
         if isinstance(self.source, RemoteSource):
             self.source.release(identity, keep=self.options.keep_downloads)
 
-    def _pass(self, found: Audit, pending: Sequence[int], bar: tqdm, *, wait: bool) -> list[int]:
-        """Work on steps in order; the steps that another process is at work on, unless they are waited for."""
+    def _pass(self, audit: Audit, pending: Sequence[int], bar: tqdm, *, wait: bool) -> list[int]:
+        """Process steps in order. Without `wait`, skip and return the steps claimed by another process."""
         busy: list[int] = []
         fatal = False
 
-        left = list(pending)
-        worth = any(found.identities[step].bytes > _WORTH_READING_AHEAD_BYTES for step in pending)
-        depth = self.options.prefetch if worth or isinstance(self.source, RemoteSource) else 0
+        remaining = list(pending)
+        large = any(audit.identities[step].bytes > _WORTH_READING_AHEAD_BYTES for step in pending)
+        depth = self.options.prefetch if large or isinstance(self.source, RemoteSource) else 0
 
-        keys = {step: tuple(self.work.keys(found.identities[step])) for step in pending}
+        keys = {step: tuple(self.work.keys(audit.identities[step])) for step in pending}
         first = {keys[step]: step for step in reversed(pending)}
 
         def prepare(step: int) -> Prepared | None:
-            identity = found.identities[step]
-            if not depth:  # it is read under its claim: nobody has it
+            identity = audit.identities[step]
+            if not depth:  # it is read under its claim, so no other process has it
                 return self._prepare(identity)
-            # Of two steps with the same weights, the second finds the records of the first.
+            # Of two steps with the same weights, the second uses the records of the first.
             return self._prepared(identity, keys[step]) if first[keys[step]] == step else None
 
-        for step, made in ahead(pending, prepare, depth):
-            left.remove(step)
-            identity = found.identities[step]
+        for step, prepared in ahead(pending, prepare, depth):
+            remaining.remove(step)
+            identity = audit.identities[step]
             if not wait and any(self.store.claimed_elsewhere(key) for key in keys[step]):
                 busy.append(step)
                 continue
             bar.set_postfix_str(f"step {step}", refresh=False)
             try:
-                self._work_on(identity, keys[step], made)
+                self._work_on(identity, keys[step], prepared)
                 self.result.failed.pop(step, None)
             except StorageError:
                 raise
             except MassactError as error:
                 self.result.failed[step] = Failure.of(error)
                 fatal = getattr(error, "fatal", False)
-            except Exception as error:  # whatever a library raises: the other checkpoints may be well
+            except Exception as error:  # whatever a library raises: the other checkpoints may be fine
                 self.result.failed[step] = Failure.unforeseen(step, error)
             bar.update()
             if fatal:
                 break
-        for step in [*busy, *left] if fatal else ():
+        for step in [*busy, *remaining] if fatal else ():
             self.result.failed[step] = Failure(NOT_TRIED, f"step {step} was not tried", "run it again")
         return [] if fatal else busy
 
-    def _work_on(self, identity: Identity, keys: Sequence[RecordKey], made: Callable[[], Prepared | None]) -> None:
-        """Make one checkpoint's records under their claims, unless another process has; give its files back."""
+    def _work_on(
+        self, identity: Identity, keys: Sequence[RecordKey], prepared_of: Callable[[], Prepared | None]
+    ) -> None:
+        """Make one checkpoint's records under their claims, unless another process has. Release its files."""
         try:
             with ExitStack() as claims:
                 ours = {key for key in sorted(keys) if claims.enter_context(self.store.claim(key))}
                 known = {key: self.store.read(key) for key in keys if key not in ours}
                 if self._take(identity, [known.get(key) for key in keys]):
                     return
-                prepared = made()
+                prepared = prepared_of()
                 if prepared is None or not _all_there(prepared):
                     prepared = self._prepare(identity)
                 began = time.perf_counter()
-                wanted = [key for key in keys if known.get(key) is None]
-                for key, outcome in zip(wanted, self._outcomes(prepared, identity, wanted), strict=True):
+                missing = [key for key in keys if known.get(key) is None]
+                for key, outcome in zip(missing, self._outcomes(prepared, identity, missing), strict=True):
                     self.store.write(key, outcome, settled=False)
                     known[key] = outcome
                 self.result.seconds[identity.step] = time.perf_counter() - began
@@ -316,8 +319,8 @@ class _Sweep:
     def _outcomes(
         self, prepared: Prepared, identity: Identity, keys: Sequence[RecordKey]
     ) -> list[Measurement | NotFiniteError]:
-        found, settings = prepared.resolved, prepared.resolved.config_id
-        if found.weights_sha256 != identity.weights_sha256 or settings not in ("", identity.config_id):
+        resolved, settings = prepared.resolved, prepared.resolved.config_id
+        if resolved.weights_sha256 != identity.weights_sha256 or settings not in ("", identity.config_id):
             raise MeasureError(f"the weights of step {identity.step} changed while they were read", "run it again")
         loader = self._loader_here()
         outcomes = list(self.work.run(loader.load(prepared), keys))
@@ -329,24 +332,32 @@ class _Sweep:
         ]
 
     def _take(self, identity: Identity, outcomes: Sequence[Measurement | NotFiniteError | None]) -> bool:
-        """Put a checkpoint's outcomes into the result; False when one is not there."""
-        taken: Measurement | None = None
-        refused = next((outcome for outcome in outcomes if isinstance(outcome, NotFiniteError)), None)
-        if refused is not None:
-            raise refused
+        """Add a checkpoint's outcomes to the result; False when a record is missing.
+
+        Raises
+        ------
+        NotFiniteError
+            When a record says that its statistic is not finite. The other statistics are in the result.
+        """
+        measurement: Measurement | None = None
+        refusal: NotFiniteError | None = None
         for outcome in outcomes:
-            if not isinstance(outcome, Measurement):
+            if outcome is None:
                 return False
-            taken = outcome if taken is None else taken.with_also(outcome)
-        if taken is None:
-            return False
+            if isinstance(outcome, NotFiniteError):
+                refusal = refusal or outcome
+            else:
+                measurement = outcome if measurement is None else measurement.with_also(outcome)
+        if measurement is not None:
+            self.result.measured[identity.step] = measurement
+            self.result.identified[identity.step] = identity
+        if refusal is not None:
+            raise refusal
         self.result.failed.pop(identity.step, None)
-        self.result.measured[identity.step] = taken
-        self.result.identified[identity.step] = identity
-        return True
+        return measurement is not None
 
     def _prepared(self, identity: Identity, keys: Sequence[RecordKey]) -> Prepared | None:
-        """A checkpoint fetched and read, unless its records exist or one is being made."""
+        """Fetch and read a checkpoint, unless its records exist or another process is making one."""
         if all(self.store.read(key) is not None for key in keys):
             return None
         return None if any(self.store.claimed_elsewhere(key) for key in keys) else self._prepare(identity)
@@ -370,5 +381,5 @@ class _Sweep:
 
 
 def _all_there(prepared: Prepared) -> bool:
-    """Whether the files are still where they were read: another process may have given them back."""
+    """Whether the files still exist. Another process may have released them."""
     return all((prepared.resolved.folder / name).is_file() for name in prepared.resolved.files)

@@ -1,4 +1,4 @@
-"""Token ids, in whatever form they are given."""
+"""Token ids from tensors, arrays, lists and tokenizers."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from numpy import ndarray
 
 from massact.errors import MeasureError
 
-_WANTED = "give whole numbers of shape (sequence, position), at least 1 x 1"
-# What tokenizers give beside the ids that no hidden state depends on.
-_BESIDE = frozenset(
+_REMEDY = "give whole numbers of shape (sequence, position), at least 1 x 1"
+# Outputs of tokenizers, beside the ids, that change no hidden state.
+_HARMLESS = frozenset(
     ("special_tokens_mask", "offset_mapping", "length", "overflow_to_sample_mapping", "num_truncated_tokens", "labels")
 )
 _LARGEST = np.iinfo(np.int64).max
@@ -25,15 +25,15 @@ def token_ids(tokens: Any) -> Int64[ndarray, "sequence position"]:
     Parameters
     ----------
     tokens : int (sequence, position)
-        A tensor, an array or lists of whole numbers of any width, or what a tokenizer gives for texts of one length
-        (`BatchEncoding`, or a mapping with `input_ids`). An attention mask must hold ones alone: massact measures
+        A tensor, an array or lists of integers of any width, or a tokenizer's output for texts of one length
+        (`BatchEncoding`, or a mapping with `input_ids`). An attention mask must consist of ones: massact measures
         every position, so padded sequences are refused.
 
     Raises
     ------
     MeasureError
-        Ids of another shape or kind (floating point and Booleans have no one meaning), sequences of several lengths,
-        padding, masked entries.
+        When ids have another shape or type (floating-point numbers and Booleans are ambiguous), sequences differ in
+        length, or entries are padded or masked.
 
     >>> token_ids({"input_ids": [[5, 3]], "attention_mask": [[1, 1]]}).tolist()
     [[5, 3]]
@@ -42,14 +42,14 @@ def token_ids(tokens: Any) -> Int64[ndarray, "sequence position"]:
         return _encoded(tokens)
     ids = _array(tokens)
     if ids is None:
-        raise MeasureError(f"tokens are {_named(tokens)}, which is no array", _WANTED)
+        raise MeasureError(f"tokens are {_named(tokens)}, which is no array", _REMEDY)
     if isinstance(ids, np.ma.MaskedArray) and np.ma.is_masked(ids):
         raise MeasureError("some tokens are masked", "give sequences without masked entries")
     if ids.dtype == object and ids.ndim == 1 and len(ids):
-        raise MeasureError("the sequences of tokens have several lengths", f"cut all of them to one: {_WANTED}")
+        raise MeasureError("the sequences of tokens have several lengths", f"cut all of them to one: {_REMEDY}")
     if not np.issubdtype(ids.dtype, np.integer) or ids.ndim != 2 or not ids.size:
         kind = _named(tokens) if ids.dtype == object else str(ids.dtype)
-        raise MeasureError(f"tokens are {kind} of shape {tuple(ids.shape)}", _WANTED)
+        raise MeasureError(f"tokens are {kind} of shape {tuple(ids.shape)}", _REMEDY)
     for end in (int(ids.min()), int(ids.max())):
         if not 0 <= end <= _LARGEST:
             raise MeasureError(f"token {end} is no id", "ids count from 0")
@@ -58,16 +58,16 @@ def token_ids(tokens: Any) -> Int64[ndarray, "sequence position"]:
 
 def _encoded(encoding: Mapping[str, Any]) -> Int64[ndarray, "sequence position"]:
     if "input_ids" not in encoding:
-        raise MeasureError(f"tokens are {_named(encoding)} without input_ids", _WANTED)
+        raise MeasureError(f"tokens are {_named(encoding)} without input_ids", _REMEDY)
     ids = token_ids(encoding["input_ids"])
     for name, value in encoding.items():
-        if name == "input_ids" or name in _BESIDE:
+        if name == "input_ids" or name in _HARMLESS:
             continue
         neutral = {"attention_mask": 1, "token_type_ids": 0}.get(name)
         if neutral is None:
             raise MeasureError(f"tokens come with {name}, which measuring does not use", "give input_ids alone")
-        held = _array(value)
-        if held is None or held.shape != ids.shape or (held != neutral).any():
+        values = _array(value)
+        if values is None or values.shape != ids.shape or (values != neutral).any():
             what = "some positions are padding or masked" if name == "attention_mask" else "there are several segments"
             raise MeasureError(
                 f"{what}, by the tokens' {name}", "every position is measured: give whole sequences of one length"
@@ -76,17 +76,17 @@ def _encoded(encoding: Mapping[str, Any]) -> Int64[ndarray, "sequence position"]
 
 
 def _array(tokens: Any) -> ndarray | None:
-    """The array, before anything is asked of it; None where there is none to be had."""
+    """The tokens as an array, unchecked; None if they cannot be converted."""
     try:
-        if hasattr(tokens, "detach"):  # a torch tensor, told without importing torch
+        if hasattr(tokens, "detach"):  # a torch tensor, recognised without importing torch
             tokens = tokens.detach()
             if not tokens.is_floating_point():
                 return tokens.cpu().numpy()
-            return np.empty(tuple(tokens.shape), dtype=np.float32)  # bfloat16 has no array; refused by its kind
+            return np.empty(tuple(tokens.shape), dtype=np.float32)  # numpy has no bfloat16; the dtype is refused later
         return np.asanyarray(tokens)
     except ValueError:  # lists of several lengths
         return np.empty(len(tokens), dtype=object)
-    except Exception:  # whatever a foreign container raises: on the meta device, sparse, of objects
+    except Exception:  # whatever a container raises: a tensor that is sparse or on the meta device, objects
         return None
 
 

@@ -1,4 +1,4 @@
-"""What a sweep does with each checkpoint; measuring is one such work."""
+"""The work that a sweep does on each checkpoint. Measuring is one such work."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ if TYPE_CHECKING:
 
 
 class Work(ABC):
-    """What is done with each checkpoint of a model, and which records it leaves.
+    """What to do with each checkpoint of a model, and which records to make.
 
     `massact.extract.sweep.sweep` does the rest: it audits and fetches checkpoints, claims records, tries again and
-    gives files back. A record that is in the store is never made again.
+    releases files. A record that is in the store is not made again.
 
     Attributes
     ----------
     dtype, device
-        Number format and device of the model that `run` is given.
+        Number format and device of the model passed to `run`.
     unembedding
-        Whether it needs the model's unembedding. Without it a model may be given whose unembedding is that of another
-        checkpoint, or has no values: no hidden state depends on it, but every logit and loss does.
+        Whether the work needs the model's unembedding. If False, the unembedding may be another checkpoint's or have
+        no values. No hidden state depends on it, but every logit and every loss does.
     bridged
-        Whether models that were fetched come as a `TransformerBridge`, wherever that gives the same hidden states.
-        False: as Hugging Face's own.
+        Whether fetched models are passed as a `TransformerBridge`, wherever it gives the same hidden states.
+        False: as plain Hugging Face models.
     """
 
     dtype: str = "float32"
@@ -42,36 +42,36 @@ class Work(ABC):
     unembedding: bool = False
     bridged: bool = False
 
-    def begin(self, folder: Path) -> None:  # noqa: B027 - a work may have nothing to begin with
-        """Look at the small files (config.json, tokenizer) of one checkpoint, before any weights are fetched.
+    def begin(self, folder: Path) -> None:  # noqa: B027 - a work may need no preparation
+        """Read the small files (config.json, tokenizer) of one checkpoint, before any weights are fetched.
 
-        Called once, or with the next checkpoint's files when those of one will not do.
+        It is called once, or again with another checkpoint's files if it fails.
 
         Raises
         ------
         MassactError
-            When the work cannot be done with these: a SourceError, MeasureError or MissingInputError is that of one
-            checkpoint, any other ends the sweep.
+            When the work cannot be done with these files. SourceError, MeasureError and MissingInputError concern one
+            checkpoint. Any other error ends the sweep.
         """
 
     @abstractmethod
     def keys(self, identity: Identity) -> Sequence[RecordKey]:
-        """The keys of the records that it makes of a checkpoint, each with what kind of record it is."""
+        """The keys of the records of a checkpoint, each with its kind of record."""
 
     @abstractmethod
     def run(self, model: Any, keys: Sequence[RecordKey]) -> Sequence[Measurement | NotFiniteError]:
         """Make the records of these keys, in their order, from a loaded model.
 
-        NotFiniteError in place of one says that this checkpoint can have no such record; it is kept as such.
+        A NotFiniteError in place of a record means that this checkpoint cannot have it. The store keeps the error.
 
         Raises
         ------
         MassactError
-            When it fails for this checkpoint.
+            When the work fails for this checkpoint.
         """
 
     def seconds_each(self) -> float:
-        """Estimated time for one checkpoint, asked for once and after `begin`; 0 says nothing of time."""
+        """Estimated time for one checkpoint, called once after `begin`. 0: no estimate."""
         return 0.0
 
 
@@ -81,16 +81,16 @@ class Measuring(Work):
     Parameters
     ----------
     probe_of
-        Makes the probe from a folder with the model's tokenizer (which decides the ids).
+        Makes the probe from a folder with the model's tokenizer, which determines the ids.
     sequences_at_once
         As in `measure`.
     seconds_each
-        Estimates the time that one checkpoint takes.
+        Estimates the time for one checkpoint.
 
     Attributes
     ----------
     probe
-        None until a checkpoint's tokenizer has made one.
+        None until it has been made with a checkpoint's tokenizer.
     """
 
     bridged = True
@@ -110,7 +110,7 @@ class Measuring(Work):
         self._probe_of, self._sequences_at_once, self._seconds_each = probe_of, sequences_at_once, seconds_each
 
     def begin(self, folder: Path) -> None:
-        """Make the probe, and see that the model has as many positions."""
+        """Make the probe, and check that the model has enough positions."""
         probe = self._probe_of(folder)
         require_context(folder, probe.length)
         self.probe = probe
@@ -120,16 +120,17 @@ class Measuring(Work):
         return [record_key(identity, self._begun, self.dtype, self.device, one) for one in self.statistics]
 
     def run(self, model: Any, keys: Sequence[RecordKey]) -> list[Measurement | NotFiniteError]:
-        """Measure the statistics of these keys, all in the same passes."""
-        wanted = [statistic for statistic in self.statistics if statistic.name in {key.kind.name for key in keys}]
-        found = self._measured(model, wanted)
-        if isinstance(found, NotFiniteError) and len(wanted) > 1:  # told for each: some may be finite
-            alone = {statistic.name: self._measured(model, [statistic]) for statistic in wanted}
+        """Measure the statistics of these keys, all in the same forward passes."""
+        names = {key.kind.name for key in keys}
+        statistics = [statistic for statistic in self.statistics if statistic.name in names]
+        outcome = self._measured(model, statistics)
+        if isinstance(outcome, NotFiniteError) and len(statistics) > 1:  # some of them may be finite
+            alone = {statistic.name: self._measured(model, [statistic]) for statistic in statistics}
             return [alone[key.kind.name] for key in keys]
-        return [found if isinstance(found, NotFiniteError) else found.only(key.kind.name) for key in keys]
+        return [outcome if isinstance(outcome, NotFiniteError) else outcome.only(key.kind.name) for key in keys]
 
     def seconds_each(self) -> float:
-        """By the estimate that was given."""
+        """The given estimate; 0 if there is none."""
         return self._seconds_each(self._begun) if self._seconds_each else 0.0
 
     @property

@@ -1,4 +1,4 @@
-"""The model inside what training and adapter libraries wrap around it."""
+"""The model inside the wrappers of training and adapter libraries."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from torch.nn.parallel import DataParallel, DistributedDataParallel
 
 from massact.errors import MeasureError
 
-# Told by name, so that none of these libraries is imported. All keep the model as `module`.
+# Recognised by name, so that none of these libraries is imported. All have the model as `module`.
 _HOLDERS = ("DeepSpeedEngine", "_FabricModule", "AveragedModel")
 
 
 def inside(model: Any) -> Any:
     """The model inside DataParallel, DistributedDataParallel, DeepSpeed's engine, Lightning Fabric, averaged weights,
-    torch.compile and PEFT, in any order; nothing is changed.
+    torch.compile and PEFT, in any order. Nothing is changed.
 
-    The model inside PEFT is the one whose layers hold the adapters, merged or not: its parameters include them.
+    The model inside PEFT has the adapters in its layers, merged or not, and its parameters include them.
 
     Raises
     ------
     MeasureError
-        PEFT's kinds that put learnt tokens before the input (prompt and prefix tuning): they are outside the model.
+        For methods of PEFT that put learnt tokens before the input (prompt and prefix tuning), outside the model.
     """
     while True:
         if isinstance(model, DataParallel | DistributedDataParallel) or type(model).__name__ in _HOLDERS:

@@ -1,4 +1,4 @@
-"""What a designed suite shows: which factors move the spike, and how much of it is chance."""
+"""The results of a designed suite: the effect of each factor on the spike, and the share of chance."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Figures of a designed suite: the curve of every training, and the effect of a single factor."""
+"""Figures of a designed suite: the curve of each training, and the effect of a single factor."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator
 
 from massact.findings.outcomes import ladder_outcomes, ladders, outcomes
-from massact.report.axes import FULL_WIDTH, MODEL_COLOURS, STYLE, new_figure, step_axis, value_axis
+from massact.plotting import FULL_WIDTH, MODEL_COLOURS, STYLE, new_figure, step_axis, value_axis
 
 
 def suite_figures(trajectories: pd.DataFrame, architectures: pd.DataFrame) -> dict[str, bytes]:
-    """All figures of a suite as PNG, by name: `trajectories`, and each ladder's.
+    """All figures of a suite as PNG, by name: `trajectories`, and one per ladder.
 
     Parameters
     ----------
     trajectories, architectures
         Schemas TRAJECTORIES and ARCHITECTURES, of one suite.
     """
-    found = outcomes(trajectories)
+    measured = outcomes(trajectories)
     figures = {"trajectories": suite_figure(trajectories, architectures)}
-    figures |= {part: ladder_figure(found, architectures, part) for part in ladders(architectures)}
+    figures |= {part: ladder_figure(measured, architectures, part) for part in ladders(architectures)}
     return {name: _png(figure) for name, figure in figures.items()}
 
 
 def suite_figure(trajectories: pd.DataFrame, architectures: pd.DataFrame) -> Figure:
-    """Geometric mean of the ratio over layers against step, one line per training of the design, coloured by width."""
+    """Geometric mean of the ratio over layers against step, one line per training, coloured by width."""
     with mpl.rc_context(STYLE):
         figure = new_figure(FULL_WIDTH, 3.6)
         axes: Any = figure.subplots()
@@ -61,7 +61,7 @@ def suite_figure(trajectories: pd.DataFrame, architectures: pd.DataFrame) -> Fig
 
 
 def ladder_figure(outcomes: pd.DataFrame, architectures: pd.DataFrame, part: str) -> Figure:
-    """End ratio and onset against the number of heads, one point per training, and a line through the means."""
+    """The outcomes against the number of heads, one point per training, with a line through the means."""
     with mpl.rc_context(STYLE):
         figure = new_figure(FULL_WIDTH, 2.8)
         panels: Any = figure.subplots(1, 3)

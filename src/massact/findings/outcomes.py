@@ -1,4 +1,4 @@
-"""What a training came to: one row of numbers, and which of its architecture's factors they go with."""
+"""The outcomes of each training, and the effects of the architecture's factors on them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ OUTCOMES = {
     "peak_ratio": "largest ratio over training",
     "onset_step": "step at half the rise of the log ratio from step 0 to its largest",
 }
-# Each factor's column, on the scale its effect is stated on, and what a step of 1 on that scale is.
+# The scale of each factor, and the meaning of a step of 1 on it.
 FACTORS = {
     "n_layers": ("log2", "twice the depth"),
     "d_model": ("log2", "twice the width"),
@@ -29,12 +29,12 @@ FACTORS = {
 
 
 def outcomes(trajectories: pd.DataFrame) -> pd.DataFrame:
-    """One row a training: columns model, seed and those of `OUTCOMES`, of the geometric mean of the ratio over layers.
+    """One row per training: model, seed and the `OUTCOMES` of the geometric mean of the ratio over layers.
 
     Parameters
     ----------
     trajectories
-        Schema TRAJECTORIES; trainings of one recipe.
+        Schema TRAJECTORIES, of one recipe.
     """
     ratio: Any = trajectories[trajectories["quantity"] == "ratio"]
     logs: Any = np.log(ratio.set_index(["model", "seed", "step", "layer"])["value"])
@@ -48,13 +48,12 @@ def outcomes(trajectories: pd.DataFrame) -> pd.DataFrame:
 
 
 def onset(steps: Float[ndarray, " step"], log_ratio: Float[ndarray, " step"]) -> float:
-    """First step at which half the rise from the first value to the largest is reached, interpolated in log(1 + step).
+    """The step at which a curve reaches half its rise from the first value to the largest, in steps.
 
-    NaN for a curve that never rises.
+    It is interpolated in log(1 + step). NaN for a curve that never rises.
     """
     half = (log_ratio[0] + log_ratio.max()) / 2
-    reached = np.flatnonzero(log_ratio >= half)
-    at = int(reached[0])
+    at = int(np.flatnonzero(log_ratio >= half)[0])
     if at == 0:
         return float("nan")
     low, high = log_ratio[at - 1], log_ratio[at]
@@ -64,7 +63,7 @@ def onset(steps: Float[ndarray, " step"], log_ratio: Float[ndarray, " step"]) ->
 
 
 def factor_columns(architectures: pd.DataFrame) -> pd.DataFrame:
-    """The columns of `FACTORS` on the scales their effects are stated on; `architectures` has schema ARCHITECTURES."""
+    """The columns of `FACTORS`, each on its own scale. `architectures` has schema ARCHITECTURES."""
     table = architectures.assign(mlp_ratio=architectures["d_mlp"] / architectures["d_model"])
     columns = {
         name: np.log2(table[name]) if scale == "log2" else table[name].astype(float)
@@ -75,32 +74,33 @@ def factor_columns(architectures: pd.DataFrame) -> pd.DataFrame:
 
 
 def effects(x: pd.DataFrame, log_y: Float[ndarray, " row"], names: Sequence[str] | None = None) -> pd.DataFrame:
-    """Multiplicative effect of every factor on an outcome, the others held: least squares on the outcome's logarithm.
+    """Multiplicative effect of each factor on an outcome, by least squares on the outcome's logarithm.
 
     Parameters
     ----------
     x
-        One column a factor, one row an architecture.
+        One column per factor, one row per architecture.
     log_y
         Natural logarithm of the outcome.
     names
-        Columns to use; all when None.
+        Columns to use. None: all.
 
     Returns
     -------
-    One row a factor: `factor`, `times` (what one step on its scale multiplies the outcome by), `lower` and `upper`
-    (95 % interval, heteroscedasticity-consistent standard errors HC3 of MacKinnon and White 1985, Student's t),
-    `share` (of the outcome's variance that is lost without the factor); `.attrs["r2"]`.
+    One row per factor: `factor`; `times`, the multiple of the outcome for one step on the factor's scale; `lower` and
+    `upper`, its 95 % interval (heteroscedasticity-consistent standard errors HC3 of MacKinnon and White 1985, Student's
+    t); `share`, the share of the outcome's variance that is lost without the factor. `.attrs["r2"]` is the R2 of all
+    factors together.
 
     Raises
     ------
     FitError
-        No more rows than factors.
+        There are not more rows than coefficients.
     """
     from scipy.stats import t as student_t
 
-    used = list(names or x.columns)
-    a = np.column_stack([np.ones(len(x)), x[used].to_numpy(dtype=np.float64)])
+    columns = list(names or x.columns)
+    a = np.column_stack([np.ones(len(x)), x[columns].to_numpy(dtype=np.float64)])
     n, k = a.shape
     if n <= k:
         raise FitError(f"{n} architectures do not determine {k - 1} effects", "train more of the suite")
@@ -113,16 +113,16 @@ def effects(x: pd.DataFrame, log_y: Float[ndarray, " row"], names: Sequence[str]
     half = student_t.ppf(0.975, n - k) * stderr
     sse, total = float(residual @ residual), float(np.sum((log_y - log_y.mean()) ** 2))
     rows = []
-    for j, name in enumerate(used, start=1):
-        without = np.delete(a, j, axis=1)
-        left = log_y - without @ np.linalg.lstsq(without, log_y, rcond=None)[0]
+    for j, name in enumerate(columns, start=1):
+        reduced = np.delete(a, j, axis=1)
+        remainder = log_y - reduced @ np.linalg.lstsq(reduced, log_y, rcond=None)[0]
         rows.append(
             {
                 "factor": name,
                 "times": np.exp(beta[j]),
                 "lower": np.exp(beta[j] - half[j]),
                 "upper": np.exp(beta[j] + half[j]),
-                "share": (float(left @ left) - sse) / total,
+                "share": (float(remainder @ remainder) - sse) / total,
             }
         )
     table = pd.DataFrame(rows)
@@ -130,28 +130,36 @@ def effects(x: pd.DataFrame, log_y: Float[ndarray, " row"], names: Sequence[str]
     return table
 
 
-def design_rows(found: pd.DataFrame, architectures: pd.DataFrame, part: str = "grid") -> tuple[pd.DataFrame, Any]:
-    """Factors and mean log outcomes of the architectures of one part of a suite, seeds averaged; finished ones only.
+def design_rows(measured: pd.DataFrame, architectures: pd.DataFrame, part: str = "grid") -> tuple[pd.DataFrame, Any]:
+    """Factors and log outcomes of the architectures in one part of a suite. Only finished trainings count.
+
+    Parameters
+    ----------
+    measured
+        The result of `outcomes`.
+    architectures
+        Schema ARCHITECTURES.
 
     Returns
     -------
-    factors, log outcomes: one row an architecture each, columns `FACTORS` and `OUTCOMES`.
+    factors, log outcomes
+        One row per architecture, with columns `FACTORS` and `OUTCOMES`. Outcomes are means over seeds.
     """
-    done = architectures[(architectures["part"] == part) & (architectures["status"] == "done")]
-    joined = done.merge(found, on=["model", "seed"])
+    finished = architectures[(architectures["part"] == part) & (architectures["status"] == "done")]
+    joined = finished.merge(measured, on=["model", "seed"])
     logs: Any = np.log(joined[list(OUTCOMES)])
     first = joined.drop_duplicates("model")
     return factor_columns(first.set_index("model")), logs.groupby(joined["model"]).mean().loc[first["model"]]
 
 
 def ladders(architectures: pd.DataFrame) -> list[str]:
-    """Names of a suite's ladders: the parts of its design that are not the grid."""
+    """Names of a suite's ladders: the parts of its design other than the grid."""
     return sorted(set(architectures["part"]) - {"grid"})
 
 
-def ladder_outcomes(found: pd.DataFrame, architectures: pd.DataFrame, part: str) -> pd.DataFrame:
-    """Outcomes along a ladder: per head count the geometric mean over seeds, their number and their log spread."""
-    joined = architectures[architectures["part"] == part].merge(found, on=["model", "seed"])
+def ladder_outcomes(measured: pd.DataFrame, architectures: pd.DataFrame, part: str) -> pd.DataFrame:
+    """Outcomes of each head count of a ladder: geometric mean over seeds, standard deviation of the log, seeds."""
+    joined = architectures[architectures["part"] == part].merge(measured, on=["model", "seed"])
     rows = []
     for heads, group in joined.groupby("n_heads"):
         logs = np.log(group[list(OUTCOMES)])
@@ -164,6 +172,6 @@ def ladder_outcomes(found: pd.DataFrame, architectures: pd.DataFrame, part: str)
 
 
 def slope(x: Float[ndarray, " row"], log_y: Float[ndarray, " row"]) -> Mapping[str, float]:
-    """Factor per doubling along a ladder with its 95 % interval: `effects` of one column."""
+    """Multiple of an outcome per step of `x`, with its 95 % interval: `effects` of one column."""
     row = effects(pd.DataFrame({"x": x}), log_y).iloc[0]
     return {name: float(row[name]) for name in ("times", "lower", "upper")}

@@ -1,4 +1,4 @@
-"""Where the variance of an outcome lies: between architectures, between seeds of one, between probe sequences."""
+"""Variance components of an outcome: between architectures, between seeds, between probe sequences."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ COMPONENTS = ("architecture", "seed", "sequence", "architecture x sequence", "re
 
 
 def end_by_sequence(records: pd.DataFrame) -> pd.DataFrame:
-    """Log ratio of each sequence at the last step, mean over layers: columns model, seed, sequence, value."""
+    """Log ratio of each sequence at the last step, averaged over layers: model, seed, sequence, value."""
     last: Any = records[records["step"] == records.groupby(["model", "seed"])["step"].transform("max")]
     value = np.log(last["top1"].astype(float) / last["median"].astype(float))
     return last.assign(value=value).groupby(["model", "seed", "sequence"], as_index=False)["value"].mean()
 
 
 def components(y: Float[ndarray, "architecture seed sequence"]) -> dict[str, float]:
-    """Variance components of a balanced layout: seeds within architectures, the same sequences for all.
+    """Variance components of a balanced layout: seeds nested in architectures, crossed with sequences.
 
-    y = mean + architecture + seed(architecture) + sequence + architecture x sequence + rest, all random; estimated
-    from the mean squares (analysis of variance; Searle, Casella and McCulloch 1992, chapter 4). Negative estimates
-    are set to 0.
+    The model is y = mean + architecture + seed(architecture) + sequence + architecture x sequence + rest, all random.
+    The estimates come from the mean squares (analysis of variance; Searle, Casella and McCulloch 1992, chapter 4).
+    Negative estimates are set to 0.
 
     Raises
     ------
     FitError
-        Fewer than two of any.
+        There are fewer than two architectures, seeds or sequences.
     """
     a, s, q = y.shape
     if min(a, s, q) < 2:
@@ -45,32 +45,38 @@ def components(y: Float[ndarray, "architecture seed sequence"]) -> dict[str, flo
     ms_aq = s * np.sum((by_aq - by_a[:, None] - by_q + mean) ** 2) / ((a - 1) * (q - 1))
     rest = y - by_as[:, :, None] - by_aq[:, None, :] + by_a[:, None, None]
     ms_e = np.sum(rest**2) / (a * (s - 1) * (q - 1))
-    found = {
+    estimates = {
         "architecture": (ms_a - ms_s - ms_aq + ms_e) / (s * q),
         "seed": (ms_s - ms_e) / q,
         "sequence": (ms_q - ms_aq) / (a * s),
         "architecture x sequence": (ms_aq - ms_e) / s,
         "rest": ms_e,
     }
-    return {name: max(0.0, float(found[name])) for name in COMPONENTS}
+    return {name: max(0.0, float(estimates[name])) for name in COMPONENTS}
 
 
 def balanced(values: pd.DataFrame) -> Float[ndarray, "architecture seed sequence"]:
-    """The replicated models of `end_by_sequence`'s table as an array; those with fewer seeds are left out."""
+    """The models with the most seeds, from the table of `end_by_sequence`. Others are left out.
+
+    Raises
+    ------
+    FitError
+        Replicates were measured on different sequences.
+    """
     counts: Any = values.groupby("model")["seed"].nunique()
     most = int(counts.max())
-    kept: Any = values[values["model"].isin(counts[counts == most].index)]
-    models, sequences = kept["model"].nunique(), kept["sequence"].nunique()
-    ordered = kept.sort_values(by=["model", "seed", "sequence"])
+    complete: Any = values[values["model"].isin(counts[counts == most].index)]
+    models, sequences = complete["model"].nunique(), complete["sequence"].nunique()
+    ordered = complete.sort_values(by=["model", "seed", "sequence"])
     if len(ordered) != models * most * sequences:
         raise FitError("replicates were measured on different sequences", "train them again")
     return ordered["value"].to_numpy(dtype=np.float64).reshape(models, most, sequences)
 
 
 def noise_ceiling(log_y: pd.Series, models: pd.Series) -> float:
-    """The largest R2 that any predictor from the architecture can reach on single trainings.
+    """The largest R2 that any predictor based on the architecture alone can reach on single trainings.
 
-    1 - (variance between seeds of one model, pooled) / (variance over all trainings, each model counted once).
+    It is 1 - (pooled variance between seeds of one model) / (variance over all models, one training each).
     """
     frame = pd.DataFrame({"y": log_y.to_numpy(dtype=np.float64), "model": models.to_numpy()})
     groups: Any = frame.groupby("model")["y"]

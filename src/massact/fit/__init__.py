@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from massact.fit.joint import fit_joint
     from massact.fit.judgement.regimes import Regime
     from massact.fit.many import fit_many, fit_table
+    from massact.fit.overview import brief
     from massact.fit.selection import best_form, compare_forms
     from massact.fit.series import fit_series
     from massact.fit.status import FitStatus
@@ -23,6 +24,7 @@ __all__ = [
     "Form",
     "Regime",
     "best_form",
+    "brief",
     "compare_forms",
     "curve_values",
     "fit_joint",
@@ -41,6 +43,7 @@ __getattr__, __dir__ = lazy(
         "FitStatus": "status",
         "Regime": "judgement.regimes",
         "best_form": "selection",
+        "brief": "overview",
         "compare_forms": "selection",
         "curve_values": "forms",
         "fit_joint": "joint",

@@ -1,4 +1,4 @@
-"""Checks of what a caller passes, and the one place that turns it into arrays of floats."""
+"""Checks of the caller's arguments, and their conversion to arrays of floats."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from numpy.typing import ArrayLike
 
 from massact.errors import FitError
 
-Numbers = ArrayLike | Sequence[Any] | float | int  # ArrayLike as beartype reads it leaves out lists and floats
-WIDEST = 1e20  # last step over the first one or the first interval: the search has nodes in every decade of it
-REAL = "biuf"  # kinds of dtypes
+Numbers = ArrayLike | Sequence[Any] | float | int  # beartype's reading of ArrayLike leaves out lists and floats
+WIDEST = 1e20  # most by which the last step may exceed the first one or the first interval: every decade has nodes
+REAL = "biuf"  # kinds of numpy dtypes that hold real numbers
 PLAIN = (float, int, np.floating, np.bool_)
 Word = TypeVar("Word", bound=str)
 KINDS = {
@@ -33,33 +33,33 @@ def check_steps(steps: Numbers) -> np.ndarray:
     Raises
     ------
     FitError
-        Not one axis, or NaN, negative, unsorted or repeated steps, or steps over more than twenty decades.
+        Steps that are not one-dimensional, NaN, negative, unsorted or repeated, or that span over twenty decades.
     """
     t = as_floats(steps, "steps")
     if t.ndim != 1:
         raise FitError(f"steps have shape {t.shape}", "give one axis of steps")
     if not np.isfinite(t).all() or (t < 0).any():
         raise FitError(f"step {t[~(np.isfinite(t) & (t >= 0))][0]} is not a count of steps", "give steps >= 0")
-    late = np.flatnonzero(np.diff(t) <= 0)
-    if t.size > 1 and not late.size:
+    unsorted = np.flatnonzero(np.diff(t) <= 0)
+    if t.size > 1 and not unsorted.size:
         finest = min(t[1] - t[0], t[1] if t[0] == 0 else t[0])
         if finest < t[-1] / WIDEST:
             raise FitError(
-                f"steps reach from {finest:g} to {t[-1]:g}, over more than 20 decades", "leave the earliest steps out"
+                f"steps reach from {finest:g} to {t[-1]:g}, over more than 20 decades", "leave out the earliest steps"
             )
-    if late.size:
-        pair = f"{t[late[0]]:g}, {t[late[0] + 1]:g}"
-        raise FitError(f"steps are not ascending at position {late[0] + 1} ({pair})", "sort them and drop repeats")
+    if unsorted.size:
+        pair = f"{t[unsorted[0]]:g}, {t[unsorted[0] + 1]:g}"
+        raise FitError(f"steps are not ascending at position {unsorted[0] + 1} ({pair})", "sort them and drop repeats")
     return t
 
 
 def check_series(values: Numbers, t: np.ndarray) -> np.ndarray:
-    """One series as floats (step,), the missing values NaN.
+    """One series as floats (step,), NaN where a value is missing.
 
     Raises
     ------
     FitError
-        Another shape.
+        A shape that differs from that of the steps.
     """
     y = as_floats(values, "values")
     if y.shape != t.shape:
@@ -68,12 +68,12 @@ def check_series(values: Numbers, t: np.ndarray) -> np.ndarray:
 
 
 def check_values(values: Numbers, t: np.ndarray, axis: str) -> np.ndarray:
-    """Values as floats (`axis`, step), the missing ones NaN.
+    """Values as floats (`axis`, step), NaN where one is missing.
 
     Raises
     ------
     FitError
-        Another shape.
+        A shape that is not (`axis`, step).
     """
     y = as_floats(values, "values")
     if y.ndim != 2 or y.shape[1] != t.size:
@@ -82,12 +82,12 @@ def check_values(values: Numbers, t: np.ndarray, axis: str) -> np.ndarray:
 
 
 def check_weights(weights: Numbers | None, shape: tuple[int, int]) -> np.ndarray:
-    """Weights as floats of `shape`; NaN counts as 0.
+    """Weights as floats of `shape`, with 0 in place of NaN.
 
     Raises
     ------
     FitError
-        A shape that does not broadcast, or negative or infinite weights.
+        A shape other than `shape` or (step,), or negative or infinite weights.
     """
     if weights is None:
         return np.ones(shape)
@@ -106,7 +106,7 @@ def check_word_or_weights(weights: Any) -> bool:
     Raises
     ------
     FitError
-        Another word.
+        Any other word.
     """
     if isinstance(weights, str) and weights != "relative":
         raise FitError(f"weights are '{weights}'", "give numbers, 'relative' or None")
@@ -114,29 +114,29 @@ def check_word_or_weights(weights: Any) -> bool:
 
 
 def check_sequences(sequences: Numbers, shape: tuple[int, ...]) -> np.ndarray:
-    """Series of each input sequence as floats (sequence, *`shape`), the missing ones NaN.
+    """Series of each input sequence as floats (sequence, *`shape`), NaN where a value is missing.
 
     Raises
     ------
     FitError
-        Another shape, or fewer than two sequences.
+        Other axes than `shape` after the first, or fewer than two sequences.
     """
-    each = as_floats(sequences, "sequences")
-    if each.shape[1:] != shape:
-        wanted = ", ".join(map(str, shape))
-        raise FitError(f"sequences have shape {each.shape}", f"give values of shape (sequences, {wanted})")
-    if len(each) < 2:
-        raise FitError(f"{len(each)} sequence cannot be resampled", "give at least 2, better 10")
-    return np.where(np.isfinite(each), each, np.nan)
+    by_sequence = as_floats(sequences, "sequences")
+    if by_sequence.shape[1:] != shape:
+        sizes = ", ".join(map(str, shape))
+        raise FitError(f"sequences have shape {by_sequence.shape}", f"give values of shape (sequences, {sizes})")
+    if len(by_sequence) < 2:
+        raise FitError(f"{len(by_sequence)} sequence cannot be resampled", "give at least 2, better 10")
+    return np.where(np.isfinite(by_sequence), by_sequence, np.nan)
 
 
 def check_choice(value: Any, what: str, known: Sequence[Word]) -> Word:
-    """One of the words that an option knows.
+    """The value, if it is one of an option's known words.
 
     Raises
     ------
     FitError
-        Another value; the nearest known word is named.
+        Any other value; the message names the nearest known word.
     """
     for word in known:
         if isinstance(value, str) and value == word:
@@ -146,12 +146,12 @@ def check_choice(value: Any, what: str, known: Sequence[Word]) -> Word:
 
 
 def check_count(value: Any, what: str, least: int) -> int:
-    """A whole number of at least `least`.
+    """The value, if it is a whole number of at least `least`.
 
     Raises
     ------
     FitError
-        Another value.
+        Any other value.
     """
     if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
         raise FitError(f"{what} = {value!r}", f"give a whole number >= {least}")
@@ -159,12 +159,12 @@ def check_count(value: Any, what: str, least: int) -> int:
 
 
 def check_share(value: Any, what: str) -> float:
-    """A number between 0 and 1, both excluded.
+    """The value, if it is a number strictly between 0 and 1.
 
     Raises
     ------
     FitError
-        Another value.
+        Any other value.
     """
     if not isinstance(value, Real) or not 0 < float(value) < 1:
         raise FitError(f"{what} = {value!r} is not a share", "give a number between 0 and 1")
@@ -177,15 +177,16 @@ def floats(*values: Numbers) -> tuple[np.ndarray, ...]:
 
 
 def as_floats(values: Any, what: str) -> np.ndarray:
-    """Anything that has one meaning as real numbers, as a float64 array of its shape.
+    """Real numbers in any container as a float64 array of the same shape.
 
-    Tensors of any device and dtype, also with a gradient; masked arrays and nullable or Arrow columns, whose missing
-    entries become NaN; sequences of all these.
+    Takes tensors of any device and dtype, with or without a gradient; masked arrays and nullable or Arrow columns,
+    whose missing entries become NaN; and sequences of these.
 
     Raises
     ------
     FitError
-        Complex numbers, dates, durations, text, rows of unequal length, or what holds no numbers; named `what`.
+        Complex numbers, dates, durations, text, rows of unequal length, or objects that are not numbers. The message
+        calls the argument `what`.
     """
     if type(values) is np.ndarray and values.dtype == np.float64:
         return values
@@ -194,19 +195,19 @@ def as_floats(values: Any, what: str) -> np.ndarray:
     try:
         plain = _plain(values)
         kind = plain.dtype.kind
-        foreign = kind == "V" and plain.dtype.names is None  # numbers of another package, e.g. JAX's bfloat16
-        if kind not in REAL and not foreign:
+        extension = kind == "V" and plain.dtype.names is None  # a number type of another package: JAX's bfloat16
+        if kind not in REAL and not extension:
             raise TypeError(KINDS.get(kind, f"they have dtype {plain.dtype}"))
         return plain.astype(np.float64)
-    except Exception as error:  # whatever a foreign container raises
-        said = " ".join(str(error).split())
+    except Exception as error:  # containers of other packages may raise anything
+        reason = " ".join(str(error).split())
         raise FitError(
-            f"{what}: not an array of numbers ({said})", "give real numbers in rows of equal length"
+            f"{what}: not an array of numbers ({reason})", "give real numbers in rows of equal length"
         ) from None
 
 
 def _plain(values: Any) -> np.ndarray:
-    """The array behind what is passed, its missing entries NaN."""
+    """The array that a container holds, with NaN for missing entries."""
     if isinstance(values, np.ma.MaskedArray):
         array = np.asarray(values.data)
         return np.where(np.ma.getmaskarray(values), np.nan, array) if array.dtype.kind in REAL else array
@@ -233,9 +234,9 @@ def _of_tensor(tensor: Any) -> np.ndarray:
 def _of_entries(entries: list[np.ndarray]) -> np.ndarray:
     if not entries:
         return np.zeros(0)
-    strange = [entry.dtype.kind for entry in entries if entry.dtype.kind not in REAL]
-    if strange:  # stacking would turn numbers beside text into text, and dates into numbers
-        raise TypeError(KINDS.get(strange[0], "they hold what is no number"))
+    kinds = [entry.dtype.kind for entry in entries if entry.dtype.kind not in REAL]
+    if kinds:  # stacking would turn numbers beside text into text, and dates into numbers
+        raise TypeError(KINDS.get(kinds[0], "some entries are not numbers"))
     shapes = {entry.shape for entry in entries}
     if len(shapes) > 1:
         raise ValueError(f"rows of shapes {', '.join(map(str, sorted(shapes, key=str)))}")

@@ -1,19 +1,19 @@
-"""What `fit_series` returns."""
+"""The result of `fit_series`: a fitted curve that says what may be quoted."""
 
 from __future__ import annotations
 
 import json
 import math
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
-from scipy.special import stdtrit
+from scipy.special import stdtrit  # pyright: ignore[reportMissingTypeStubs]
 
 from massact.errors import FitError
 from massact.fit.checks import Numbers, as_floats, check_share
 from massact.fit.forms import FORMS
-from massact.fit.judgement.regimes import Doubt, Regime
+from massact.fit.judgement.regimes import Doubt, Regime, undetermined
 from massact.fit.judgement.statistics import information
 from massact.fit.status import FitStatus
 from massact.fit.units import DERIVED_UNITS, Units, beyond_doubles, parameters_in, squares_back, units_of
@@ -27,23 +27,23 @@ LABELS = {
     "end_slope": "slope at the end, df/d(ln t)",
     "decay_share": "share of the decay completed",
 }
-FLATTEST = 1e-10  # singular values of the scaled Jacobian, over the largest, below which a direction is left out
+FLATTEST = 1e-10  # directions with singular values below this share of the largest are left out of a band
 NONE_IN_RANGE = {"peak_step", "half_rise_step"}
 
 
 def _plain(value: Any) -> Any:
-    """The value with what JSON has no numbers for in its place."""
+    """The value with null, "Infinity" and "-Infinity" in place of numbers that JSON does not have."""
     if isinstance(value, dict):
-        return {key: _plain(entry) for key, entry in value.items()}
+        return {key: _plain(entry) for key, entry in cast("dict[str, Any]", value).items()}
     if isinstance(value, list | tuple):
-        return [_plain(entry) for entry in value]
+        return [_plain(entry) for entry in cast("list[Any]", value)]
     if isinstance(value, float) and not math.isfinite(value):
         return None if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
     return value
 
 
 def _number(value: Any) -> float:
-    """What `_plain` wrote for a number."""
+    """The number that `_plain` wrote."""
     return math.nan if value is None else float(value)
 
 
@@ -54,14 +54,15 @@ class CurveFit:
     Attributes
     ----------
     form, steps, values, weights
-        What was fitted; missing values are NaN, weights those the fit ended with and 0 for what was left out.
+        The data. Missing values are NaN. Weights are those at the end of the fit, and 0 for points left out.
     params
         lmfit Parameters, named as the arguments of the form's function: `lam` for lambda.
     stderr, determined
-        By the parameter's name in the table (`lambda`): standard error, NaN where unknown, and whether it may be
-        quoted. Standard errors assume independent residuals; on log rises they are far too small.
+        The standard error of each parameter, NaN where unknown, and whether the parameter may be quoted. Keys are the
+        names in the table (`lambda`). Standard errors assume independent residuals; on log rises they are far too
+        small.
     derived, intervals
-        Quantities of the curve (`massact.fit.schemas.DERIVED`), and their 95 % intervals when sequences were given.
+        Quantities of the curve (`massact.fit.schemas.DERIVED`), and their 95 % intervals if sequences were given.
     regime, status
         What may be quoted, and how the fit ended; both have a `.text`.
     peak_determined
@@ -69,14 +70,14 @@ class CurveFit:
     doubts
         Why a plateau or a peak of the curve is not quoted; each has a `.text`.
     sse, r2
-        Weighted sum of squared residuals, NaN where no double holds it; share of the weighted variance explained.
+        Weighted sum of squared residuals, NaN where a double cannot hold it; share of the weighted variance explained.
     n_points
-        Points fitted.
+        Number of points fitted.
     bins
-        How many means of neighbouring points the search and the resampling took (`massact.fit.engine.bins`): `n_points`
-        up to 256 points. Parameters, errors and criteria are of all points all the same.
+        Number of bins that the search and the resampling used (`massact.fit.engine.bins`); `n_points` up to 256 points.
+        Parameters, errors and criteria always use all points.
     result
-        lmfit's ModelResult, None when the curve is the engine's and after reading a fit from JSON or a pickle.
+        lmfit's ModelResult. None if the curve is the engine's, or if the fit was read from JSON or a pickle.
     """
 
     form: str
@@ -100,7 +101,7 @@ class CurveFit:
 
     @property
     def best(self) -> dict[str, float]:
-        """Parameters by their names in the table."""
+        """Parameters keyed by their names in the table."""
         form = FORMS[self.form]
         return {
             name: float(self.params[argument].value)
@@ -124,7 +125,7 @@ class CurveFit:
 
     @property
     def residuals(self) -> np.ndarray:
-        """Values less the curve (step,), unweighted; NaN where a value is missing."""
+        """Values minus the curve (step,), unweighted; NaN where a value is missing."""
         return self.values - self.predict(self.steps)
 
     def predict(self, t: Numbers) -> np.ndarray:
@@ -134,8 +135,8 @@ class CurveFit:
     def band(self, t: Numbers, *, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
         """Lower and upper confidence limits of the curve at steps t, by the delta method.
 
-        Points are taken as independent: where input sequences are known, their `intervals` are the ones to trust. Like
-        the curve itself it is determined where the parameters are not: flat directions of theirs are left out.
+        The points are assumed independent: where input sequences are known, trust `intervals` instead. The band exists
+        even where the parameters are not determined, because directions that do not change the curve are left out.
 
         Raises
         ------
@@ -150,29 +151,29 @@ class CurveFit:
             lower, upper = fit.band(as_floats(t, "t") / units.step, level=level)
             return lower * units.value[0], upper * units.value[0]
         form, best = FORMS[self.form], np.array(list(self.best.values()))
-        at, seen = as_floats(t, "t"), self.weights > 0
+        at, points = as_floats(t, "t"), self.weights > 0
         units = np.where(form.scales, np.abs(best), 1.0)
-        by_seen, by_at = (
+        by_points, by_at = (
             np.stack([np.broadcast_to(part, x.shape) for part in form.gradient(x, *best)], axis=-1) * units
-            for x in (self.steps[seen], at)
+            for x in (self.steps[points], at)
         )
         degrees = max(self.n_points - best.size, 1)
-        inverse = np.linalg.pinv(by_seen * self.weights[seen, None], rcond=FLATTEST)
+        inverse = np.linalg.pinv(by_points * self.weights[points, None], rcond=FLATTEST)
         error = np.linalg.norm(by_at @ inverse, axis=-1) * math.sqrt(self.sse / degrees)
         half = float(stdtrit(degrees, (1 + level) / 2)) * error
-        drawn = self.predict(at)
-        return drawn - half, drawn + half
+        curve = self.predict(at)
+        return curve - half, curve + half
 
     def conf_interval(self, *names: str, level: float = 0.95) -> dict[str, tuple[float, float]]:
-        """Profile-likelihood intervals of parameters (all that vary, by default), inf where a side is not bounded.
+        """Profile-likelihood intervals of parameters (by default all that vary), inf where a side has no bound.
 
-        lmfit's `conf_interval`: each is fixed at a row of values and the others are fitted again. Takes up to seconds;
-        on log rises most of Eq. 9's parameters have no bound, and Eq. 14's beta and tau0 are the ones to ask for.
+        Calls lmfit's `conf_interval`, which fixes each parameter at several values and fits the others again. This can
+        take seconds. On log rises most of Eq. 9's parameters have no bound: ask for Eq. 14's beta and tau0 instead.
 
         Raises
         ------
         FitError
-            No such parameter, a curve that is the engine's (see `status`), a level that is not between 0 and 1, or a
+            An unknown parameter, a curve that is the engine's (see `status`), a level that is not between 0 and 1, or a
             profile that lmfit cannot follow.
         """
         check_share(level, "level")
@@ -182,20 +183,20 @@ class CurveFit:
             raise FitError(f"no parameter {', '.join(unknown)}", f"form '{self.form}' has {', '.join(arguments)}")
         if self.result is None:
             raise FitError(f"no profile: {self.status.sentence}", "quote `band` and `intervals`, or fit again")
-        wanted = [name for name in (names or arguments) if self.result.params[arguments[name]].vary]
-        from lmfit.minimizer import MinimizerException
+        varying = [name for name in (names or arguments) if self.result.params[arguments[name]].vary]
+        from lmfit.minimizer import MinimizerException  # pyright: ignore[reportMissingTypeStubs]
 
         try:
-            found = self.result.conf_interval(p_names=[arguments[name] for name in wanted], sigmas=[level])
+            limits = self.result.conf_interval(p_names=[arguments[name] for name in varying], sigmas=[level])
         except (ValueError, TypeError, ArithmeticError, np.linalg.LinAlgError, MinimizerException) as error:
-            said = " ".join(str(error).split())
+            reason = " ".join(str(error).split())
             raise FitError(
-                f"the profile of {', '.join(wanted)} breaks off ({said})", "ask for beta, tau0 of eq14"
+                f"the profile of {', '.join(varying)} breaks off ({reason})", "ask for beta, tau0 of eq14"
             ) from None
-        return {name: (found[arguments[name]][0][1], found[arguments[name]][-1][1]) for name in wanted}
+        return {name: (limits[arguments[name]][0][1], limits[arguments[name]][-1][1]) for name in varying}
 
     def to_json(self) -> str:
-        """The fit as JSON: all but `result`. NaN becomes null, infinite bounds become "Infinity" and "-Infinity"."""
+        """The fit as JSON, without `result`. NaN becomes null; infinite bounds become "Infinity" and "-Infinity"."""
         content = {
             **{name: getattr(self, name) for name in ("form", "sse", "r2", "n_points", "bins")},
             **{name: getattr(self, name).tolist() for name in ("steps", "values", "weights")},
@@ -210,14 +211,14 @@ class CurveFit:
 
     @classmethod
     def from_json(cls, text: str) -> CurveFit:
-        """A fit from what `to_json` wrote.
+        """The fit that `to_json` wrote.
 
         Raises
         ------
         FitError
-            Other text.
+            Text that `to_json` did not write.
         """
-        from lmfit import Parameters
+        from lmfit import Parameters  # pyright: ignore[reportMissingTypeStubs]
 
         try:
             content: dict[str, Any] = json.loads(text)
@@ -231,7 +232,8 @@ class CurveFit:
             intervals = {
                 name: (_number(lower), _number(upper)) for name, (lower, upper) in content.pop("intervals").items()
             }
-            params = Parameters().loads(content.pop("params"))
+            empty: Any = Parameters()
+            params = empty.loads(content.pop("params"))
             doubts = tuple(Doubt(name) for name in content.pop("doubts"))
             regime, status = Regime[content.pop("regime").upper()], FitStatus[content.pop("status").upper()]
             return cls(
@@ -253,7 +255,7 @@ class CurveFit:
         return CurveFit.from_json, (self.to_json(),)
 
     def report(self) -> str:
-        """What was found and what may be quoted, as text."""
+        """The fit as text, with what may be quoted."""
         searched = f" (searched in {self.bins} bins)" if 0 < self.bins < self.n_points else ""
         lines = [
             f"{self.form}: {FORMS[self.form].formula}",
@@ -266,16 +268,18 @@ class CurveFit:
             return "\n".join(lines)
         title = "of the curve (flat: do not quote)" if self.regime is Regime.FLAT else "may be quoted, of the curve"
         lines.append(f"{title}{', 95 % interval over sequences' if self.intervals else ''}:")
+        peaked = not math.isnan(self.derived["peak_step"])
+        unknown = undetermined(self.doubts, peaked=peaked, peak_determined=self.peak_determined)
         for name, value in self.derived.items():
             if name == "decay_share" and self.regime in (Regime.LOG_RISE, Regime.DISPUTED):
-                continue  # how much of a decay nobody has seen is over is not known
-            if name in self._undetermined():
+                continue  # the decay has not been seen, so its completed share is unknown
+            if name in unknown:
                 lines.append(f"  {LABELS[name]:<30} not determined")
                 continue
-            shown = "none in range" if math.isnan(value) and name in NONE_IN_RANGE else f"{value:.5g}"
+            number = "none in range" if math.isnan(value) and name in NONE_IN_RANGE else f"{value:.5g}"
             bounds = self.intervals.get(name, (math.nan, math.nan))
             spread = "" if math.isnan(bounds[0]) else f"   [{bounds[0]:.5g}, {bounds[1]:.5g}]"
-            lines.append(f"  {LABELS[name]:<30} {shown}{spread}")
+            lines.append(f"  {LABELS[name]:<30} {number}{spread}")
         quoted = [name for name, known in self.determined.items() if known]
         lines += [f"  {name:<30} {self.best[name]:.5g} +- {self.stderr[name]:.2g}" for name in quoted]
         hidden = [f"{name} {value:.3g}" for name, value in self.best.items() if name not in quoted]
@@ -283,23 +287,16 @@ class CurveFit:
             lines.append(f"not determined, they only draw the curve: {', '.join(hidden)}")
         return "\n".join(lines)
 
-    def _undetermined(self) -> set[str]:
-        """Derived quantities that the doubts leave without a meaning."""
-        names: set[str] = set() if self.peak_determined or math.isnan(self.derived["peak_step"]) else {"peak_step"}
-        if Doubt.END in self.doubts:
-            names |= {"f_end", "end_slope"} if self.peak_determined else {"f_end", "end_slope", "peak_value"}
-        return names
-
     def back(self, units: Units, steps: np.ndarray, values: np.ndarray) -> CurveFit:
-        """A fit in `units` as the fit of the caller's steps and values."""
+        """A fit in `units`, converted to the fit of the caller's steps and values."""
         form = FORMS[self.form]
-        found = np.array([list(self.best.values())])
-        own = parameters_in(self.form, found, units, back=True)
-        lost = bool(beyond_doubles(found, own)[0])
+        scaled = np.array([list(self.best.values())])
+        own = parameters_in(self.form, scaled, units, back=True)
+        overflow = bool(beyond_doubles(scaled, own)[0])
         unit_of = {parameter.name: parameter.unit for parameter in form.signature} | DERIVED_UNITS
-        factor = {name: math.nan if lost else float(units.of(unit)[0]) for name, unit in unit_of.items()}
+        factor = {name: math.nan if overflow else float(units.of(unit)[0]) for name, unit in unit_of.items()}
         stderr = {name: value * factor[name] for name, value in self.stderr.items()}
-        determined = {name: value and not lost for name, value in self.determined.items()}
+        determined = {name: value and not overflow for name, value in self.determined.items()}
         for name in form.unknown_in_units if units.step != 1 else ():
             stderr[name], determined[name] = math.nan, False
         out = replace(
@@ -307,7 +304,7 @@ class CurveFit:
             steps=steps,
             values=values,
             weights=self.weights * units.weight,
-            params=self._with(own[0] * (math.nan if lost else 1), stderr),
+            params=self._with(own[0] * (math.nan if overflow else 1), stderr),
             stderr=stderr,
             determined=determined,
             derived={name: value * factor[name] for name, value in self.derived.items()},
@@ -315,7 +312,7 @@ class CurveFit:
             sse=float(squares_back(np.array([self.sse]), units)[0]),
             result=None,
         )
-        if not lost:
+        if not overflow:
             return out
         return replace(
             out,
@@ -328,7 +325,7 @@ class CurveFit:
         )
 
     def _in_units(self) -> tuple[CurveFit, Units]:
-        """The fit in units of ordinary size: itself, but near the ends of floating point."""
+        """The fit in units of ordinary size: the fit itself unless its numbers are near the limits of doubles."""
         units = units_of(self.form, self.steps, self.values[None], self.weights[None])
         if units.ordinary or self.regime is Regime.FAILED:
             return self, units
@@ -336,14 +333,14 @@ class CurveFit:
         y, w, t = self.values / units.value[0], self.weights / units.weight, self.steps / units.step
         params = self._with(own, dict.fromkeys(self.stderr, math.nan))
         fit = replace(self, steps=t, values=y, weights=w, params=params, result=None)
-        seen = w > 0
-        return replace(fit, sse=float(np.sum((fit.residuals[seen] * w[seen]) ** 2))), units
+        points = w > 0
+        return replace(fit, sse=float(np.sum((fit.residuals[points] * w[points]) ** 2))), units
 
     def _with(self, values: np.ndarray, stderr: dict[str, float]) -> Any:
-        """The params with other values and standard errors, and without bounds."""
-        from lmfit import Parameters
+        """The params with these values and standard errors, and without bounds."""
+        from lmfit import Parameters  # pyright: ignore[reportMissingTypeStubs]
 
-        out = Parameters()
+        out: Any = Parameters()
         for argument, value, error in zip(FORMS[self.form].arguments, values.tolist(), stderr.values(), strict=True):
             out.add(argument, value=value, vary=self.params[argument].vary)
             out[argument].stderr = error if math.isfinite(error) else None

@@ -1,9 +1,10 @@
-"""Joint fits of the layers of one model: each curve's two rates, shrunk towards what the others say.
+"""Joint fits of the layers of one model: the two rates of each curve are shrunk towards those of the other curves.
 
-Empirical Bayes. Given the two rates of Eq. 14, its other parameters are linear and leave by least squares, so a curve's
-likelihood is a surface over (log beta, log tau0) alone. Over the curves of a model these two are taken as normal about
-a common mean, or a mean linear in covariates such as depth; mean and covariance are estimated from all surfaces by EM,
-and each curve gets its posterior. Where one curve determines its rates, nothing changes.
+The method is empirical Bayes. Given the two rates of Eq. 14, its other parameters are linear, and least squares
+eliminates them: the likelihood of a curve is a surface over (log beta, log tau0) alone. These two are taken as normally
+distributed over the curves of a model, with a common mean or a mean that is linear in covariates such as depth. EM
+estimates the mean and the covariance from all surfaces, and each curve gets its posterior. Where a curve determines its
+rates, nothing changes.
 """
 
 from __future__ import annotations
@@ -29,20 +30,20 @@ from massact.fit.units import Units, parameters_in, squares_back, units_of
 PARAMETERS = EQ14.parameters
 LEVEL = 0.95
 ITERATIONS = 60
-SETTLED = 1e-4  # change of the mean and deviations at which EM ends
-SHARP = 0.25  # standard errors of log rates below which a curve's surface is its normal approximation
-FIRST_SPREAD = 2.0  # deviation of the log rates that EM begins with
-BELIEVED, BELIEVED_SPREAD = 4, 1.0  # so many layers' worth of belief in that deviation: few layers say little of it
-FEWEST = 4
+SETTLED = 1e-4  # change of the mean and covariance below which EM ends
+SHARP = 0.25  # a surface whose log rates have smaller standard errors is replaced by its normal approximation
+FIRST_SPREAD = 2.0  # standard deviation of the log rates at the start of EM
+PRIOR_LAYERS, PRIOR_SPREAD = 4, 1.0  # the prior counts as so many layers of this deviation: few layers say little
+FEWEST = 4  # curves
 
 
 class _Wide(ModulatedLog):
-    """Eq. 14's rates on a grid for integrals."""
+    """Eq. 14 with a finer grid of rates, to integrate over."""
 
     per_decade = (12, 12)
 
     def box(self, t: np.ndarray) -> np.ndarray:
-        """Beta from 1e-3 / T on; tau0 up to 100 T."""
+        """Beta from 1e-3 / T upwards; tau0 up to 100 T."""
         box = super().box(t)
         box[:, 0] *= np.array([1.0, 10.0])  # the grid begins at ten times these
         return box
@@ -52,9 +53,9 @@ _WIDE = _Wide()
 
 
 class _Surfaces(NamedTuple):
-    """Log likelihoods (curve, node) over log rates (node, 2), with normal approximations where they are sharp.
+    """Log likelihoods (curve, node) over log rates (node, 2), and normal approximations where a surface is sharp.
 
-    `known` (curve, 2) says which rate the curve alone determines; it is sharp where that is both.
+    `known` (curve, 2) says which rates a curve alone determines; its surface is sharp if it determines both.
     """
 
     nodes: np.ndarray
@@ -87,30 +88,30 @@ def fit_joint(
     Parameters
     ----------
     steps, values
-        (step,) ascending optimiser steps, and one curve a row, without missing values.
+        (step,) ascending optimiser steps, and one curve per row, without missing values.
     covariates
-        What the mean of the log rates is linear in besides a constant, e.g. relative depth and its square.
+        Features in which the mean of the log rates is linear besides a constant, e.g. relative depth and its square.
     weights
-        (step,), multiply residuals.
+        Factors of the residuals (step,).
     sequences
-        The series of each input sequence, for the judgement of plateaus and peaks alone.
+        The series of each input sequence, used only to judge plateaus and peaks.
 
     Returns
     -------
     DataFrame
-        One row a curve: `curve`; `log_beta`, `log_tau0` (posterior means, natural logarithms, per step and in steps)
-        with `_lower`, `_upper` (95 % credible) and `_alone` (the curve's own optimum, at the bound of the search where
-        it is on an edge); `beta_determined_alone`, `tau0_determined_alone` (whether the curve alone knows it within
-        25 %); Eq. 14's parameters `A1 A2 beta tau0 K` at the posterior means, and `sse` beside `sse_alone`; `regime`,
-        `doubts`, `peak_determined` and `<parameter>_determined` of these curves, as in `massact.fit.fit_many`.
-        Errors are taken as independent between steps: for noise that checkpoints share, intervals are too narrow. The
-        posterior of one curve is only as good as the belief that the layers are alike: not for pooling models.
+        One row per curve: `curve`; `log_beta` and `log_tau0` (posterior means of the natural logarithms, per step and
+        in steps) with `_lower`, `_upper` (95 % credible interval) and `_alone` (the curve's own optimum, or the bound
+        of the search if it lies there); `beta_determined_alone` and `tau0_determined_alone` (whether the curve alone
+        determines it within 25 %); Eq. 14's parameters `A1 A2 beta tau0 K` at the posterior means, with `sse` and
+        `sse_alone`; and `regime`, `doubts`, `peak_determined`, `<parameter>_determined` as in `massact.fit.fit_many`.
+        Errors are assumed independent between steps: intervals are too narrow for noise that checkpoints share. A
+        posterior is only as good as the assumption that the layers are alike. Do not pool different models.
 
     Raises
     ------
     FitError
-        Fewer than four curves, as many parameters as points, missing values, weights of 0 or that differ between
-        curves, covariates of another length, or as `massact.fit.fit_many`.
+        Fewer than four curves, no more points than parameters, missing values, weights that are 0 or differ between
+        curves, covariates of the wrong length, or as `massact.fit.fit_many`.
     """
     t = check_steps(steps)
     y = check_values(values, t, "curve")
@@ -121,10 +122,10 @@ def fit_joint(
     w = check_weights(weights, y.shape)
     if not (w > 0).all() or (w != w[0]).any():
         raise FitError(
-            "weights are 0, or differ between curves", "give one weight > 0 a step, and leave steps out of all"
+            "weights are 0, or differ between curves", "give one weight > 0 per step, and leave steps out of all curves"
         )
     w = w[0]
-    each = None if sequences is None else check_sequences(sequences, y.shape)
+    by_sequence = None if sequences is None else check_sequences(sequences, y.shape)
     design = _design(covariates, len(y))
     units = units_of("eq14", t, y, w)
     if not units.ordinary:
@@ -134,7 +135,7 @@ def fit_joint(
             y / by_curve,
             covariates=covariates,
             weights=w / units.weight,
-            sequences=None if each is None else each / by_curve,
+            sequences=None if by_sequence is None else by_sequence / by_curve,
         )
         return _back(scaled, units)
     alone = search("eq14", t, y, w)
@@ -144,10 +145,10 @@ def fit_joint(
     rates = EQ14.clip(EQ14.box(t), rates)
     fitted = project([column * w for column in EQ14.columns(t, rates)], y * w)
     shrunk = Optimum(rates, fitted.a, np.vecdot(fitted.residual, fitted.residual))
-    drawn, status = drawable("eq14", shrunk, t, y, w)
+    parameters, status = drawable("eq14", shrunk, t, y, w)
     own, _ = drawable("eq14", alone, t, y, w)
-    judgement = judged(describe("eq14", t, y, w, drawn, status, rates), t, y, sequences=each)
-    # The grid is over q = 1 / (tau0 + t[0]): log tau0 is -log q but for the first step.
+    judgement = judged(describe("eq14", t, y, w, parameters, status, rates), t, y, sequences=by_sequence)
+    # The grid is over q = 1 / (tau0 + t[0]), so that log tau0 is -log q except for the first step.
     return pd.DataFrame(
         {
             "curve": np.arange(len(y)),
@@ -161,7 +162,7 @@ def fit_joint(
             "log_tau0_alone": np.log(own[:, 3]),
             "beta_determined_alone": surfaces.known[:, 0],
             "tau0_determined_alone": surfaces.known[:, 1],
-            **dict(zip(PARAMETERS, drawn.T, strict=True)),
+            **dict(zip(PARAMETERS, parameters.T, strict=True)),
             **{f"{name}_determined": judgement.determined[:, j] for j, name in enumerate(PARAMETERS)},
             "peak_determined": judgement.peak_determined,
             "regime": pd.Series(judgement.regime.tolist(), dtype=object),
@@ -177,17 +178,17 @@ def _design(covariates: Numbers | None, count: int) -> np.ndarray:
     constant = np.ones((count, 1))
     if covariates is None:
         return constant
-    given = as_floats(covariates, "covariates")
-    if given.ndim not in (1, 2) or len(given) != count or not np.isfinite(given).all():
+    features = as_floats(covariates, "covariates")
+    if features.ndim not in (1, 2) or len(features) != count or not np.isfinite(features).all():
         raise FitError(
-            f"covariates have shape {given.shape}, or missing values",
+            f"covariates have shape {features.shape}, or missing values",
             f"give finite numbers of shape ({count}, features)",
         )
-    return np.column_stack([constant, given.reshape(count, -1)])
+    return np.column_stack([constant, features.reshape(count, -1)])
 
 
 def _back(fits: pd.DataFrame, units: Units) -> pd.DataFrame:
-    """Joint fits in units, in the caller's."""
+    """Joint fits converted from `units` to the caller's."""
     out = fits.copy()
     for column in fits.filter(like="log_"):
         out[column] = fits[column] + (np.log(units.step) if "tau" in column else -np.log(units.step))
@@ -211,8 +212,8 @@ def _surfaces(t: np.ndarray, y: np.ndarray, w: np.ndarray, alone: Optimum) -> _S
     sse = np.maximum(sse, lowest[:, None]) + 1e-14
     degrees = t.size - 5
     nodes = np.stack([grid.ravel() for grid in np.meshgrid(*map(np.log, inner), indexing="ij")], axis=1)
-    here = evaluate(EQ14, t, w, target.y, alone.rates)
-    normal = np.moveaxis(here.normal, 2, 0)
+    optimum = evaluate(EQ14, t, w, target.y, alone.rates)
+    normal = np.moveaxis(optimum.normal, 2, 0)
     with np.errstate(all="ignore"):
         determinant = normal[:, 0, 0] * normal[:, 1, 1] - normal[:, 0, 1] ** 2
         inverse = np.stack(
@@ -222,7 +223,7 @@ def _surfaces(t: np.ndarray, y: np.ndarray, w: np.ndarray, alone: Optimum) -> _S
             ],
             axis=1,
         )
-        covariance = inverse / determinant[:, None, None] * (here.sse / degrees)[:, None, None]
+        covariance = inverse / determinant[:, None, None] * (optimum.sse / degrees)[:, None, None]
         errors = np.sqrt(np.stack([covariance[:, 0, 0], covariance[:, 1, 1]], axis=1))
         centre = np.log(alone.rates.T)
     known = (errors < SHARP) & np.isfinite(centre)
@@ -231,19 +232,19 @@ def _surfaces(t: np.ndarray, y: np.ndarray, w: np.ndarray, alone: Optimum) -> _S
 
 
 def _estimated(surfaces: _Surfaces, design: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Means (curve, 2) and the covariance (2, 2) of the log rates over curves, by EM."""
-    known = surfaces.sharp if surfaces.sharp.any() else np.ones(len(surfaces.sharp), dtype=bool)
+    """Means (curve, 2) and covariance (2, 2) of the log rates over curves, by EM."""
+    reliable = surfaces.sharp if surfaces.sharp.any() else np.ones(len(surfaces.sharp), dtype=bool)
     peak = surfaces.nodes[surfaces.log_likelihood.argmax(axis=1)]
     start = np.where(surfaces.sharp[:, None], surfaces.centre, peak)
-    mean = np.tile(np.median(start[known], axis=0), (len(design), 1))
+    mean = np.tile(np.median(start[reliable], axis=0), (len(design), 1))
     covariance = np.eye(2) * FIRST_SPREAD**2
     for _ in range(ITERATIONS):
         posterior = _posterior(surfaces, mean, covariance)
         weights, *_ = np.linalg.lstsq(design, posterior.mean, rcond=None)
         new_mean = design @ weights
         off = posterior.mean - new_mean
-        scatter = posterior.covariance.sum(axis=0) + off.T @ off + np.eye(2) * BELIEVED * BELIEVED_SPREAD**2
-        new = scatter / (max(len(design) - design.shape[1], 1) + BELIEVED)
+        scatter = posterior.covariance.sum(axis=0) + off.T @ off + np.eye(2) * PRIOR_LAYERS * PRIOR_SPREAD**2
+        new = scatter / (max(len(design) - design.shape[1], 1) + PRIOR_LAYERS)
         moved = max(float(np.abs(new_mean - mean).max()), float(np.abs(new - covariance).max()))
         mean, covariance = new_mean, new
         if moved < SETTLED:
@@ -277,7 +278,7 @@ def _posterior(surfaces: _Surfaces, mean: np.ndarray, covariance: np.ndarray) ->
 
 
 def _quantiles(x: np.ndarray, share: np.ndarray) -> tuple[float, float]:
-    """Where the distribution function of weighted nodes passes the tails of LEVEL, linear between nodes."""
+    """The quantiles of weighted nodes that bound LEVEL, interpolated linearly between nodes."""
     places, index = np.unique(x, return_inverse=True)
     mass = np.bincount(index, weights=share)
     middle = np.cumsum(mass) - mass / 2

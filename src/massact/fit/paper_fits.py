@@ -1,6 +1,6 @@
-"""The paper's published fits: `params/layer_fit_params_<quantity>.json` of its dataset, read and put beside ours.
+"""The paper's published fits, `params/layer_fit_params_<quantity>.json` of its dataset, read and compared with ours.
 
-A file is a list over layers. Of each layer's hypotheses `original` is Eq. 9, t being the raw step:
+A file is a list over layers. In each layer the hypothesis `original` is Eq. 9 with t as the raw step:
 {"param_names": ["A", "λ", "γ", "t0", "K"], "popt": [...], "pcov": [[...]], "r2": ..., "aic": ..., "residuals": [...]}.
 """
 
@@ -24,7 +24,7 @@ from massact.fit.many import fit_many
 HYPOTHESIS = "original"
 NAMES = {"A": "A", "λ": "lambda", "lambda": "lambda", "γ": "gamma", "gamma": "gamma", "t0": "t0", "K": "K"}
 ORDER = ("A", "lambda", "gamma", "t0", "K")
-_REMEDY = "take the file anew from the dataset"
+_REMEDY = "download the file again from the dataset"
 
 
 @dataclass(frozen=True)
@@ -34,15 +34,15 @@ class PublishedFit:
     Attributes
     ----------
     layer
-        0-based.
+        0-based layer.
     parameters
-        By the names of the table of fits; NaN where the file has none.
+        Values keyed by the names in the table of fits; NaN where the file has none.
     covariance
         (parameter, parameter) in the order A, lambda, gamma, t0, K; None where the file has none.
     r2, aic
-        As the file states them.
+        As in the file.
     residuals
-        (step,) as the file states them; None where it has none.
+        (step,) as in the file; None where it has none.
     """
 
     layer: int
@@ -53,18 +53,18 @@ class PublishedFit:
     residuals: np.ndarray | None = field(repr=False)
 
     def curve(self, steps: Numbers) -> np.ndarray:
-        """Eq. 9 with these parameters at raw steps."""
+        """Eq. 9 with these parameters at the given raw steps."""
         return eq9(steps, *(self.parameters[name] for name in ORDER))
 
 
 def parse_params(text: str) -> list[PublishedFit]:
-    """Read one file of published parameters, a fit a layer.
+    """Read one file of published parameters: one fit per layer.
 
     Raises
     ------
     ParseError
-        Not JSON, not a list over layers, no `original` hypothesis, other parameters than Eq. 9's, numbers that are
-        none, or a covariance of another size; the message names the layer.
+        Text that is not JSON or not a list over layers, no `original` hypothesis, parameters other than Eq. 9's,
+        entries that are not numbers, or a covariance of the wrong size. The message names the layer.
     """
     try:
         content = json.loads(text)
@@ -78,36 +78,37 @@ def parse_params(text: str) -> list[PublishedFit]:
 def compare_with_published(
     steps: Numbers, values: Float[np.ndarray, "layer step"] | Numbers, published: Sequence[PublishedFit]
 ) -> pd.DataFrame:
-    """Our fits beside the published ones, one row a layer.
+    """Our fits beside the published ones, one row per layer.
 
-    Columns `layer`, `sse_published` (of the published curve on these values), `sse_residuals` (of the published
-    residuals, NaN where there are none), `sse` (ours, of Eq. 14, which draws every curve of Eq. 9), `kept_published`,
-    `r2_published`, `r2`, `regime`, `status`. `kept_published` says that the published curve is better than ours, and
-    that `sse` is its: it can be where its tau0 = t0 / gamma is below our floor and fits the single value at step 0.
+    Columns are `layer`, `sse_published` (of the published curve on these values), `sse_residuals` (of the published
+    residuals, NaN where there are none), `sse` (of our fit of Eq. 14, which draws every curve of Eq. 9),
+    `kept_published`, `r2_published`, `r2`, `regime` and `status`. Where `kept_published` is true, the published curve
+    is better than ours and `sse` is that of the published curve. This happens where its tau0 = t0 / gamma is below our
+    floor and fits the single value at step 0.
 
     Raises
     ------
     FitError
-        Another number of layers, or as `fit_many`.
+        A number of layers that differs, or as `fit_many`.
     """
     t = check_steps(steps)
     y = check_values(values, t, "layer")
     if len(y) != len(published):
         raise FitError(f"{len(y)} layers of values and {len(published)} published fits", "give one fit a layer")
     ours = fit_many(t, y, form="eq14")
-    drawn = np.array([fit.curve(t) for fit in published]).reshape(y.shape)
-    theirs = np.nansum((y - drawn) ** 2, axis=1)
-    theirs[~np.isfinite(drawn).any(axis=1)] = np.nan
-    kept = theirs < ours["sse"].to_numpy()
+    curves = np.array([fit.curve(t) for fit in published]).reshape(y.shape)
+    theirs = np.nansum((y - curves) ** 2, axis=1)
+    theirs[~np.isfinite(curves).any(axis=1)] = np.nan
+    better = theirs < ours["sse"].to_numpy()
     total = np.nansum((y - np.nanmean(y, axis=1, keepdims=True)) ** 2, axis=1)
-    sse = np.where(kept, theirs, ours["sse"])
+    sse = np.where(better, theirs, ours["sse"])
     return pd.DataFrame(
         {
             "layer": [fit.layer for fit in published],
             "sse_published": theirs,
             "sse_residuals": [_squares(fit.residuals) for fit in published],
             "sse": sse,
-            "kept_published": kept,
+            "kept_published": better,
             "r2_published": [fit.r2 for fit in published],
             "r2": 1 - sse / np.where(total > 0, total, np.nan),
             "regime": ours["regime"],
@@ -129,7 +130,7 @@ def _fit(layer: int, entry: Any) -> PublishedFit:
     if not isinstance(names, list) or sorted(NAMES.get(str(name), "") for name in names) != sorted(ORDER):
         raise ParseError(f"{where}: param_names are {names}, not those of Eq. 9", _REMEDY)
     places = [[NAMES[name] for name in names].index(name) for name in ORDER]
-    if fit.get("popt") is None:  # a fit that failed
+    if fit.get("popt") is None:  # the published fit failed
         popt = np.full(len(ORDER), np.nan)
     else:
         popt = _numbers(fit["popt"], f"{where}: popt", (len(ORDER),))[places]
@@ -143,11 +144,11 @@ def _fit(layer: int, entry: Any) -> PublishedFit:
 
 
 def _numbers(value: Any, where: str, shape: tuple[int, ...] | None) -> np.ndarray:
-    """Numbers of a shape; null is NaN."""
+    """The value as an array of the given shape (None: one axis), with NaN for null."""
     try:
         out = np.array(value, dtype=float)
     except (TypeError, ValueError):
-        raise ParseError(f"{where} is not made of numbers", _REMEDY) from None
+        raise ParseError(f"{where} does not consist of numbers", _REMEDY) from None
     if shape is not None and out.shape != shape:
         raise ParseError(f"{where} has shape {out.shape} instead of {shape}", _REMEDY)
     if shape is None and out.ndim != 1:

@@ -1,4 +1,4 @@
-"""Table definition of curve fits: one row per (model, seed, layer, quantity), one file per model and form."""
+"""Schema of curve fits: one row per (model, seed, layer, quantity), one file per model and form."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ ARCHITECTURE = {
 
 
 def fits_schema(form: str, *, per_head: bool = False) -> Schema:
-    """The schema of a fits table of one form (a key of `massact.fit.FORMS`), of series one a layer or one a head."""
+    """The schema of a table of fits of one form, a key of `FORMS`; `per_head` if a series belongs to one head."""
     from massact.fit.forms import FORMS
 
     head = {"head": Column("int32", "0-based attention head")} if per_head else {}
@@ -68,11 +68,11 @@ def fits_schema(form: str, *, per_head: bool = False) -> Schema:
 
 
 def _derived_columns() -> dict[str, Column]:
-    """Each derived quantity with its interval."""
+    """Columns of each derived quantity and its interval."""
     out: dict[str, Column] = {}
     for name, meaning in MEANINGS.items():
         out[name] = Column("float64", meaning, nan=True)
         for bound in ("lower", "upper"):
-            says = f"{bound} end of the 95 % interval of {name}, NaN where there is none"
-            out[f"{name}_{bound}"] = Column("float64", says, nan=True)
+            bound_meaning = f"{bound} end of the 95 % interval of {name}, NaN where there is none"
+            out[f"{name}_{bound}"] = Column("float64", bound_meaning, nan=True)
     return out

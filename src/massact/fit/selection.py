@@ -1,4 +1,4 @@
-"""Which form describes curves best: information criteria, Akaike weights and the error on a held-out tail."""
+"""Comparison of forms by information criteria, Akaike weights and the error on a held-out tail."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ def compare_forms(
     weights: Numbers | Literal["relative"] | None = None,
     tail: float = 0.5,
 ) -> pd.DataFrame:
-    """Fit several forms to every series and say how much each is worth.
+    """Fit several forms to every series and compare them.
 
     Parameters
     ----------
     steps, values, weights
-        As `massact.fit.fit_many`; "relative" weights are those of Eq. 14's fit for all forms, or their criteria could
-        not be compared.
+        As `massact.fit.fit_many`. "relative" weights come from Eq. 14's fit for all forms, so that their criteria can
+        be compared.
     forms
         Keys of `FORMS`.
     tail
@@ -50,12 +50,12 @@ def compare_forms(
     Returns
     -------
     DataFrame
-        One row a curve and form: `curve`, `form`, `family` (of limit forms their parent's name), `k` parameters,
-        `r2`, `aicc`, `bic`, `akaike_weight` (exp(-AICc / 2), normalised over the forms of a curve), `tail_error`: the
-        root mean square error after `tail` of a fit to what is before, over the root mean square of the values there.
-        NaN where there are too few points. Of a form that draws the values exactly, as many do a constant, `bic` and
-        `aicc` are -inf and `r2` is 1. Choose by `bic`, or by `tail_error` where the form is to extrapolate, never
-        by `r2`: it grows with every parameter.
+        One row per curve and form, with columns `curve`, `form`, `family` (a limit form has its parent's name), `k`
+        (number of parameters), `r2`, `aicc`, `bic`, `akaike_weight` (exp(-AICc / 2), normalised over the forms of a
+        curve) and `tail_error`. The latter is the root mean square error on the values after `tail` of a fit to those
+        before, divided by their root mean square. Numbers are NaN where there are too few points. Where a form draws
+        the values exactly, as many draw a constant, `bic` and `aicc` are -inf and `r2` is 1. Choose by `bic`, or by
+        `tail_error` if the form is to extrapolate; never by `r2`, which grows with every parameter.
 
     Raises
     ------
@@ -70,8 +70,8 @@ def compare_forms(
     check_share(tail, "tail")
     t = check_steps(steps)
     y = check_values(values, t, "curve")
-    own = {form: units_of(form, t, y, np.ones(y.shape)) for form in forms if get_form(form)}
-    units = next(iter(own.values()))
+    units_by_form = {form: units_of(form, t, y, np.ones(y.shape)) for form in forms if get_form(form)}
+    units = next(iter(units_by_form.values()))
     if not units.ordinary:
         scaled = compare_forms(t / units.step, y / units.value[:, None], forms=forms, weights=weights, tail=tail)
         shift = 2 * np.isfinite(y).sum(axis=1) * np.log(units.value)
@@ -99,7 +99,7 @@ def compare_forms(
         )
     out = pd.concat(parts, ignore_index=True)
     lowest = out.groupby("curve")["aicc"].transform("min")
-    # Of forms that all draw a curve exactly nothing but their parameters is left of the criterion.
+    # Where several forms draw a curve exactly, only the term for the number of parameters is left of the criterion.
     difference = (out["aicc"] - lowest).mask(np.isneginf(out["aicc"]), 2.0 * out["k"])
     likelihood: Any = np.exp(-difference / 2)
     likelihood = likelihood.fillna(0.0)
@@ -109,10 +109,10 @@ def compare_forms(
 
 
 def best_form(comparison: pd.DataFrame, criterion: str = "bic") -> pd.DataFrame:
-    """Of each curve in a comparison the row that `criterion` (bic, aicc, tail_error or r2) prefers.
+    """The row of each curve in a comparison that `criterion` (bic, aicc, tail_error or r2) prefers.
 
-    Of equals, as all forms that draw a constant exactly are, the one with the fewest parameters. A curve on which no
-    form has the criterion has no row.
+    Among equals, such as forms that draw a constant exactly, the one with the fewest parameters is chosen. A curve has
+    no row if the criterion is NaN for all forms.
 
     Raises
     ------
@@ -122,7 +122,7 @@ def best_form(comparison: pd.DataFrame, criterion: str = "bic") -> pd.DataFrame:
     check_choice(criterion, "criterion", CRITERIA)
     absent = [name for name in ("curve", "k", criterion) if name not in getattr(comparison, "columns", ())]
     if absent:
-        raise FitError(f"the comparison has no {', '.join(absent)}", "pass what compare_forms returned")
+        raise FitError(f"the comparison has no {', '.join(absent)}", "pass a table from compare_forms")
     values = -comparison[criterion] if criterion == "r2" else comparison[criterion]
     ordered = comparison.assign(_order=values).dropna(subset="_order")
     ordered = ordered.sort_values(["curve", "_order", "k"], kind="stable")
@@ -130,23 +130,23 @@ def best_form(comparison: pd.DataFrame, criterion: str = "bic") -> pd.DataFrame:
 
 
 def _relative(t: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Weights (curve, step) of 1 / |f|, f being Eq. 14's fit of the values present; 1 where there are too few."""
+    """Weights (curve, step) of 1 / |f|, with f from Eq. 14's fit of the values present; 1 where there are too few."""
     out = np.ones(y.shape)
     rows = np.flatnonzero(np.isfinite(y).any(axis=1))
     if rows.size and t.size > len(FORMS["eq14"].parameters):
-        some = y[rows]
-        filled = np.where(np.isnan(some), np.nanmean(some, axis=1, keepdims=True), some)
+        series = y[rows]
+        filled = np.where(np.isnan(series), np.nanmean(series, axis=1, keepdims=True), series)
         out[rows] = relative_weights("eq14", t, filled, "auto")
     return out
 
 
 def _tail_errors(form: str, fits: pd.DataFrame, t: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Relative root mean square errors (curve,) of fits at later steps t."""
-    drawn: Any = np.array([curve_values(form, row, t) for row in fits.to_dict("records")]).reshape(y.shape)
+    curves: Any = np.array([curve_values(form, row, t) for row in fits.to_dict("records")]).reshape(y.shape)
     with np.errstate(all="ignore"):
-        return np.sqrt(_mean_present((drawn - y) ** 2) / _mean_present(y**2))
+        return np.sqrt(_mean_present((curves - y) ** 2) / _mean_present(y**2))
 
 
 def _mean_present(values: np.ndarray) -> np.ndarray:
-    """Mean of each row's values that are numbers; NaN, without a warning, where none is."""
+    """The mean of each row over values that are not NaN; NaN, without a warning, if all are."""
     return np.nansum(values, axis=1) / (~np.isnan(values)).sum(axis=1)

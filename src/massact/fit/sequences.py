@@ -1,4 +1,4 @@
-"""The series of each input sequence behind an aggregated trajectory, for resampling."""
+"""The series of each input sequence behind an aggregated trajectory, to be resampled."""
 
 from __future__ import annotations
 
@@ -9,22 +9,23 @@ import pandas as pd
 
 from massact.errors import FitError
 from massact.extract.magnitudes import DEFAULT
-from massact.extract.statistic import SequenceColumns, Statistic
+from massact.extract.quantity import SequenceColumns
+from massact.extract.statistic import Statistic
 
 AXES = ["family", "recipe", "model", "seed", "layer"]
 
 
 def axes_in(table: pd.DataFrame) -> list[str]:
-    """What tells the series of a table apart beside their quantity: also the head where there is one a head."""
+    """The columns that identify a series of a table together with its quantity; includes the head if there is one."""
     return [*AXES, *(["head"] if "head" in table.columns else [])]
 
 
 def sequence_series(records: pd.DataFrame, aggregation: str, statistic: Statistic = DEFAULT) -> pd.DataFrame:
-    """What each sequence says of every quantity: columns of a series, `step`, `sequence`, `value`.
+    """The value of every quantity for each sequence: the columns of a series, `step`, `sequence` and `value`.
 
-    Over sequences their mean is the aggregate. Of a ratio of means a sequence has no value of its own; it gets the
-    ratio plus its influence on it, r + (top1 - r median) / mean(median), which is right to first order in the spread
-    over sequences, as the trajectory's standard error is.
+    The mean of the values over sequences is the aggregate. A single sequence has no ratio of means; its value is the
+    ratio plus the influence of the sequence on it, r + (top1 - r median) / mean(median). Like the trajectory's standard
+    error, this is exact to first order in the spread over sequences.
 
     Parameters
     ----------
@@ -36,7 +37,7 @@ def sequence_series(records: pd.DataFrame, aggregation: str, statistic: Statisti
     Raises
     ------
     FitError
-        Steps that were measured on different sequences.
+        Steps that were measured on different numbers of sequences.
     """
     axes = axes_in(records)
     ordered = records.sort_values([*axes, "step", "sequence"], kind="stable")
@@ -50,7 +51,7 @@ def sequence_series(records: pd.DataFrame, aggregation: str, statistic: Statisti
 
 
 def sequence_array(series: pd.DataFrame, keys: pd.DataFrame, steps: np.ndarray) -> np.ndarray:
-    """Values (sequence, curve, step) of the curves in `keys`, from what `sequence_series` returned."""
+    """Values (sequence, curve, step) of the curves in `keys`, from a table of `sequence_series`."""
     names = [*axes_in(keys), "quantity"]
     wide = series.pivot_table(index=names, columns=["sequence", "step"], values="value")
     wide = wide.loc[pd.MultiIndex.from_frame(keys.loc[:, names])]

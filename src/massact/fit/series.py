@@ -1,4 +1,4 @@
-"""One curve with lmfit's face: the global search guesses, lmfit polishes, and the result says what may be quoted."""
+"""The fit of one curve: the global search gives the start, lmfit refines it, and the result says what may be quoted."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ from massact.fit.start import start_of
 from massact.fit.status import FitStatus
 from massact.fit.units import units_of
 
-NO_WORSE = 1e-8  # lmfit's SSE may exceed the engine's by this share and still be taken
-NOT_GLOBAL = 1e-3  # the same for parameters that the caller gave, before the status says so
+NO_WORSE = 1e-8  # lmfit's fit is used if its SSE exceeds the engine's by at most this share
+NOT_GLOBAL = 1e-3  # share by which the SSE from the caller's parameters may exceed it before the status says so
 
 
 def fit_series(
@@ -55,25 +55,26 @@ def fit_series(
     form
         A key of `FORMS`.
     sequences
-        (sequence, step): the series of each input sequence. Gives `.intervals`, by resampling sequences, and sharper
+        (sequence, step): the series of each input sequence. Resampling them gives `.intervals`, and they sharpen the
         judgement of a plateau or a peak.
     weights
-        (step,), multiply residuals as in lmfit; 0 leaves a point out. None is uniform, as in the paper; "relative" is
-        1 / |f| of a first fit f, for noise in proportion to the curve.
+        Factors of the residuals (step,), as in lmfit; 0 leaves a point out. None gives uniform weights, as in the
+        paper. "relative" gives 1 / |f| with f from a first fit, for noise in proportion to the curve.
     loss
-        "huber" counts residuals beyond 1.345 deviations linearly: a few wild points do not pull the curve along.
+        "huber" counts residuals beyond 1.345 standard deviations linearly, so that outliers pull the curve less.
     params
-        lmfit Parameters named as the arguments of the form's function (`lam` for lambda): starting values, bounds, what
-        is held, expressions between them. A dict of names and numbers gives starting values only. Without them the
-        global search starts lmfit, which is almost always better.
+        lmfit Parameters named as the arguments of the form's function (`lam` for lambda): starting values, bounds,
+        fixed values and expressions. A dict of names and numbers gives starting values only. By default the global
+        search provides the start, which is almost always better.
     resamples, seed
-        Of the resampling of sequences.
+        Number of resamples of the sequences, and the seed of the resampling.
 
     Raises
     ------
     FitError
-        Shapes that differ, bad steps or weights, what is no real number, unknown form or loss, parameters missing,
-        unknown or no numbers, no finite value at all, fewer than two sequences, no resamples, a negative seed.
+        Shapes that differ; bad steps or weights; values that are not real numbers; an unknown form or loss; parameters
+        that are missing, unknown or not numbers; no finite value; fewer than two sequences; no resamples; a negative
+        seed.
 
     >>> t = np.r_[0, 2.0 ** np.arange(12)]
     >>> fit = fit_series(t, 3 + 2 * np.log1p(t / 20) * np.exp(-t / 500), form="eq14")
@@ -93,47 +94,47 @@ def fit_series(
     units = units_of(form, t, y[None], w[None])
     if not units.ordinary:
         if params is not None:
-            raise FitError("params go with values, weights and steps of ordinary size", "divide these by a constant")
-        each = None if sequences is None else check_sequences(sequences, t.shape) / units.value[0]
+            raise FitError("params need values, weights and steps of ordinary size", "divide these by a constant")
+        by_sequence = None if sequences is None else check_sequences(sequences, t.shape) / units.value[0]
         scaled = fit_series(
             t / units.step,
             y / units.value[0],
             form=form,
-            sequences=each,
+            sequences=by_sequence,
             weights="relative" if relative else w / units.weight,
             loss=loss,
             resamples=resamples,
             seed=seed,
         )
         return scaled.back(units, t, y)
-    kept = np.isfinite(y) & (w > 0)
-    if not kept.any():
+    points = np.isfinite(y) & (w > 0)
+    if not points.any():
         raise FitError(f"none of {t.size} values is finite with a weight above 0", "measure the series again")
-    at, series, weight = t[kept], y[kept], w[kept]
+    at, series, weight = t[points], y[points], w[points]
     if relative and at.size > len(chosen.parameters):
         weight = relative_weights(form, at, series[None], "auto")[0]
     group = engine = fit_group(form, at, series[None], weight, loss=loss)
     weight = np.broadcast_to(engine.weights, (1, at.size))[0] if at.size else weight
-    inside = (at, series, weight)
+    sample = (at, series, weight)
     status, result = FitStatus[group.status[0].upper()], None
     if start is not None or status is FitStatus.OK:
-        group, status, result = _polish(chosen, group, *inside, start)
+        group, status, result = _polish(chosen, group, *sample, start)
     fitted = group.status[0] not in (FitStatus.FEW_POINTS, FitStatus.NO_FINITE_POINTS)
     estimate = {name: float(value[0]) for name, value in group.derived.items()}
     intervals: dict[str, tuple[float, float]] = {}
-    each = None
+    by_sequence = None
     if sequences is not None:
-        each = check_sequences(sequences, t.shape)[:, kept]
-        if np.isnan(each).any():
+        by_sequence = check_sequences(sequences, t.shape)[:, points]
+        if np.isnan(by_sequence).any():
             raise FitError("a sequence has no value where the series has one", "leave that step out of both")
-        few = thinned(*inside, each)
-        if few.sequences is not None and fitted and np.isfinite(engine.rates).all():
-            drawn = resampled_sequences(few.y, few.sequences, resamples=resamples, seed=seed)
-            about = replace(engine, derived=group.derived)
-            intervals = intervals_of(about, 0, few.t, few.w, few.y, drawn, widening(len(each)))
-    by_sequence = None if each is None else each[:, None]
+        thin = thinned(*sample, by_sequence)
+        if thin.sequences is not None and fitted and np.isfinite(engine.rates).all():
+            replicates = resampled_sequences(thin.y, thin.sequences, resamples=resamples, seed=seed)
+            centre = replace(engine, derived=group.derived)
+            intervals = intervals_of(centre, 0, thin.t, thin.w, thin.y, replicates, widening(len(by_sequence)))
     upper = np.array([intervals["peak_step"][1]]) if intervals else None
-    group = judged(group, at, series[None], sequences=by_sequence, peak_upper=upper)
+    of_curve = None if by_sequence is None else by_sequence[:, None]
+    group = judged(group, at, series[None], sequences=of_curve, peak_upper=upper)
     parameters = result.params if result is not None else _parameters(chosen, group)
     names = chosen.parameters
     stderr = dict(zip(names, (float(value) for value in group.stderr[0]), strict=True))
@@ -145,7 +146,7 @@ def fit_series(
         form=form,
         steps=t,
         values=y,
-        weights=_spread(weight, kept),
+        weights=_spread(weight, points),
         params=parameters,
         stderr=stderr,
         determined=dict(zip(names, (bool(value) for value in group.determined[0]), strict=True)),
@@ -157,54 +158,54 @@ def fit_series(
         status=status,
         sse=float(group.sse[0]),
         r2=float(group.r2[0]),
-        n_points=int(kept.sum()),
+        n_points=int(points.sum()),
         bins=count_of(at),
         result=result,
     )
 
 
 def _polish(
-    form: Form, engine: Group, t: np.ndarray, y: np.ndarray, w: np.ndarray, given: Any | None
+    form: Form, engine: Group, t: np.ndarray, y: np.ndarray, w: np.ndarray, params: Any | None
 ) -> tuple[Group, FitStatus, Any | None]:
-    """lmfit's fit from the engine's parameters or the given ones; the engine's when lmfit's own start led nowhere."""
-    from lmfit import Model, Parameters
+    """lmfit's fit, started at `params` or at the engine's parameters; the engine's fit if lmfit's is worse."""
+    from lmfit import Model, Parameters  # pyright: ignore[reportMissingTypeStubs]
 
-    start = given
+    start: Any = params
     if start is None:
         start = Parameters()
         for name, value, scale in zip(form.arguments, engine.values[0], form.scales, strict=True):
             start.add(name, value=float(value), min=0.0 if scale else -np.inf)
-    model = Model(form.value, independent_vars=["t"], nan_policy="omit")
+    model: Any = Model(form.value, independent_vars=["t"], nan_policy="omit")
     try:
         result = model.fit(y, params=start, t=t, weights=w)
     except (ValueError, TypeError, ArithmeticError, np.linalg.LinAlgError):
         return engine, FitStatus.ENGINE_KEPT, None
-    found = np.array([[result.params[name].value for name in form.arguments]], dtype=float)
-    lmfit = describe(form.name, t, y[None], w, found, np.array([str(FitStatus.OK)]), engine.rates)
+    values = np.array([[result.params[name].value for name in form.arguments]], dtype=float)
+    lmfit = describe(form.name, t, y[None], w, values, np.array([str(FitStatus.OK)]), engine.rates)
     sse, best, total = float(lmfit.sse[0]), float(engine.sse[0]), float(np.sum((w * (y - y.mean())) ** 2))
-    if given is not None and np.isfinite(sse):
+    if params is not None and np.isfinite(sse):
         worse = np.isfinite(best) and sse > best * (1 + NOT_GLOBAL) + 1e-20 * total
         return lmfit, FitStatus.NOT_GLOBAL if worse else FitStatus.OK, result
-    if np.isfinite(found).all() and sse <= best * (1 + NO_WORSE) + 1e-20 * total:
+    if np.isfinite(values).all() and sse <= best * (1 + NO_WORSE) + 1e-20 * total:
         return lmfit, FitStatus.OK, result
     return engine, FitStatus.ENGINE_KEPT, None
 
 
 def _parameters(form: Form, group: Group) -> Any:
-    """The engine's parameters as lmfit's, with what an edge holds marked `vary=False`."""
-    from lmfit import Parameters
+    """The engine's parameters as lmfit Parameters; those without a meaning at an edge have `vary=False`."""
+    from lmfit import Parameters  # pyright: ignore[reportMissingTypeStubs]
 
-    held = form.meaningless.get(group.status[0], frozenset())
-    out = Parameters()
+    fixed = form.meaningless.get(group.status[0], frozenset())
+    out: Any = Parameters()
     for j, (name, argument) in enumerate(zip(form.parameters, form.arguments, strict=True)):
-        out.add(argument, value=float(group.values[0, j]), vary=name not in held)
+        out.add(argument, value=float(group.values[0, j]), vary=name not in fixed)
         error = group.stderr[0, j]
         out[argument].stderr = float(error) if np.isfinite(error) else None
     return out
 
 
-def _spread(weight: np.ndarray, kept: np.ndarray) -> np.ndarray:
-    """Weights of the points fitted at the places of all, 0 elsewhere."""
-    out = np.zeros(kept.size)
-    out[kept] = weight
+def _spread(weight: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """Weights (step,): those of the fitted points, and 0 for the others."""
+    out = np.zeros(points.size)
+    out[points] = weight
     return out

@@ -1,4 +1,4 @@
-"""Starting values that a caller gives, as lmfit's Parameters."""
+"""The caller's starting values as lmfit Parameters."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from massact.fit.forms import Form
 
 
 def start_of(form: Form, params: Any) -> Any:
-    """lmfit Parameters as given, or those of a mapping of names to numbers, with the bounds of the form.
+    """A copy of lmfit Parameters, or Parameters made of a mapping of names to numbers, with the form's bounds.
 
     Raises
     ------
     FitError
-        Something else, a parameter missing, one that the form does not have, or a value that is not finite.
+        An object of another type, a missing parameter, one that the form does not have, or a value that is not finite.
     """
     from lmfit import Parameters
 

@@ -1,8 +1,8 @@
-"""Units in which steps, values and weights have ordinary sizes, and the way back from a fit in them.
+"""Units that give steps, values and weights an ordinary size, and the conversion of a fit back to the caller's units.
 
-Every form is linear in its amplitude, and all but `bump` only know steps relative to their own scales. So a fit of
-values, weights or steps near the ends of floating point is the fit of the same in other units. Units are powers of two,
-which change no digit, and 1 in the ordinary range: there nothing is scaled.
+Every form is linear in its amplitude, and all but `bump` depend on steps relative to their own time scales only.
+Values, weights or steps near the limits of floating point can therefore be fitted in other units. Units are powers of
+two, so that scaling changes no digit. In the ordinary range they are 1, and nothing is scaled.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from massact.fit.forms.form import Unit
 from massact.fit.judgement.regimes import Regime
 from massact.fit.status import FitStatus
 
-ORDINARY = 2.0**100  # largest values and weights within this factor of 1 have products that a double holds
+ORDINARY = 2.0**100  # doubles hold the products of values and weights whose largest are within this factor of 1
 ORDINARY_STEPS = 2.0**64
-LAST_STEP = 2.0**17  # of steps in units: about that of a training
+LAST_STEP = 2.0**17  # last step after scaling: of the order of a training's
 DERIVED_UNITS = {
     "f_start": Unit.VALUES,
     "f_end": Unit.VALUES,
@@ -34,7 +34,7 @@ SMALLEST = float(np.finfo(float).smallest_subnormal)
 
 
 class Units(NamedTuple):
-    """The units of steps, of each curve's values (curve,) and of weights."""
+    """The units of the steps, of each curve's values (curve,) and of the weights."""
 
     step: float
     value: np.ndarray
@@ -42,11 +42,11 @@ class Units(NamedTuple):
 
     @property
     def ordinary(self) -> bool:
-        """Whether nothing is scaled."""
+        """Whether all units are 1."""
         return self.step == 1 and self.weight == 1 and bool((self.value == 1).all())
 
     def of(self, unit: Unit) -> np.ndarray:
-        """The size (curve,) of what parameters and derived quantities are counted in."""
+        """The size (curve,) of a unit in which parameters and derived quantities are counted."""
         if unit is Unit.VALUES:
             return self.value
         power = {Unit.STEPS: 1, Unit.PER_STEP: -1, Unit.NONE: 0}[unit]
@@ -54,7 +54,7 @@ class Units(NamedTuple):
 
 
 def units_of(form: str, t: np.ndarray, y: np.ndarray, w: np.ndarray) -> Units:
-    """The units for steps (step,), values and weights (curve, step); NaN is missing.
+    """The units for steps (step,), values and weights (curve, step). NaN marks a missing value.
 
     Raises
     ------
@@ -75,7 +75,7 @@ def units_of(form: str, t: np.ndarray, y: np.ndarray, w: np.ndarray) -> Units:
 
 
 def parameters_in(form: str, values: np.ndarray, units: Units, *, back: bool = False) -> np.ndarray:
-    """Parameters (curve, parameter) in `units`; with `back`, from these to the caller's."""
+    """Parameters (curve, parameter) converted to `units`, or with `back` from `units` to the caller's."""
     factors = np.stack([units.of(parameter.unit) for parameter in FORMS[form].signature], axis=1)
     with np.errstate(all="ignore"):
         out = values * factors if back else values / factors
@@ -83,22 +83,22 @@ def parameters_in(form: str, values: np.ndarray, units: Units, *, back: bool = F
 
 
 def beyond_doubles(values: np.ndarray, back: np.ndarray) -> np.ndarray:
-    """Which curves' parameters (curve, parameter) are numbers in units, and none that a double holds without them."""
-    known = np.isfinite(values).all(axis=1)
-    lost = ~np.isfinite(back) | ((np.abs(back) < np.finfo(float).tiny) & (values != 0))
-    return known & lost.any(axis=1)
+    """Curves (curve,) whose parameters are finite in `units`, but overflow or underflow in the caller's (`back`)."""
+    finite = np.isfinite(values).all(axis=1)
+    overflow = ~np.isfinite(back) | ((np.abs(back) < np.finfo(float).tiny) & (values != 0))
+    return finite & overflow.any(axis=1)
 
 
 def squares_back(sse: np.ndarray, units: Units) -> np.ndarray:
-    """Sums of squares in the caller's units; NaN where no double holds them."""
+    """Sums of squares in the caller's units; NaN where a double cannot hold them."""
     with np.errstate(all="ignore"):
         out = sse * units.value * units.weight * units.value * units.weight
-    lost = np.isinf(out) | ((out < np.finfo(float).tiny) & (sse > 0))
-    return np.where(lost, np.nan, out)
+    overflow = np.isinf(out) | ((out < np.finfo(float).tiny) & (sse > 0))
+    return np.where(overflow, np.nan, out)
 
 
 def table_back(form: str, fits: pd.DataFrame, units: Units) -> pd.DataFrame:
-    """Columns of `fits_schema(form)` of fits in units, one row a curve, in the caller's units."""
+    """A table of fits (`fits_schema(form)`, one row per curve) converted from `units` to the caller's."""
     out, chosen = fits.copy(), FORMS[form]
     names = list(chosen.parameters)
     values = fits[names].to_numpy(dtype=float)
@@ -116,13 +116,13 @@ def table_back(form: str, fits: pd.DataFrame, units: Units) -> pd.DataFrame:
     out["sse"] = squares_back(fits["sse"].to_numpy(dtype=float), units)
     for name in ("aic", "aicc", "bic"):
         out[name] = fits[name] + 2 * fits["n_points"] * (np.log(units.value) + np.log(units.weight))
-    lost = beyond_doubles(values, back)
-    if lost.any():
+    overflow = beyond_doubles(values, back)
+    if overflow.any():
         numbers = [name for name in out.select_dtypes("float") if name != "r2"]
-        out.loc[lost, numbers] = np.nan
-        out.loc[lost, [f"{name}_determined" for name in names] + ["peak_determined"]] = False
-        out.loc[lost, "regime"], out.loc[lost, "doubts"] = str(Regime.FAILED), ""
-        out.loc[lost, "status"] = FitStatus.BEYOND_DOUBLES.sentence
+        out.loc[overflow, numbers] = np.nan
+        out.loc[overflow, [f"{name}_determined" for name in names] + ["peak_determined"]] = False
+        out.loc[overflow, "regime"], out.loc[overflow, "doubts"] = str(Regime.FAILED), ""
+        out.loc[overflow, "status"] = FitStatus.BEYOND_DOUBLES.sentence
     return out
 
 

@@ -1,4 +1,4 @@
-"""Predict curves from the architecture alone, with honest scores."""
+"""Forecasts of curves from the architecture alone, with out-of-sample scores."""
 
 from __future__ import annotations
 

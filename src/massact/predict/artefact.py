@@ -1,4 +1,4 @@
-"""Learn what `massact forecast` answers from: ridge on a few numbers of the architecture, with held-out residuals."""
+"""Train the model behind `massact forecast`: ridge on a few numbers of the architecture, with held-out residuals."""
 
 from __future__ import annotations
 
@@ -24,29 +24,29 @@ def build_artefact(
     anchors: int,
     penalty: float,
 ) -> dict[str, Any]:
-    """Everything `forecast` needs, JSON-serialisable, one entry a recipe; with what it is for and its hash.
+    """Everything `forecast` needs as JSON-serialisable values, one entry per recipe, with a hash.
 
-    At a few steps the log of each layer's ratio is regressed (ridge) on the features of `massact.predict.basis`. The
-    residuals kept for intervals are those of whole architectures left out.
+    At a few steps, ridge regresses the log of each layer's ratio on the features of `massact.predict.basis`. The
+    intervals come from the residuals of architectures that were held out.
 
     Parameters
     ----------
     trajectories
-        Schema TRAJECTORIES; the quantity `ratio` is used.
+        Schema TRAJECTORIES. Only the quantity `ratio` is used.
     architectures
         By model name.
     tokens_per_step
-        By recipe.
+        Tokens per optimiser step, by recipe.
     anchors
-        How many steps, even in log step, are regressed.
+        Number of steps to regress at, evenly spaced in log step.
     penalty
-        Of the ridge, on standardised features.
+        Ridge penalty on standardised features.
 
     Raises
     ------
     TableError
-        Trajectories without a ratio or with one that is not positive, of a model without architecture, or of a recipe
-        without tokens a step.
+        The trajectories contain no ratio or one that is not positive, a model without an architecture, or a recipe
+        without tokens per step.
     """
     ratio: Any = trajectories[trajectories["quantity"] == QUANTITY]
     _check(ratio, architectures, tokens_per_step)
@@ -60,19 +60,24 @@ def build_artefact(
 
 def _check(ratio: Any, architectures: Mapping[str, Architecture], tokens_per_step: Mapping[str, int]) -> None:
     if ratio.empty:
-        raise TableError("the trajectories hold no ratio", "extract a model first")
+        raise TableError("the trajectories contain no ratio", "extract a model first")
     values = ratio["value"].to_numpy(dtype=np.float64)
     wrong = ratio[~(np.isfinite(values) & (values > 0))]
     if len(wrong):
         row = wrong.iloc[0]
         raise TableError(
             f"model {row['model']}, step {row['step']}, layer {row['layer']}: ratio {row['value']}",
-            "a forecast is learnt from positive ratios: leave that checkpoint out",
+            "a forecast needs positive ratios: leave that checkpoint out",
         )
-    for column, known in (("model", architectures), ("recipe", tokens_per_step)):
+    for column, known, known_as in (
+        ("model", architectures, "architecture"),
+        ("recipe", tokens_per_step, "tokens per step"),
+    ):
         unknown = sorted(set(ratio[column].astype(str)) - set(known))
         if unknown:
-            raise TableError(f"nothing is known of {column} {', '.join(unknown[:3])}", f"name it by {column}")
+            raise TableError(
+                f"{column} {', '.join(unknown[:3])}: its {known_as} is missing", f"pass the {known_as} of each {column}"
+            )
 
 
 def _learn(
@@ -92,7 +97,7 @@ def _learn(
         groups.append(tuple(architecture.as_dict().items()))
     features, values = np.array(x), np.array(curves)
     numbers = {group: number for number, group in enumerate(dict.fromkeys(groups))}
-    owner = np.array([numbers[group] for group in groups])
+    group_of_row = np.array([numbers[group] for group in groups])
     centre, spread = features.mean(axis=0), np.where(features.std(axis=0) > 1e-12, features.std(axis=0), 1.0)
     standard = (features - centre) / spread
     return {
@@ -106,28 +111,30 @@ def _learn(
         "low": _rounded(features.min(axis=0)),
         "high": _rounded(features.max(axis=0)),
         "coefficients": [_rounded(row) for row in _ridge(standard, values, penalty)],
-        "residuals": [_rounded(np.sort(np.abs(column))) for column in _held_out(standard, values, owner, penalty).T],
+        "residuals": [
+            _rounded(np.sort(np.abs(column))) for column in _residuals(standard, values, group_of_row, penalty).T
+        ],
     }
 
 
 def _ridge(
     x: Float[ndarray, "row feature"], y: Float[ndarray, "row anchor"], penalty: float
 ) -> Float[ndarray, "feature_and_1 anchor"]:
-    """Coefficients, intercept last (not penalised: features are centred)."""
+    """Coefficients with the intercept last. It is not penalised, as features are centred."""
     mean = y.mean(axis=0)
     weights = np.linalg.solve(x.T @ x + penalty * np.eye(x.shape[1]), x.T @ (y - mean))
     return np.vstack([weights, mean - x.mean(axis=0) @ weights])
 
 
-def _held_out(
-    x: Float[ndarray, "row feature"], y: Float[ndarray, "row anchor"], owner: ndarray, penalty: float
+def _residuals(
+    x: Float[ndarray, "row feature"], y: Float[ndarray, "row anchor"], groups: ndarray, penalty: float
 ) -> Float[ndarray, "row anchor"]:
-    """Residual of each row when its whole architecture is left out; with one architecture, of the mean."""
+    """Residual of each row with its whole architecture held out. With one architecture: from the mean."""
     from sklearn.model_selection import LeaveOneGroupOut
 
     residual = y - y.mean(axis=0)
-    if len(np.unique(owner)) > 1:
-        for train, test in LeaveOneGroupOut().split(x, groups=owner):
+    if len(np.unique(groups)) > 1:
+        for train, test in LeaveOneGroupOut().split(x, groups=groups):
             learned = _ridge(x[train], y[train], penalty)
             residual[test] = y[test] - (x[test] @ learned[:-1] + learned[-1])
     return residual

@@ -1,4 +1,4 @@
-"""Features of the forecast: few, because there are few architectures; importable at once."""
+"""The features of a forecast. They are few, because there are few architectures."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from numpy import ndarray
 from massact.architecture import Architecture
 
 FEATURES = ("log d", "log L", "log d/H", "log d_mlp/d", "l/L", "(l/L)^2")
-SIZES = ("n_layers", "d_model", "n_heads", "d_mlp")  # the numbers of an architecture that the features are made of
+SIZES = ("n_layers", "d_model", "n_heads", "d_mlp")  # the architecture's numbers that the features use
 UNUSED = tuple(field.name for field in fields(Architecture) if field.name not in SIZES)
 
 
 def basis(architecture: Architecture, layers: Int[ndarray, " layer"]) -> Float[ndarray, "layer feature"]:
-    """One row a layer (0-based); l = layer + 1."""
+    """The features of each layer (0-based). In their names, l = layer + 1."""
     a = architecture
     depth = (layers + 1) / a.n_layers
     one = np.ones_like(depth)

@@ -1,4 +1,4 @@
-"""Out-of-sample scores: the paper's random split, and whole architectures held out, beside trivial baselines."""
+"""Out-of-sample scores on the paper's random split and with whole architectures held out, beside trivial baselines."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from massact.predict.schemas import PREDICTIONS, SCORES, SPLITS
 from massact.predict.targets import scale_of
 
 MIN_ROWS = 5
-MOST_GROUP_FOLDS = 10  # each holds whole architectures out; with ten or fewer, one at a time
+MOST_GROUP_FOLDS = 10  # of whole architectures; with ten or fewer architectures, each is held out alone
 
 
 @dataclass(frozen=True)
 class Task:
-    """Rows with one recipe, form, quantity and target: features, values, and which architecture each row is of."""
+    """The rows of one recipe, form, quantity and target: features, values, and the architecture of each row."""
 
     names: dict[str, str]
     rows: pd.DataFrame
@@ -52,26 +52,26 @@ def score_all(
     Parameters
     ----------
     fits
-        Fits tables by form; targets that a form does not have are passed over.
+        Tables of fits, by form. Targets that a form does not have are skipped.
     regressors
-        Names and hyperparameters; the baselines are added.
+        Hyperparameters by name. The baselines are added.
     include_undetermined
-        Also learn from parameters the fit marks as not determined, as the paper does.
+        Also learn from parameters that the fit marks as undetermined, as the paper does.
     folds
-        Of the random split: each row is predicted once by a model that saw a random 1 - 1/folds of the others.
+        Folds of the random split. Each row is predicted once, by a model trained on the other folds.
 
     Returns
     -------
     scores, predictions
-        Schemas SCORES and PREDICTIONS. Where rows or architectures are too few the scores are NaN.
+        Schemas SCORES and PREDICTIONS. Scores are NaN where there are too few rows or architectures.
     """
     options = {**{name: dict(value or {}) for name, value in regressors.items()}, **{name: {} for name in BASELINES}}
     tasks = list(_tasks(fits, quantities, targets, features, include_undetermined))
     scores, predictions = [], []
-    for task, split, (name, wanted) in tqdm(
+    for task, split, (name, hyperparameters) in tqdm(
         list(itertools.product(tasks, SPLITS, options.items())), desc="predict", unit="score", disable=not progress
     ):
-        score, predicted = _score(task, split, name, wanted, folds, seed)
+        score, predicted = _score(task, split, name, hyperparameters, folds, seed)
         scores.append(score)
         if predicted is not None:
             predictions.append(predicted)
@@ -83,7 +83,7 @@ def score_all(
 
 
 def caution(n_architectures: int) -> str:
-    """What a reader of held-out scores must know."""
+    """The caution to print with held-out scores."""
     if n_architectures >= FEW_ARCHITECTURES:
         return f"Held-out scores rest on {n_architectures} architectures."
     return (
@@ -119,7 +119,7 @@ def _usable(rows: pd.DataFrame, target: str, include_undetermined: bool) -> Bool
 
 
 def _folds(task: Task, split: str, folds: int, seed: int) -> list[tuple[ndarray, " ndarray"]]:
-    """Pairs of training and test row numbers; none when the data are too few."""
+    """Pairs of training and test row numbers; none if there are too few rows or architectures."""
     if len(task.y) < MIN_ROWS:
         return []
     from sklearn.model_selection import GroupKFold, KFold
@@ -133,7 +133,7 @@ def _folds(task: Task, split: str, folds: int, seed: int) -> list[tuple[ndarray,
 def _score(
     task: Task, split: str, name: str, options: dict[str, Any], folds: int, seed: int
 ) -> tuple[dict[str, Any], pd.DataFrame | None]:
-    parts = _folds(task, split, folds, seed)
+    pairs = _folds(task, split, folds, seed)
     row: dict[str, Any] = {
         **task.names,
         "regressor": name,
@@ -141,14 +141,14 @@ def _score(
         "r2": np.nan,
         "r2_transformed": np.nan,
         "mae": np.nan,
-        "n_train": max((len(train) for train, _ in parts), default=0),
-        "n_test": len(task.y) if parts else 0,
+        "n_train": max((len(train) for train, _ in pairs), default=0),
+        "n_test": len(task.y) if pairs else 0,
         "n_architectures": len(np.unique(task.groups)),
     }
-    if not parts:
+    if not pairs:
         return row, None
     predicted, z_actual, z_predicted = (np.full(len(task.y), np.nan) for _ in range(3))
-    for train, test in parts:
+    for train, test in pairs:
         predicted[test], z_actual[test], z_predicted[test] = _predict(task, train, test, name, options, seed)
     row["r2"] = _r2(task.y, predicted)
     row["r2_transformed"] = _r2(z_actual, z_predicted)
@@ -162,21 +162,21 @@ def _score(
 def _predict(
     task: Task, train: ndarray, test: ndarray, name: str, options: dict[str, Any], seed: int
 ) -> tuple[ndarray, ndarray, ndarray]:
-    """Predictions of the test rows on both scales; nothing of the test rows' values reaches them."""
+    """Predictions of the test rows on both scales. They do not depend on the test rows' values."""
     scale, regressor = scale_of(task.names["target"]), make_regressor(name, seed, options)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # constant targets in a fold; convergence of the lasso
         scale.fit(task.y[train])
         z = scale.forward(task.y[train])
         z_predicted = np.asarray(regressor.fit(task.x[train], z).predict(task.x[test]), dtype=np.float64)
-        # A linear model far outside what it saw is drawn back: one span beyond the training values.
+        # A linear model can extrapolate wildly: clip it to one span beyond the training values.
         span = float(np.ptp(z))
         z_predicted = np.clip(z_predicted, z.min() - span, z.max() + span)
         return scale.inverse(z_predicted), scale.forward(task.y[test]), z_predicted
 
 
 def _r2(actual: Float[ndarray, " row"], predicted: Float[ndarray, " row"]) -> float:
-    """1 - SSE / total sum of squares about the mean of all rows; NaN when the rows do not vary."""
+    """1 - SSE / total sum of squares about the mean of all rows; NaN if the rows do not vary."""
     scale = float(np.max(np.abs(actual))) or 1.0
     a, p = actual / scale, predicted / scale
     total = float(np.sum((a - a.mean()) ** 2))

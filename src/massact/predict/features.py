@@ -1,4 +1,4 @@
-"""What a regressor is told about a layer: numbers of the architecture and how deep the layer is."""
+"""The features of a layer for a regressor: the architecture's numbers and the depth of the layer."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ FEATURE_SETS: dict[str, dict[str, FeatureColumn]] = {"paper": PAPER, "raw": RAW,
 
 
 def feature_matrix(fits: pd.DataFrame, feature_set: str = "both") -> tuple[Float[ndarray, "row feature"], list[str]]:
-    """Features of each row of a fits table (needs `layer` and the architecture's columns), and their names.
+    """Features of each row of a table of fits, and their names. It needs `layer` and the architecture's columns.
 
     Raises
     ------
@@ -50,13 +50,13 @@ def feature_matrix(fits: pd.DataFrame, feature_set: str = "both") -> tuple[Float
         An unknown feature set.
     """
     if feature_set not in FEATURE_SETS:
-        raise ConfigError(f"feature set {feature_set}", f"choose one of {', '.join(FEATURE_SETS)}")
+        raise ConfigError(f"there is no feature set {feature_set}", f"choose one of {', '.join(FEATURE_SETS)}")
     columns = FEATURE_SETS[feature_set]
     return np.column_stack([np.asarray(make(fits), dtype=np.float64) for make in columns.values()]), list(columns)
 
 
 def architecture_groups(fits: pd.DataFrame) -> ndarray:
-    """One integer per distinct architecture: seeds of one architecture stay together."""
+    """The number of each row's architecture. Seeds of one architecture share it."""
     from massact.fit.schemas import ARCHITECTURE
 
     return fits.groupby(list(ARCHITECTURE), sort=True).ngroup().to_numpy()

@@ -1,4 +1,4 @@
-"""Answer from the shipped artefact: how the ratio of an architecture not yet trained will grow, with intervals."""
+"""Forecasts from the artefact: how the ratio of an untrained architecture will grow, with intervals."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from massact.predict.request import architecture_of, level_of, steps_of
 from massact.predict.stored import Learned, learned_by_recipe, read_artefact, shipped_artefact
 
 if TYPE_CHECKING:
-    import pandas as pd
+    import pandas as pd  # pyright: ignore[reportMissingTypeStubs]
 
 __all__ = ["forecast", "shipped_artefact"]
-_LARGEST_LOG = 700.0  # of what a float holds
+_LARGEST_LOG = 700.0  # its exponential is still finite
 
 
 def forecast(
@@ -35,45 +35,45 @@ def forecast(
 ) -> pd.DataFrame:
     """Forecast the top-1 to median ratio of every layer.
 
-    Only depth, width, heads and the width of the MLP are used; `.attrs["unused"]` names what is not.
+    It uses depth, width, heads and the width of the MLP only. `.attrs["unused"]` names the numbers it ignores.
 
     Parameters
     ----------
     architecture
         An Architecture, or a mapping of its numbers.
     recipe
-        How it will be trained: one of the artefact's. Forecasts of one recipe say nothing about another. None: the one
-        that was learnt from the most architectures; in the shipped artefact `grid`, by which the designed suite was
-        trained (48 architectures), and not `nano` of the pocket family (5).
+        The training recipe, one of the artefact's. A forecast for one recipe says nothing about another. None: the
+        recipe learnt from the most architectures. In the shipped artefact that is `grid`, the recipe of the designed
+        suite (48 architectures); the other is `nano`, of the pocket family (5).
     steps
-        Optimiser steps to answer for, inside the trained range; None: three, from early to the end.
+        Optimiser steps to forecast, inside the trained range. None: three, from the middle to the end of it.
     level
-        Share of new architectures like the measured ones whose curve should lie inside, strictly between 0 and 1.
-        Intervals are split-conformal quantiles of held-out residuals of log ratio, widened in proportion to how far
-        the architecture lies outside the measured ones. The largest value is never below the median, so the interval
-        of the log ratio is cut at 0: value, lower and upper are at least 1.
+        The share of new architectures, similar to the measured ones, whose curve should lie inside the interval.
+        Strictly between 0 and 1. Intervals are split-conformal quantiles of held-out residuals of the log ratio. They
+        widen in proportion to the distance of the architecture from the measured ones. The largest value is never
+        below the median, so the log ratio is cut at 0: value, lower and upper are at least 1.
     artefact
-        What `build_artefact` made, or the file it was written to; None: the shipped one.
+        The result of `build_artefact`, or the file it was written to. None: the shipped one.
 
     Returns
     -------
     DataFrame with columns recipe, step, tokens, layer, value, lower, upper. `.attrs["caution"]` says what the forecast
-    was learnt from and when not to trust it, `.attrs["unused"]` which numbers of the architecture make no difference.
+    was learnt from and when not to trust it. `.attrs["unused"]` names the numbers of the architecture it ignores.
 
     Raises
     ------
     ConfigError
-        An architecture that is none, an unknown recipe, a step outside the trained range, or a level that is no share.
+        An invalid architecture, an unknown recipe, a step outside the trained range, or a level outside (0, 1).
     ParseError
-        An artefact that is damaged, or was made for something else.
+        The artefact is damaged, or is not a forecast artefact.
     """
-    import pandas as pd
+    import pandas as pd  # pyright: ignore[reportMissingTypeStubs]
 
-    architecture, level, wanted = architecture_of(architecture), level_of(level), steps_of(steps)
+    architecture, level, requested_steps = architecture_of(architecture), level_of(level), steps_of(steps)
     recipes = _recipes(artefact)
     recipe = _recipe(recipe, recipes)
     learned = recipes[recipe]
-    at = np.array(_default_steps(learned) if wanted is None else _measured(wanted, recipe, recipes))
+    at = np.array(_default_steps(learned) if requested_steps is None else _in_range(requested_steps, recipe, recipes))
     features = basis(architecture, np.arange(architecture.n_layers))
     outside = beyond(features, learned)
     middle = _at_steps(_log_ratio(features, learned), learned, at)
@@ -104,8 +104,8 @@ def _recipes(artefact: Mapping[str, Any] | str | Path | None) -> dict[str, Learn
     return learned_by_recipe(artefact)
 
 
-def _recipe(recipe: str | None, recipes: Mapping[str, Learned]) -> str:
-    """The recipe asked for; the one learnt from the most architectures where none is."""
+def _recipe(recipe: object, recipes: Mapping[str, Learned]) -> str:
+    """The recipe itself, or for None the one learnt from the most architectures."""
     if recipe is None:
         return min(recipes, key=lambda name: (-recipes[name].architectures, name))
     if not isinstance(recipe, str) or recipe not in recipes:
@@ -119,8 +119,8 @@ def _default_steps(learned: Learned) -> list[int]:
     return sorted({anchors[len(anchors) // 2], *anchors[-2:]})
 
 
-def _measured(steps: list[int], recipe: str, recipes: Mapping[str, Learned]) -> list[int]:
-    """Steps inside the range that a recipe was measured on."""
+def _in_range(steps: list[int], recipe: str, recipes: Mapping[str, Learned]) -> list[int]:
+    """The steps, if a recipe was measured over a range that contains them all; otherwise ConfigError."""
     last = {name: int(learned.anchors[-1]) for name, learned in recipes.items()}
     for step in steps:
         if not 0 <= step <= last[recipe]:
@@ -138,13 +138,14 @@ def _log_ratio(features: Float[ndarray, "layer feature"], learned: Learned) -> F
 
 
 def _at_steps(rows: Float[ndarray, "row anchor"], learned: Learned, steps: ndarray) -> Float[ndarray, "step row"]:
-    """Interpolated in log step."""
+    """The values at these steps, interpolated in log step."""
     at, anchors = np.log1p(steps), np.log1p(learned.anchors)
-    return np.stack([np.interp(at, anchors, row) for row in rows], axis=1)
+    by_row: list[ndarray] = [np.interp(at, anchors, row) for row in rows]
+    return np.stack(by_row, axis=1)
 
 
 def _quantile(residuals: Float[ndarray, " row"], level: float) -> float:
-    """Split-conformal quantile: the ceil(level (n + 1))-th smallest; the largest where n is too small."""
+    """Split-conformal quantile: the ceil(level (n + 1))-th smallest, or the largest if n is too small."""
     rank = min(len(residuals), math.ceil(level * (len(residuals) + 1)))
     return float(residuals[rank - 1])
 

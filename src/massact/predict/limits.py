@@ -1,4 +1,4 @@
-"""What a forecast rests on and where it ends, in words: the architectures it was learnt from, and what it ignores."""
+"""The limits of a forecast in words: the architectures it was learnt from, and the numbers it ignores."""
 
 from __future__ import annotations
 
@@ -17,53 +17,53 @@ from massact.predict.stored import Learned
 
 FEW_ARCHITECTURES = 30
 _NOTICEABLE = 0.01  # standard deviations
-_OWN = 4  # features of the architecture, which come first; relative depth is always covered
+_ARCHITECTURE_FEATURES = 4  # they come first; the others are of relative depth, which is always covered
 
 
 def beyond(features: Float[ndarray, "layer feature"], learned: Learned) -> dict[int, float]:
-    """Feature number -> how far the architecture lies beyond the measured ones, in their standard deviations.
+    """Feature number -> distance of the architecture beyond the measured ones, in their standard deviations.
 
-    Only features that lie beyond are named; those of relative depth never do.
+    Features inside the measured range are left out. Those of relative depth always lie inside.
     """
     far = np.maximum(learned.low - features, features - learned.high).max(axis=0) / learned.spread
-    return {number: float(far[number]) for number in range(_OWN) if far[number] > 0}
+    return {number: float(far[number]) for number in range(_ARCHITECTURE_FEATURES) if far[number] > 0}
 
 
 def caution_text(
     architecture: Architecture, recipe: str, learned: Learned, outside: Mapping[int, float], level: float
 ) -> str:
-    """What the forecast was learnt from, and why it may not hold for this architecture."""
+    """What the forecast was learnt from, and reasons not to trust it for this architecture."""
     n, last = learned.architectures, int(learned.anchors[-1])
     layers, width = learned.ranges["n_layers"], learned.ranges["d_model"]
-    said = [
+    sentences = [
         f"The forecast was learnt from {n} architecture{'s' * (n != 1)} of {_span(layers)} layers and width "
         f"{_span(width)}, trained by recipe {recipe} for {last:,} steps."
     ]
     if n < FEW_ARCHITECTURES:
-        said.append(f"These are few, so the {level:.6g} intervals are rough.")
+        sentences.append(f"These are few, so the {level:.6g} intervals are rough.")
     rows = learned.residuals.shape[1]
     if math.ceil(level * (rows + 1)) > rows:
-        said.append(f"Its {rows} curves are too few for level {level:.6g}: the intervals may be too narrow.")
-    named = [_feature(architecture, number) for number, far in outside.items() if far > _NOTICEABLE]
-    if named:
-        said.append(
-            f"Your architecture lies outside that range ({', '.join(named)}; by {max(outside.values()):.1f} standard "
-            "deviations): an extrapolation."
+        sentences.append(f"Its {rows} curves are too few for level {level:.6g}: the intervals may be too narrow.")
+    outliers = [_feature(architecture, number) for number, far in outside.items() if far > _NOTICEABLE]
+    if outliers:
+        sentences.append(
+            f"Your architecture lies outside that range ({', '.join(outliers)}; by {max(outside.values()):.1f} "
+            "standard deviations): an extrapolation."
         )
-    return " ".join(said)
+    return " ".join(sentences)
 
 
 def unused_text(architecture: Architecture, learned: Learned) -> str:
-    """The numbers that the forecast does not use, with the values that the measured architectures had."""
-    seen = ", ".join(f"{name} ({_list(learned.unused[name])})" for name in UNUSED)
-    said = [f"Not used: {seen}. In brackets: what the measured architectures had."]
+    """The numbers that the forecast ignores, with the values of the measured architectures."""
+    values = ", ".join(f"{name} ({_list(learned.unused[name])})" for name in UNUSED)
+    sentences = [f"Not used: {values}. In brackets: what the measured architectures had."]
     defaults: dict[str, Any] = {field.name: field.default for field in fields(Architecture)}
     for name in UNUSED:
         value = getattr(architecture, name)
         if value != defaults[name]:
             known = "" if value in learned.unused[name] else ", and none of them had it"
-            said.append(f"Your {name}={_value(value)} makes no difference to the forecast{known}.")
-    return " ".join(said)
+            sentences.append(f"Your {name}={_value(value)} makes no difference to the forecast{known}.")
+    return " ".join(sentences)
 
 
 def _feature(architecture: Architecture, number: int) -> str:
@@ -82,10 +82,8 @@ def _span(limits: tuple[int, int]) -> str:
 
 
 def _list(values: tuple[Any, ...]) -> str:
-    shown = [_value(value) for value in values]
-    if len(shown) > 3:
-        return f"{shown[0]} to {shown[-1]}"
-    return " and ".join(shown)
+    texts = [_value(value) for value in values]
+    return f"{texts[0]} to {texts[-1]}" if len(texts) > 3 else " and ".join(texts)
 
 
 def _value(value: Any) -> str:

@@ -1,4 +1,4 @@
-"""The baseline that knows the nearest architecture and nothing else."""
+"""The baseline that copies the nearest architecture."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from numpy import ndarray
 
 
 class NearestArchitecture:
-    """Predicts with the layer at the nearest relative depth of the nearest architecture.
+    """Predicts the value of the nearest architecture, at the layer of the nearest relative depth.
 
     Parameters
     ----------
     depth
-        Column of relative depth in the features; the others, standardised, say how far architectures are apart.
+        Column of relative depth. The other features, standardised, give the distance between architectures.
     """
 
     def __init__(self, depth: int = 0) -> None:
@@ -26,10 +26,10 @@ class NearestArchitecture:
         return self
 
     def predict(self, x: Float[ndarray, "row feature"]) -> Float[ndarray, " row"]:
-        """One training value a row."""
+        """The training value of each row's nearest layer."""
         scaled = x / self._spread
         others = [column for column in range(x.shape[1]) if column != self.depth]
-        far = ((scaled[:, None, others] - self._x[None][:, :, others]) ** 2).sum(axis=2)
-        deep = np.abs(scaled[:, None, self.depth] - self._x[None, :, self.depth])
-        nearest = far <= far.min(axis=1, keepdims=True) * (1 + 1e-9) + 1e-12
-        return self._y[np.where(nearest, deep, np.inf).argmin(axis=1)]
+        distance = ((scaled[:, None, others] - self._x[None][:, :, others]) ** 2).sum(axis=2)
+        depth_gap = np.abs(scaled[:, None, self.depth] - self._x[None, :, self.depth])
+        nearest = distance <= distance.min(axis=1, keepdims=True) * (1 + 1e-9) + 1e-12
+        return self._y[np.where(nearest, depth_gap, np.inf).argmin(axis=1)]

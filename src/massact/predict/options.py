@@ -1,4 +1,4 @@
-"""Options of regressors, held to what each regressor takes before anything is fitted to data."""
+"""Checks of the regressors' options before any fit to data."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from massact.predict.regressors import make_regressor
 
 MOST_ESTIMATORS = 100_000
 _XGBOOST_ALIASES = {"eta", "lambda", "alpha", "min_split_loss"}
-_XGBOOST_PLACE = re.compile(r"^\[[\d:]+\] \S+:\d+: ")
+_XGBOOST_PREFIX = re.compile(r"^\[[\d:]+\] \S+:\d+: ")
 
 
 def check_regressors(regressors: Mapping[str, Any], seed: int) -> None:
-    """Refuse options that a regressor does not have or cannot work with, before anything is fitted to data.
+    """Refuse options that a regressor does not have or cannot work with.
 
     Raises
     ------
@@ -29,13 +29,13 @@ def check_regressors(regressors: Mapping[str, Any], seed: int) -> None:
         key = f"predictor.regressors.{name}"
         if options is not None and not isinstance(options, Mapping):
             raise ConfigError(f"{key} = {options}", f"write {key}={{option: value}}")
-        most = (options or {}).get("n_estimators", 1)
-        if isinstance(most, int) and not 1 <= most <= MOST_ESTIMATORS:
-            raise ConfigError(f"{key}.n_estimators = {most}", f"give 1 to {MOST_ESTIMATORS:,}")
+        estimators = (options or {}).get("n_estimators", 1)
+        if isinstance(estimators, int) and not 1 <= estimators <= MOST_ESTIMATORS:
+            raise ConfigError(f"{key}.n_estimators = {estimators}", f"give 1 to {MOST_ESTIMATORS:,}")
         try:
             regressor = make_regressor(name, seed, options)
             _check_names(regressor, options or {})
-            _try(regressor, name, options or {})
+            _check_fit(regressor, name, options or {})
         except ConfigError:
             raise
         except ImportError as error:
@@ -47,7 +47,7 @@ def check_regressors(regressors: Mapping[str, Any], seed: int) -> None:
 
 
 def _check_names(regressor: Any, options: Mapping[str, Any]) -> None:
-    """XGBoost takes options that it does not have without a word."""
+    """Refuse unknown options of XGBoost, which accepts them silently."""
     import difflib
 
     if not type(regressor).__module__.startswith("xgboost"):
@@ -59,8 +59,8 @@ def _check_names(regressor: Any, options: Mapping[str, Any]) -> None:
             raise ConfigError(f"predictor.regressors.xgboost.{option} is no option", f"nearest: {', '.join(near)}")
 
 
-def _try(regressor: Any, name: str, options: Mapping[str, Any]) -> None:
-    """Fit a few numbers, as few trees as possible: libraries look at their options then."""
+def _check_fit(regressor: Any, name: str, options: Mapping[str, Any]) -> None:
+    """Fit a few numbers with one tree: libraries check their options when they fit."""
     if isinstance(options.get("n_estimators"), int):
         regressor.set_params(n_estimators=1)
     x = np.random.default_rng(0).standard_normal((12, 2))
@@ -68,11 +68,11 @@ def _try(regressor: Any, name: str, options: Mapping[str, Any]) -> None:
         warnings.simplefilter("ignore")
         predicted = np.asarray(regressor.fit(x, x[:, 0] + 2 * x[:, 1]).predict(x), dtype=np.float64)
     if not np.isfinite(predicted).all():
-        raise ConfigError(f"predictor.regressors.{name} predicts no finite numbers", "see its own parameters")
+        raise ConfigError(f"predictor.regressors.{name} predicts values that are not finite", "see its own parameters")
 
 
 def _own_parameters(regressor: Any) -> set[str]:
-    """The options that XGBoost's scikit-learn interface names, and the short names of its own that it also takes."""
+    """The options of XGBoost's scikit-learn interface, and the aliases that it also accepts."""
     import inspect
 
     named = {name for base in type(regressor).__mro__ for name in inspect.signature(base.__init__).parameters}
@@ -80,6 +80,6 @@ def _own_parameters(regressor: Any) -> set[str]:
 
 
 def _first_line(error: Exception) -> str:
-    """What a library says, without the time and the source file that XGBoost puts in front."""
+    """The first line of a library's message, without the time and source file that XGBoost adds."""
     first = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
-    return " ".join(_XGBOOST_PLACE.sub("", first).split())[:300].rstrip(".")
+    return " ".join(_XGBOOST_PREFIX.sub("", first).split())[:300].rstrip(".")

@@ -1,4 +1,4 @@
-"""What stage=predict leaves for DVC: metrics as JSON, scores and predictions as CSV."""
+"""The outputs of stage=predict for DVC: metrics as JSON, scores and predictions as CSV."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from massact.predict.regressors import BASELINES
 
 
 def write_outputs(scores: pd.DataFrame, predictions: pd.DataFrame, folder: str | Path) -> None:
-    """Write `metrics.json`, `scores.csv`, `predictions.csv`, and two small tables that DVC plots; each whole or absent.
+    """Write `metrics.json`, `scores.csv`, `predictions.csv` and two small tables that DVC plots, each atomically.
 
-    `end_ratio.csv`: the fitted ratio at the end of training, as measured and as predicted by ridge with the layer's
-    architecture held out. `regressors.csv`: median R2 of each regressor over all quantities and targets, held out.
+    `end_ratio.csv` has the ratio at the end of training, as fitted and as predicted by ridge with the layer's
+    architecture held out. `regressors.csv` has the median held-out R2 of each regressor over all quantities and
+    targets.
     """
     folder = Path(folder)
     write_text(folder / "metrics.json", json.dumps(metrics(scores), indent=1, sort_keys=True) + "\n")
@@ -32,20 +33,20 @@ def write_outputs(scores: pd.DataFrame, predictions: pd.DataFrame, folder: str |
 
 
 def metrics(scores: pd.DataFrame) -> dict[str, Any]:
-    """Three numbers a recipe, each the median R2 over all quantities and targets; None where there is none.
+    """Three numbers per recipe, each the median R2 over all quantities and targets, or None.
 
-    `ridge`: whole architectures held out; `baseline`: the better of the trivial baselines on the same split;
-    `ridge_random_split`: the paper's split. Few, so that `dvc metrics show` and `dvc metrics diff` fit a line;
-    scores.csv has every score.
+    `ridge` holds whole architectures out. `baseline` is the better of the trivial baselines on the same split.
+    `ridge_random_split` is on the paper's split. They are few so that `dvc metrics show` fits on a line; scores.csv has
+    every score.
     """
     table: Any = scores  # pandas' stubs know no column types
-    found: dict[str, Any] = {}
+    by_recipe: dict[str, Any] = {}
     for recipe, rows in table.groupby("recipe"):
         medians = rows.groupby(["split", "regressor"])["r2"].median().dropna().round(4).to_dict()
         trivial = [medians[at] for name in BASELINES if (at := ("architecture", name)) in medians]
-        found[str(recipe)] = {
+        by_recipe[str(recipe)] = {
             "ridge": medians.get(("architecture", "ridge")),
             "baseline": max(trivial, default=None),
             "ridge_random_split": medians.get(("random", "ridge")),
         }
-    return found
+    return by_recipe

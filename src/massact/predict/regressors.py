@@ -1,4 +1,4 @@
-"""The regressors: the paper's five, the two baselines every score stands beside, and those of other packages."""
+"""The regressors: the paper's five, the two baselines, and those of other packages."""
 
 from __future__ import annotations
 
@@ -8,24 +8,23 @@ from typing import Any
 
 from massact.errors import ConfigError
 from massact.names import choice
-
-ENTRY_POINTS = "massact.regressors"
+from massact.registry import Registry, instance_of
 
 
 @dataclass(frozen=True, kw_only=True)
 class Regressor:
-    """One regressor, under the name it has in `predictor.regressors` and in every table.
+    """A regressor that the configuration and every table know by its name.
 
     Attributes
     ----------
     name
-        One word.
+        Its key in `predictor.regressors`.
     make
-        `make(seed, options)` gives an unfitted model with `fit(x, y)`, which returns the model, and `predict(x)`:
-        features (row, feature), the target on the scale of `massact.predict.targets` (row,). It standardises features
-        itself where that matters, and raises TypeError for an option that it does not have.
+        `make(seed, options)` returns an unfitted model with `fit(x, y)`, which returns the model, and `predict(x)`. The
+        features `x` have shape (row, feature), the targets `y` shape (row,) on the scale of `massact.predict.targets`.
+        The model standardises features itself if it needs to. `make` raises TypeError for an unknown option.
     baseline
-        Whether it is scored beside all others without being asked for.
+        Whether it is always scored, beside the configured regressors.
     """
 
     name: str
@@ -33,28 +32,14 @@ class Regressor:
     baseline: bool = False
 
 
-REGRESSORS: dict[str, Regressor] = {}
-
-
-def register(regressor: Regressor) -> Regressor:
-    """Make a regressor known under its name; a later one of the same name takes its place."""
-    REGRESSORS[regressor.name] = regressor
-    return regressor
-
-
 def regressor_named(name: str) -> Regressor:
-    """The regressor of a name; entry points of group `massact.regressors`, of other packages, are asked last.
+    """The regressor of that name.
 
     Raises
     ------
     ConfigError
-        There is none: with the nearest names.
+        The name is unknown. The message suggests the nearest ones.
     """
-    if name not in REGRESSORS:
-        from importlib.metadata import entry_points
-
-        for point in entry_points(group=ENTRY_POINTS, name=name):
-            register(point.load())
     choice("predictor.regressors", name, REGRESSORS)
     return REGRESSORS[name]
 
@@ -65,12 +50,12 @@ def make_regressor(name: str, seed: int, options: Mapping[str, Any] | None = Non
     Parameters
     ----------
     options
-        Hyperparameters, by the names of the library it is from.
+        Hyperparameters by the library's own names.
 
     Raises
     ------
     ConfigError
-        An unknown name, or an option the regressor does not have.
+        The name is unknown, or the regressor has no such option.
     """
     regressor = regressor_named(name)
     try:
@@ -128,14 +113,15 @@ def _nearest(_: int, options: dict[str, Any]) -> Any:
     return NearestArchitecture(**options)
 
 
-for _name, _make in {
-    "ridge": _ridge,
-    "lasso": _lasso,
-    "random_forest": _random_forest,
-    "gradient_boosting": _gradient_boosting,
-    "xgboost": _xgboost,
-}.items():
-    register(Regressor(name=_name, make=_make))
-for _name, _make in {"mean": _mean, "nearest": _nearest}.items():
-    register(Regressor(name=_name, make=_make, baseline=True))
-BASELINES = tuple(name for name, regressor in REGRESSORS.items() if regressor.baseline)
+_OWN = (
+    Regressor(name="ridge", make=_ridge),
+    Regressor(name="lasso", make=_lasso),
+    Regressor(name="random_forest", make=_random_forest),
+    Regressor(name="gradient_boosting", make=_gradient_boosting),
+    Regressor(name="xgboost", make=_xgboost),
+    Regressor(name="mean", make=_mean, baseline=True),
+    Regressor(name="nearest", make=_nearest, baseline=True),
+)
+REGRESSORS: Registry[Regressor] = Registry("regressor", "massact.regressors", _OWN, instance_of(Regressor), ConfigError)
+BASELINES = tuple(regressor.name for regressor in _OWN if regressor.baseline)
+register = REGRESSORS.register

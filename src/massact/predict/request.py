@@ -1,4 +1,4 @@
-"""What a forecast is asked for, checked: an architecture, steps, a level."""
+"""The checked arguments of a forecast: an architecture, steps, a level."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ EXAMPLE = "n_layers=24 d_model=1024 n_heads=16 d_mlp=4096"
 
 
 def architecture_of(numbers: Architecture | Mapping[str, Any]) -> Architecture:
-    """An architecture, or the one that a mapping of its numbers describes.
+    """The architecture itself, or the one that a mapping of its numbers describes.
 
     Raises
     ------
     ConfigError
-        An unknown name, one of the four needed numbers missing, or something that is neither.
+        A name is unknown, a required number is missing, or the argument is neither.
 
     >>> architecture_of({"n_layers": 2, "d_model": 64, "n_heads": 4, "d_mlp": 256}).d_head
     16
@@ -41,7 +41,7 @@ def architecture_of(numbers: Architecture | Mapping[str, Any]) -> Architecture:
 
 
 def known_name(name: Any) -> str:
-    """A name of one of an architecture's numbers, or ConfigError with the nearest ones."""
+    """The name if it is one of an architecture's numbers; otherwise ConfigError with the nearest ones."""
     if name not in NAMES:
         text = " ".join(str(name)[:60].split())
         near = difflib.get_close_matches(text, NAMES, n=3, cutoff=0.3) or NAMES
@@ -50,26 +50,26 @@ def known_name(name: Any) -> str:
 
 
 def steps_of(steps: SupportsIndex | Iterable[SupportsIndex] | None) -> list[int] | None:
-    """Steps, ascending and each once; None stays None.
+    """The distinct steps in ascending order; None stays None.
 
     Raises
     ------
     ConfigError
-        No steps at all, or a step that is not a whole number.
+        There are no steps, or one is not an integer.
     """
     if steps is None:
         return None
     try:
-        wanted = list(steps) if isinstance(steps, Iterable) else [operator.index(steps)]
+        numbers = list(steps) if isinstance(steps, Iterable) else [operator.index(steps)]
     except TypeError:
         raise ConfigError(f"steps = {_short(steps)} are not a list of steps", "e.g. steps=[512, 2048]") from None
-    if not wanted:
+    if not numbers:
         raise ConfigError("no steps are given", "e.g. steps=[512, 2048], or None for three of them")
-    return sorted({_step(step) for step in wanted})
+    return sorted({_step(step) for step in numbers})
 
 
 def _step(step: Any) -> int:
-    """A whole number, also one that is written as a float."""
+    """An integer, which may be written as a float."""
     if isinstance(step, float) and step.is_integer():
         return int(step)
     number: Any = None if isinstance(step, bool) else step
@@ -80,7 +80,7 @@ def _step(step: Any) -> int:
 
 
 def level_of(level: float) -> float:
-    """A share strictly between 0 and 1, or ConfigError."""
+    """The level if it lies strictly between 0 and 1; otherwise ConfigError."""
     if not isinstance(level, Real) or not 0 < level < 1:
         raise ConfigError(f"level = {_short(level)} is not a share", "give a number between 0 and 1, e.g. 0.9")
     return float(level)

@@ -1,4 +1,4 @@
-"""Table definitions of what the predictor makes: scores and out-of-sample predictions."""
+"""Schemas of the predictor's tables: scores and out-of-sample predictions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A forecast as text: what it rests on first, then a table that fits a terminal, or CSV."""
+"""A forecast as text: its cautions, then a table that fits a terminal, or CSV."""
 
 from __future__ import annotations
 
@@ -14,56 +14,56 @@ from massact.errors import ConfigError
 if TYPE_CHECKING:
     import pandas as pd
 
-ROWS = 12  # with what comes before them they fit a terminal of 24 lines
+ROWS = 12  # with the lines above they fit a terminal of 24 lines
 COLUMNS = 80
 
 
 def forecast_text(
     table: pd.DataFrame, architecture: Architecture, *, level: float, layers: Sequence[int] | None = None
 ) -> str:
-    """Layers down, steps across; each cell is the value with its interval.
+    """A table with a row per layer and a column per step. Each cell is the value with its interval.
 
     Parameters
     ----------
     table
-        What `forecast` gave.
+        The result of `forecast`.
     layers
-        Those to show; None: at most `ROWS`, evenly from the first to the last.
+        The layers to show. None: at most `ROWS`, evenly spaced from the first to the last.
 
     Raises
     ------
     ConfigError
         A layer that the architecture does not have.
     """
-    shown = _layers(architecture.n_layers, layers)
+    visible_layers = _layers(architecture.n_layers, layers)
     cells = {
-        f"step {step:,}": [_cell(row) for row in rows.set_index("layer").loc[shown].to_dict("records")]
+        f"step {step:,}": [_cell(row) for row in rows.set_index("layer").loc[visible_layers].to_dict("records")]
         for step, rows in table.groupby("step")
     }
     lines = [
         *(line for name in ("caution", "unused") for line in textwrap.wrap(table.attrs[name], COLUMNS)),
         f"Largest |h| over median |h| after each block (lower - upper at level {level:.6g}):",
-        *_columns(["layer", *map(str, shown)], {name: [name, *column] for name, column in cells.items()}),
+        *_columns(["layer", *map(str, visible_layers)], {name: [name, *column] for name, column in cells.items()}),
     ]
-    if len(shown) < architecture.n_layers:
-        lines.append(f"{len(shown)} of {architecture.n_layers:,} layers; all of them: --layers all")
+    if len(visible_layers) < architecture.n_layers:
+        lines.append(f"{len(visible_layers)} of {architecture.n_layers:,} layers; all of them: --layers all")
     return "\n".join(lines)
 
 
 def forecast_csv(table: pd.DataFrame, architecture: Architecture, *, layers: Sequence[int] | None = None) -> str:
-    """One row a step and layer (None: every layer) as CSV, after comments (`#`) that say what the forecast rests on."""
-    said = [f"# {table.attrs[name]}" for name in ("caution", "unused")]
-    kept: Any = table if layers is None else table[table["layer"].isin(_layers(architecture.n_layers, layers))]
-    return "\n".join([*said, kept.to_csv(index=False, float_format="%.6g").rstrip("\n")])
+    """CSV with a row per step and layer (None: every layer), below the cautions as comments (`#`)."""
+    comments = [f"# {table.attrs[name]}" for name in ("caution", "unused")]
+    rows: Any = table if layers is None else table[table["layer"].isin(_layers(architecture.n_layers, layers))]
+    return "\n".join([*comments, rows.to_csv(index=False, float_format="%.6g").rstrip("\n")])
 
 
-def _layers(n_layers: int, wanted: Sequence[int] | None) -> list[int]:
-    if wanted is None:
+def _layers(n_layers: int, chosen: Sequence[int] | None) -> list[int]:
+    if chosen is None:
         return np.unique(np.round(np.linspace(0, n_layers - 1, min(ROWS, n_layers))).astype(int)).tolist()
-    for layer in wanted:
+    for layer in chosen:
         if not 0 <= layer < n_layers:
             raise ConfigError(f"there is no layer {str(layer)[:30]}", f"give 0 to {n_layers - 1}, or all")
-    return sorted(set(wanted))
+    return sorted(set(chosen))
 
 
 def _cell(row: dict[Any, Any]) -> str:
@@ -71,7 +71,7 @@ def _cell(row: dict[Any, Any]) -> str:
 
 
 def _ratio(value: float) -> str:
-    """Three digits, as one writes them."""
+    """A ratio to three significant digits."""
     if value < 999.5:
         return f"{value:.3g}"
     return f"{value:,.0f}" if value < 1e6 else f"{value:.1e}"

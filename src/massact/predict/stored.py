@@ -1,4 +1,4 @@
-"""The forecast artefact as a file: what it says it is for, its hash, and the shape of everything in it."""
+"""The file format of the forecast artefact: its kind, version and hash, and checks of every value."""
 
 from __future__ import annotations
 
@@ -23,30 +23,30 @@ KIND = "massact forecast"
 QUANTITY = "ratio"
 VERSION = 2
 MOST_BYTES = 100_000_000
-_AGAIN = "make it again with: python run.py stage=predict"
-_SHIPPED_AGAIN = "install massact again; in a clone: git checkout -- src/massact/artefacts/forecast.json"
+_REMAKE = "make it again with: python run.py stage=predict"
+_REINSTALL = "install massact again; in a clone: git checkout -- src/massact/artefacts/forecast.json"
 
 
 @dataclass(frozen=True)
 class Learned:
-    """What was learnt from the trainings of one recipe.
+    """The model learnt from the trainings of one recipe.
 
     Attributes
     ----------
     tokens_per_step, architectures
-        Tokens an optimiser step takes; how many architectures were measured.
+        Tokens per optimiser step, and the number of measured architectures.
     anchors : int (anchor,)
         Optimiser steps, ascending.
     ranges
-        Smallest and largest of each number of `SIZES` among the architectures.
+        Smallest and largest value of each number of `SIZES` among the architectures.
     unused
-        The values that each number of `UNUSED` had among the architectures, ascending.
+        The values of each number of `UNUSED` among the architectures, ascending.
     centre, spread, low, high : float (feature,)
-        Mean, standard deviation and limits of the features.
+        Mean, standard deviation, minimum and maximum of the features.
     coefficients : float (feature + 1, anchor)
-        Of log ratio on the standardised features; the intercept last.
+        Coefficients of the log ratio on the standardised features, the intercept last.
     residuals : float (anchor, row)
-        Of architectures held out: magnitudes in log ratio, ascending.
+        Absolute residuals of the log ratio with architectures held out, ascending.
     """
 
     tokens_per_step: int
@@ -63,12 +63,12 @@ class Learned:
 
 
 def sealed(recipes: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """An artefact of what was learnt, by recipe, with what it is for and its hash.
+    """The artefact of the models by recipe, with its kind, version and hash.
 
     Raises
     ------
     ParseError
-        When it could not be read back: a number that is not finite, a list of the wrong length.
+        It could not be read back: a number is not finite, or a list has the wrong length.
     """
     content = {
         "kind": KIND,
@@ -77,7 +77,10 @@ def sealed(recipes: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
         "features": list(FEATURES),
         "recipes": {name: dict(learned) for name, learned in recipes.items()},
     }
-    artefact = {**content, "sha256": _hash(content, "the forecast artefact", "look at the trajectories it is made of")}
+    artefact = {
+        **content,
+        "sha256": _hash(content, "the forecast artefact", "check the trajectories it was learnt from"),
+    }
     learned_by_recipe(artefact)
     return artefact
 
@@ -88,27 +91,27 @@ def shipped_artefact() -> dict[str, Any]:
     Raises
     ------
     MissingInputError, ParseError
-        When it was not built; when it is damaged.
+        It was not built, or it is damaged.
     """
-    return read_artefact(Path(str(resources.files("massact"))) / "artefacts" / "forecast.json", again=_SHIPPED_AGAIN)
+    return read_artefact(Path(str(resources.files("massact"))) / "artefacts" / "forecast.json", again=_REINSTALL)
 
 
-def read_artefact(path: str | Path, *, again: str = _AGAIN) -> dict[str, Any]:
-    """The artefact in a file, held to what it says it is for and to its hash.
+def read_artefact(path: str | Path, *, again: str = _REMAKE) -> dict[str, Any]:
+    """The artefact in a file, with its kind, version and hash checked.
 
     Parameters
     ----------
     path
         A regular file that stage=predict wrote.
     again
-        The remedy that messages name.
+        The remedy in the messages.
 
     Raises
     ------
     MissingInputError
-        When there is no such file, or it cannot be read.
+        There is no such file, or it cannot be read.
     ParseError
-        When it is no forecast artefact, or is damaged.
+        It is not a forecast artefact, or it is damaged.
     """
     path, name = Path(path), _short(path, most=300)
     try:
@@ -117,7 +120,7 @@ def read_artefact(path: str | Path, *, again: str = _AGAIN) -> dict[str, Any]:
             raise ParseError(f"{name} is not a regular file", "give the file that stage=predict wrote")
         if status.st_size > MOST_BYTES:
             raise ParseError(f"{name} has {status.st_size:,} bytes: not a forecast artefact", again)
-        artefact = json.loads(path.read_bytes().decode("utf-8"), object_pairs_hook=_once)
+        artefact = json.loads(path.read_bytes().decode("utf-8"), object_pairs_hook=_unique)
     except FileNotFoundError:
         raise MissingInputError(f"{name} is not there", again) from None
     except OSError as error:
@@ -129,51 +132,50 @@ def read_artefact(path: str | Path, *, again: str = _AGAIN) -> dict[str, Any]:
 
 
 def learned_by_recipe(
-    artefact: Mapping[str, Any], *, where: str = "the forecast artefact", again: str = _AGAIN
+    artefact: Mapping[str, Any], *, where: str = "the forecast artefact", again: str = _REMAKE
 ) -> dict[str, Learned]:
-    """What an artefact holds, by recipe.
+    """The model of each recipe in an artefact.
 
     Raises
     ------
     ParseError
-        When it is for something else, of another version, does not have its hash, or anything in it has not the form
-        it should.
+        The kind, version or hash is wrong, or a value is invalid.
     """
     if not isinstance(artefact, Mapping) or artefact.get("kind") != KIND:
         old = isinstance(artefact, Mapping) and "kind" not in artefact and "recipes" in artefact
-        said = "is a forecast artefact without kind and hash" if old else "is not a forecast artefact"
-        raise ParseError(f"{where} {said}", again)
+        reason = "is a forecast artefact without kind and hash" if old else "is not a forecast artefact"
+        raise ParseError(f"{where} {reason}", again)
     if artefact.get("version") != VERSION:
         raise ParseError(
-            f"{where} is of version {_short(artefact.get('version'))}, this massact reads version {VERSION}", again
+            f"{where} has version {_short(artefact.get('version'))}; this massact reads version {VERSION}", again
         )
     content = {name: value for name, value in artefact.items() if name != "sha256"}
     if artefact.get("sha256") != _hash(content, where, again):
-        raise ParseError(f"{where} is damaged: its content does not have the hash it states", again)
+        raise ParseError(f"{where} is damaged: its content does not match its hash", again)
     if artefact.get("quantity") != QUANTITY or artefact.get("features") != list(FEATURES):
-        raise ParseError(f"{where} was learnt from other features than this massact has", again)
+        raise ParseError(f"{where} was learnt from features that this massact does not have", again)
     recipes = artefact.get("recipes")
     if not isinstance(recipes, Mapping) or not recipes:
-        raise ParseError(f"{where} holds no recipe", again)
-    found = {}
+        raise ParseError(f"{where} contains no recipe", again)
+    models = {}
     for name, entry in recipes.items():
         try:
-            found[str(name)] = _learned(entry)
+            models[str(name)] = _learned(entry)
         except (KeyError, TypeError, ValueError, OverflowError) as error:
-            what = f"no {error}" if isinstance(error, KeyError) else str(error)
+            what = f"{error} is missing" if isinstance(error, KeyError) else str(error)
             raise ParseError(f"{where}, recipe {_short(name)}: {_short(what)}", again) from None
-    return found
+    return models
 
 
 def _learned(entry: Mapping[str, Any]) -> Learned:
-    """One recipe's entry with its shapes and signs checked; ValueError and kin say what is wrong."""
+    """The model of one recipe's entry. ValueError, KeyError, TypeError or OverflowError says what is invalid."""
     n = len(FEATURES)
     anchors = _whole("anchors", entry["anchors"])
     if not len(anchors) or anchors[0] < 0 or (np.diff(anchors) <= 0).any():
         raise ValueError("anchors are not ascending steps")
     low, high, spread = (_array(name, entry[name], (n,)) for name in ("low", "high", "spread"))
     if (spread <= 0).any() or (low > high).any():
-        raise ValueError("spread, low or high cannot be of any features")
+        raise ValueError("spread, low and high are inconsistent")
     residuals = _array("residuals", entry["residuals"], (len(anchors), None))
     if (residuals < 0).any() or (np.diff(residuals, axis=1) < 0).any():
         raise ValueError("residuals are not ascending magnitudes")
@@ -193,19 +195,19 @@ def _learned(entry: Mapping[str, Any]) -> Learned:
 
 
 def _array(name: str, value: Any, shape: tuple[int | None, ...]) -> ndarray:
-    """Finite numbers of a shape; None stands for any length but 0."""
+    """An array of finite numbers of this shape. None stands for any length except 0."""
     array = np.array(value if _plain(value) else [], dtype=np.float64)
     fits = len(array.shape) == len(shape) and all(
-        want in (None, have) and have for want, have in zip(shape, array.shape, strict=True)
+        expected in (None, length) and length for expected, length in zip(shape, array.shape, strict=True)
     )
     if not fits or not np.isfinite(array).all():
-        wanted = " x ".join("any" if size is None else str(size) for size in shape)
-        raise ValueError(f"{name} is not {wanted} finite numbers")
+        expected = " x ".join("any" if size is None else str(size) for size in shape)
+        raise ValueError(f"{name} is not an array of {expected} finite numbers")
     return array
 
 
 def _plain(value: Any) -> bool:
-    """Whether a value is nested lists of numbers, without truth values among them."""
+    """Whether a value is a number, or nested lists of numbers. Booleans are not numbers."""
     if isinstance(value, list):
         return all(map(_plain, value))
     return isinstance(value, int | float) and not isinstance(value, bool)
@@ -213,44 +215,44 @@ def _plain(value: Any) -> bool:
 
 def _whole(name: str, value: Any) -> Int[ndarray, " number"]:
     if not isinstance(value, list) or any(isinstance(one, bool) or not isinstance(one, int) for one in value):
-        raise ValueError(f"{name} is not a list of whole numbers")
+        raise ValueError(f"{name} is not a list of integers")
     return np.array(value, dtype=np.int64)
 
 
 def _positive(name: str, value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value < 2**53:
-        raise ValueError(f"{name} is not a positive whole number")
+        raise ValueError(f"{name} is not a positive integer")
     return value
 
 
 def _range(name: str, value: Any) -> tuple[int, int]:
     low, high = _whole(name, value).tolist()
     if not 1 <= low <= high <= LARGEST[name]:
-        raise ValueError(f"ranges of {name} cannot be")
+        raise ValueError(f"the range of {name} is invalid")
     return low, high
 
 
 def _values(name: str, value: Any) -> tuple[Any, ...]:
     if not isinstance(value, list) or not value or not all(isinstance(one, bool | int | float) for one in value):
-        raise ValueError(f"values of {name} are no list of numbers")
+        raise ValueError(f"the values of {name} are not a list of numbers")
     return tuple(value)
 
 
 def _hash(content: Mapping[str, Any], where: str, again: str) -> str:
-    """Of the content, however a file lays it out."""
+    """The hash of the content, independent of its layout in a file."""
     try:
         text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
     except (TypeError, ValueError, RecursionError):
-        raise ParseError(f"{where} holds a value that is not finite or no JSON", again) from None
+        raise ParseError(f"{where} contains a value that is not finite or not JSON", again) from None
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """A JSON object whose names are there once."""
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("a name is there twice")
-    return found
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The object of JSON pairs; ValueError if a name is repeated."""
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        raise ValueError("a name is repeated")
+    return members
 
 
 def _short(value: Any, most: int = 80) -> str:

@@ -1,4 +1,4 @@
-"""Target scales: the paper's transforms, fitted on training rows only, with inversions that cannot overflow."""
+"""Target scales: the paper's transforms, fitted on training rows only, with inverses that cannot overflow."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
-_LARGEST_LOG = 690.0  # exp of it is still finite
+_LARGEST_LOG = 690.0  # its exponential is still finite
 
 
 @runtime_checkable
@@ -21,16 +21,16 @@ class Scale(Protocol):
         ...
 
     def forward(self, y: Float[ndarray, " row"]) -> Float[ndarray, " row"]:
-        """To the scale the regressor works on."""
+        """Transform to the regressor's scale."""
         ...
 
     def inverse(self, z: Float[ndarray, " row"]) -> Float[ndarray, " row"]:
-        """Back to the target's own scale; always finite."""
+        """Transform back to the target's scale; always finite."""
         ...
 
 
 class SignedLog:
-    """sign(y) log(1 + |y|): the paper's log1p for positive values, and defined for the rest."""
+    """sign(y) log(1 + |y|): the paper's log1p for positive values, extended to all others."""
 
     def fit(self, y: Float[ndarray, " row"]) -> None:
         """Nothing to learn."""
@@ -45,25 +45,25 @@ class SignedLog:
 
 
 class NoTransform:
-    """No change."""
+    """The identity."""
 
     def fit(self, y: Float[ndarray, " row"]) -> None:
         """Nothing to learn."""
 
     def forward(self, y: Float[ndarray, " row"]) -> Float[ndarray, " row"]:
-        """Y itself."""
+        """Return y unchanged."""
         return y
 
     def inverse(self, z: Float[ndarray, " row"]) -> Float[ndarray, " row"]:
-        """Z itself."""
+        """Return z unchanged."""
         return z
 
 
 class YeoJohnson:
     """The power transform of Yeo and Johnson (2000), as the paper uses for K.
 
-    Values are divided by their largest magnitude first; what lies beyond the training rows' transformed range by
-    more than that range is drawn back to it, where the inverse has no value.
+    Values are divided by their largest magnitude first. Before inversion, values are clipped to the transformed range
+    of the training rows, extended by its own width on both sides.
     """
 
     def fit(self, y: Float[ndarray, " row"]) -> None:
@@ -76,21 +76,21 @@ class YeoJohnson:
         self._low, self._high, self._centre = float(z.min()), float(z.max()), float(np.median(y))
 
     def forward(self, y: Float[ndarray, " row"]) -> Float[ndarray, " row"]:
-        """Transformed and standardised."""
+        """Transform and standardise."""
         return np.asarray(self._power.transform(y[:, None] / self._unit))[:, 0]
 
     def inverse(self, z: Float[ndarray, " row"]) -> Float[ndarray, " row"]:
-        """Back; the training median where the power has no inverse."""
+        """Transform back; the training median where the power has no inverse."""
         span = self._high - self._low
-        held = np.clip(z, self._low - span, self._high + span)
+        clipped = np.clip(z, self._low - span, self._high + span)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # that some values have no inverse is handled here
-            y = np.asarray(self._power.inverse_transform(held[:, None]))[:, 0] * self._unit
+            warnings.simplefilter("ignore")  # values without an inverse are handled below
+            y = np.asarray(self._power.inverse_transform(clipped[:, None]))[:, 0] * self._unit
         return np.where(np.isfinite(y), y, self._centre)
 
 
 def scale_of(target: str) -> Scale:
-    """The scale a target is learnt on: Yeo-Johnson for K, none for shares, signed log for the rest."""
+    """The scale of a target: Yeo-Johnson for K, the identity for shares, signed log for all others."""
     if target == "K":
         return YeoJohnson()
     return NoTransform() if target in ("decay_share", "zeta") else SignedLog()

@@ -1,4 +1,4 @@
-"""What MLflow shows of the tables: models with the fits of each, suites with the scores of each."""
+"""The MLflow runs of the tables: models with their fits, suites with their scores."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ MODEL = ["family", "recipe", "model", "seed"]
 _SPLITS = {"architecture": "architectures held out", "random": "random split"}
 _SHAPE = ("n_layers", "d_model", "n_heads", "d_mlp", "n_points")
 
-# What writes figures into a folder; and from rows of a table to that.
+# Draw writes figures into a folder; Figures makes a Draw from the rows of a table.
 Draw = Callable[[Path], object]
 Figures = Callable[[pd.DataFrame], Draw]
 
 
 def log_scores(scores: pd.DataFrame, predictions: pd.DataFrame, *, tracking_uri: str, experiment: str) -> int:
-    """Log `score_runs`; returns how many scores the store now has of these tables."""
+    """Log `score_runs` and return the number of scores of these tables in the store."""
     return log_runs(score_runs(scores, predictions), tracking_uri=tracking_uri, experiment=experiment)
 
 
 def log_fits(fits: pd.DataFrame, *, form: str, tracking_uri: str, experiment: str) -> int:
-    """Log `fit_runs` of one form; returns how many fitted models the store now has of this table."""
+    """Log `fit_runs` of one form and return the number of fitted models of this table in the store."""
     return log_runs(fit_runs({form: fits}), tracking_uri=tracking_uri, experiment=experiment)
 
 
 def score_runs(scores: pd.DataFrame, predictions: pd.DataFrame) -> list[Run]:
-    """One run per (recipe, form) and, nested in it, one per (quantity, target, regressor, split)."""
+    """One run per (recipe, form), with a nested run per (quantity, target, regressor, split)."""
     tables = dict(iter(predictions.groupby(SCORE, sort=False)))
     runs = []
     table: Any = scores  # pandas' stubs know no column types
@@ -50,28 +50,28 @@ def fit_runs(
     draw: Figures | None = None,
     draw_fits: Callable[[str, pd.DataFrame], Draw | None] | None = None,
 ) -> list[Run]:
-    """One run per (family, recipe, model, seed) and, nested in it, one per form.
+    """One run per (family, recipe, model, seed), with a nested run per form.
 
-    The model's run has `ratio/layer00` and so on, at each measured step; a form's run the median R2 of each quantity
+    The model's run has `ratio/layer00` and so on at each measured step. A form's run has the median R2 of each quantity
     and its table.
 
     Parameters
     ----------
     fits
-        By form.
+        Tables of fits, by form.
     trajectories
-        Schema TRAJECTORIES, of all models or of some.
+        Schema TRAJECTORIES, of some or all models.
     draw, draw_fits
-        A model's trajectories, or a form and its fits, -> what writes their figures into a folder.
+        Makes the function that writes the figures of a model's trajectories, or of a form and its fits, into a folder.
     """
-    measured = {} if trajectories is None else dict(iter(trajectories.groupby(MODEL, sort=False)))
+    by_model = {} if trajectories is None else dict(iter(trajectories.groupby(MODEL, sort=False)))
     parents: dict[Any, Run] = {}
     nested = []
     for form, frame in fits.items():
         table: Any = frame  # pandas' stubs know no column types
         for model, rows in table.groupby(MODEL, sort=False):
             if model not in parents:
-                parents[model] = _model_run(model, rows.iloc[0], measured.get(model), draw)
+                parents[model] = _model_run(model, rows.iloc[0], by_model.get(model), draw)
             nested.append(_fit_run(form, rows, parents[model], draw_fits and draw_fits(form, rows)))
     return [*parents.values(), *nested]
 
@@ -103,12 +103,12 @@ def _model_run(model: Any, first: Any, trajectories: pd.DataFrame | None, draw: 
     family, recipe, name, seed = map(str, model)
     shape = {name: str(first[name]) for name in _SHAPE if name != "n_points"}
     identity = {"kind": "model", "family": family, "recipe": recipe, "model": name, "seed": seed}
-    shown = f"{name} seed {seed}"
+    title = f"{name} seed {seed}"
     if trajectories is None:
-        return Run(identity, shown, parameters=shape)
+        return Run(identity, title, parameters=shape)
     return Run(
         identity,
-        shown,
+        title,
         steps=_steps(trajectories),
         parameters=shape,
         figures=draw and draw(trajectories),
@@ -134,7 +134,7 @@ def _fit_run(form: str, rows: Any, parent: Run, figures: Draw | None) -> Run:
 
 
 def _steps(trajectories: pd.DataFrame) -> dict[str, dict[int, float]]:
-    """`ratio/layer00` and so on -> step -> value, unitless. What is not finite is left out."""
+    """`ratio/layer00` and so on -> step -> value, unitless. Values that are not finite are left out."""
     steps: dict[str, dict[int, float]] = {}
     for row in _rows(trajectories.sort_values(["quantity", "layer", "step"])):
         if np.isfinite(row["value"]):

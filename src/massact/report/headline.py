@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
+from massact.report.formats import fixed, form_name, number, plural, spaced, target_name
 from massact.report.frames import median, numbers, rows_of, where
-from massact.report.inputs import BASELINES, RUN, ReportInputs, TrainingRun, form_name, of_slice, slices, target_name
-from massact.report.markup import fixed, number, plural
+from massact.report.inputs import BASELINES, RUN, ReportInputs, TrainingRun, of_slice, slices
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class MaxRatio:
 
 @dataclass(frozen=True)
 class HeldOut:
-    """The best out-of-sample R2 with whole architectures held out. As the best of many, it is optimistic.
+    """The best R2 with whole architectures held out. As the best of many scores, it is optimistic.
 
     `baseline` is the better of predicting the mean and copying the nearest architecture (NaN if neither was scored).
     """
@@ -42,7 +42,7 @@ class HeldOut:
 
     def __str__(self) -> str:
         return (
-            f"{fixed(self.r2)} ({target_name(self.target)} of {self.quantity} by {self.regressor.replace('_', ' ')}; "
+            f"{fixed(self.r2)} ({target_name(self.target)} of {self.quantity} by {spaced(self.regressor)}; "
             f"best baseline {fixed(self.baseline)}; {plural(self.n_architectures, 'architecture')})"
         )
 
@@ -112,11 +112,11 @@ def _max_ratio(trajectories: pd.DataFrame, named: dict[TrainingRun, str]) -> Max
 
 
 def _best_held_out(scores: pd.DataFrame) -> HeldOut | None:
-    """The best of the scores that the page shows first (Eq. 9's ratio if scored), so that readers can check it."""
+    """The best score of the slice that the page shows first, where readers can check it."""
     if scores.empty:
         return None
-    shown = of_slice(scores, slices(scores)[0])
-    held_out = [row for row in rows_of(where(shown, split="architecture")) if np.isfinite(row["r2"])]
+    first = of_slice(scores, slices(scores)[0])
+    held_out = [row for row in rows_of(where(first, split="architecture")) if np.isfinite(row["r2"])]
     candidates = [row for row in held_out if row["regressor"] not in BASELINES]
     if not candidates:
         return None

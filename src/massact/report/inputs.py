@@ -19,20 +19,6 @@ from massact.trajectories.schemas import RECORDS, TRAJECTORIES
 RUN = ["family", "recipe", "model", "seed"]
 SLICE = ["recipe", "form", "quantity"]
 BASELINES = ("mean", "nearest")
-PARAMETER_NAMES = {
-    "lambda": "λ",
-    "gamma": "γ",
-    "beta": "β",
-    "tau": "τ",
-    "tau0": "τ₀",
-    "t0": "t₀",
-    "A1": "A₁",
-    "A2": "A₂",
-    "zeta": "ζ",
-    "omega": "ω",
-}
-
-
 Slice = tuple[str, str, str]
 
 
@@ -47,7 +33,7 @@ class TrainingRun(NamedTuple):
 
 @dataclass(frozen=True)
 class ReportInputs:
-    """The tables of all models. Any of them may be empty; its section then says how to make it.
+    """The tables of all models. Any may be empty; its section then says how to make it.
 
     Parameters
     ----------
@@ -56,9 +42,9 @@ class ReportInputs:
     fits
         By form (a key of `FORMS`), each of `fits_schema(form)`.
     provenance
-        One dict per model: hashes of weights and tokens, revisions, number format, protocol version, architecture.
+        One mapping per model: hashes of weights and tokens, revisions, number format, protocol version, architecture.
     training
-        By model: recipe, architecture and loss log, for models trained here.
+        Recipe, architecture and loss log of each model trained here, by name.
     suspects
         One sentence for each checkpoint that is not what it claims to be.
     """
@@ -73,12 +59,12 @@ class ReportInputs:
     suspects: Sequence[str] = ()
 
     def checked(self) -> ReportInputs:
-        """The same inputs with all non-empty tables validated and without empty fits.
+        """The same inputs, with non-empty tables validated and empty fits removed.
 
         Raises
         ------
         TableError
-            A non-empty table that violates its schema, or fits of an unknown form.
+            A non-empty table violates its schema, or there are fits of an unknown form.
         """
         unknown = sorted(set(self.fits) - set(FORMS))
         if unknown:
@@ -118,8 +104,8 @@ class ReportInputs:
 def runs_of(frame: pd.DataFrame) -> list[TrainingRun]:
     """The runs in a table, ordered by recipe, family, name and seed."""
     rows = rows_of(pd.DataFrame(frame[RUN]).drop_duplicates())
-    found = [TrainingRun(str(row["family"]), str(row["recipe"]), str(row["model"]), int(row["seed"])) for row in rows]
-    return sorted(found, key=lambda run: (run.recipe, *run))
+    runs = [TrainingRun(str(row["family"]), str(row["recipe"]), str(row["model"]), int(row["seed"])) for row in rows]
+    return sorted(runs, key=lambda run: (run.recipe, *run))
 
 
 def of_run(frame: pd.DataFrame, run: TrainingRun) -> pd.DataFrame:
@@ -142,7 +128,7 @@ def of_slice(frame: pd.DataFrame, which: Slice) -> pd.DataFrame:
 
 
 def labels(runs: Sequence[TrainingRun]) -> dict[TrainingRun, str]:
-    """Names on the page: the model, with seed and recipe only if needed to distinguish runs."""
+    """Names on the page: the model, with seed, recipe and family only where they distinguish runs."""
     named = {}
     for run in runs:
         same = [other for other in runs if other.model == run.model]
@@ -157,18 +143,8 @@ def labels(runs: Sequence[TrainingRun]) -> dict[TrainingRun, str]:
     return named
 
 
-def form_name(form: str) -> str:
-    """The paper's name of a form."""
-    return FORMS[form].title if form in FORMS else form
-
-
-def target_name(target: str) -> str:
-    """A readable name of a fit parameter or derived quantity."""
-    return PARAMETER_NAMES.get(target, target.replace("_", " ").replace("f start", "f(0)").replace("f end", "f(T)"))
-
-
 def architecture_of(inputs: ReportInputs, run: TrainingRun) -> dict[str, Any]:
-    """The numbers of a run's architecture from provenance, training log or fits; empty if none has them."""
+    """A run's architecture from provenance, training log or fits, in this order; empty if none has it."""
     for entry in inputs.provenance:
         same = entry.get("model") == run.model and entry.get("seed", run.seed) == run.seed
         if same and isinstance(entry.get("architecture"), Mapping):

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from importlib.resources import files
 from math import ceil
 from pathlib import Path
-from string import Template
 
+from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from massact.disk import write_text
@@ -15,10 +15,10 @@ from massact.report.embed import Embedder, save_png
 from massact.report.frames import where
 from massact.report.headline import Headline, headline
 from massact.report.inputs import ReportInputs, of_slice, runs_of, slices
-from massact.report.markup import Html, join, paragraph, tag
 from massact.report.plot_fits import overlay_figure, r2_figure
 from massact.report.plot_predictions import best_regressors, predictions_figure
 from massact.report.plot_trajectories import RUNS_PER_FIGURE, RUNS_PER_MAP, chunks, heatmap_figure, trajectories_figure
+from massact.report.render import render
 from massact.report.sections_fitted import MOST_OVERLAYS, overlays_section, quality_section
 from massact.report.sections_measured import headline_section, heatmap_section, trajectories_section
 from massact.report.sections_method import method_section
@@ -26,31 +26,10 @@ from massact.report.sections_predicted import predictions_section, scores_sectio
 
 PAGE_BYTES = 5_000_000  # limit for all figures together
 LARGEST_FIGURE = 700_000
-_PAGE = Template(
-    """<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<title>$title</title>
-<style>
-$style
-</style>
-</head>
-<body>
-<header>$header</header>
-<main>
-$body
-</main>
-</body>
-</html>
-"""
-)
 
 
 def build_report(inputs: ReportInputs, path: Path) -> Headline:
-    """Write the page atomically. The same inputs give the same bytes.
+    """Write the page atomically. Equal inputs give equal bytes.
 
     Returns
     -------
@@ -59,7 +38,7 @@ def build_report(inputs: ReportInputs, path: Path) -> Headline:
     Raises
     ------
     TableError
-        A non-empty table that violates its schema. Empty tables are no error; their section says so.
+        A non-empty table violates its schema. An empty table is not an error; its section says so.
     OutputError, StorageError
         As in `massact.disk.write_text`.
     """
@@ -77,43 +56,20 @@ def save_figures(inputs: ReportInputs, folder: Path) -> list[Path]:
 
 def _page(inputs: ReportInputs, numbers: Headline) -> str:
     embed = Embedder(min(LARGEST_FIGURE, PAGE_BYTES // _figures_expected(inputs)))
-    sections = [
-        ("headline", "Headline", headline_section(inputs, numbers)),
-        ("trajectories", "Trajectories", trajectories_section(inputs, embed)),
-        ("maps", "Maps of step and layer", heatmap_section(inputs, embed)),
-        ("fits", "Fits and residuals", overlays_section(inputs, embed)),
-        ("quality", "How well the forms fit", quality_section(inputs, embed)),
-        ("predictions", "Predicted against fitted", predictions_section(inputs, embed)),
-        ("scores", "Scores", scores_section(inputs)),
-        ("method", "Method and provenance", method_section(inputs, embed)),
-    ]
-    links = (tag("a", f"{at} {title}", href=f"#{name}") for at, (name, title, _) in enumerate(sections, 1))
-    header = join(
-        [
-            tag("h1", "Massive activations over training"),
-            paragraph(_subtitle(inputs), class_="subtitle"),
-            tag("nav", *links, aria_label="Sections"),
-        ]
-    )
-    body = join(
-        (
-            tag("section", tag("h2", tag("span", str(at)), f" {title}"), content, id=name)
-            for at, (name, title, content) in enumerate(sections, 1)
-        ),
-        "\n",
-    )
-    style = Html(files("massact.report").joinpath("style.css").read_text(encoding="utf-8").strip())
-    return _PAGE.substitute(title="Massive activations over training", style=style, header=header, body=body)
-
-
-def _subtitle(inputs: ReportInputs) -> str:
-    named = [inputs.named[run] for run in inputs.runs]
-    if not named:
-        return "When the largest hidden activations appear, how they grow, and what follows from the architecture."
-    shown = ", ".join(named[:8]) + (f" and {len(named) - 8} more" if len(named) > 8 else "")
-    return (
-        f"When the largest hidden activations appear, how they grow, and what follows from the architecture: {shown}."
-    )
+    sections = {
+        "headline": headline_section(inputs, numbers),
+        "trajectories": trajectories_section(inputs),
+        "maps": heatmap_section(inputs),
+        "fits": overlays_section(inputs),
+        "quality": quality_section(inputs),
+        "predictions": predictions_section(inputs),
+        "scores": scores_section(inputs),
+        "method": method_section(inputs),
+    }
+    style = Markup(files("massact.report").joinpath("style.css").read_text(encoding="utf-8").strip())
+    named = inputs.named
+    models = [named[run] for run in inputs.runs]
+    return render("page.html.j2", style=style, models=models, sections=sections, embed=embed)
 
 
 def _figures_expected(inputs: ReportInputs) -> int:

@@ -15,7 +15,7 @@ from matplotlib.lines import Line2D
 from numpy import ndarray
 
 from massact.fit.forms import FORMS
-from massact.report.axes import (
+from massact.plotting import (
     FULL_WIDTH,
     INK,
     MUTED,
@@ -27,8 +27,9 @@ from massact.report.axes import (
     step_grid,
     value_axis,
 )
+from massact.report.formats import form_name, spaced
 from massact.report.frames import layers_of, numbers, rows_of, where
-from massact.report.inputs import TrainingRun, form_name, of_run
+from massact.report.inputs import TrainingRun, of_run
 from massact.report.plot_trajectories import QUANTITY_LABELS
 
 R2_FLOOR = 0.0
@@ -42,20 +43,20 @@ def overlay_figure(
     rows = where(of_run(trajectories, run), quantity=quantity)
     of_layer = {form: _by_layer(of_run(frame, run), quantity) for form, frame in fits.items()}
     layers = layers_of(rows)
-    chosen = list(dict.fromkeys(layers[at] for at in (0, len(layers) // 2, len(layers) - 1)))
+    panel_layers = list(dict.fromkeys(layers[at] for at in (0, len(layers) // 2, len(layers) - 1)))
     with mpl.rc_context(STYLE):
-        figure = new_figure(FULL_WIDTH * min(1.0, 0.12 + 0.34 * len(chosen)), 3.5)
-        upper, lower = figure.subplots(2, len(chosen), squeeze=False, sharex=True, height_ratios=[2.6, 1])
-        for at, layer in enumerate(chosen):
+        figure = new_figure(FULL_WIDTH * min(1.0, 0.12 + 0.34 * len(panel_layers)), 3.5)
+        upper, lower = figure.subplots(2, len(panel_layers), squeeze=False, sharex=True, height_ratios=[2.6, 1])
+        for at, layer in enumerate(panel_layers):
             series = where(rows, layer=layer).sort_values("step")
             fit_of_form = {form: by_layer[layer] for form, by_layer in of_layer.items() if layer in by_layer}
             _panel(upper[at], lower[at], series, fit_of_form)
             first = next(iter(fit_of_form.values()), None)
-            regime = "" if first is None else f" · {str(first['regime']).replace('_', ' ')}"
+            regime = "" if first is None else f" · {spaced(str(first['regime']))}"
             upper[at].set_title(f"layer {layer}{regime}")
         upper[0].set_ylabel(QUANTITY_LABELS[quantity])
         lower[0].set_ylabel("residual")
-        columns = len(fits) + 1 if len(chosen) > 1 else 2
+        columns = len(fits) + 1 if len(panel_layers) > 1 else 2
         figure.legend(handles=form_handles(fits), loc="outside upper left", ncols=columns, handlelength=2.6)
         return figure
 

@@ -14,11 +14,11 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy import ndarray
 
+from massact.plotting import FULL_WIDTH, MODEL_COLOURS, MODEL_MARKERS, MUTED, STYLE, new_figure, value_axis
 from massact.predict.schemas import SPLITS
-from massact.report.axes import FULL_WIDTH, MODEL_COLOURS, MODEL_MARKERS, MUTED, STYLE, new_figure, value_axis
+from massact.report.formats import fixed, spaced, target_name
 from massact.report.frames import distinct, numbers, rows_of, where
-from massact.report.inputs import BASELINES, target_name
-from massact.report.markup import fixed
+from massact.report.inputs import BASELINES
 
 MOST_NAMED = len(MODEL_COLOURS)  # models; with more, colours would repeat
 SPLIT_NAMES = {"random": "random split", "architecture": "architectures held out"}
@@ -54,9 +54,9 @@ def predictions_figure(predictions: pd.DataFrame, scores: pd.DataFrame) -> Figur
             rows = where(predictions, target=target)
             limits = _limits(numbers(rows, "actual"))
             for axes, split in zip(grid, SPLITS, strict=True):
-                chosen = best.get((target, split))
-                _panel(axes, rows, split, chosen, models, limits)
-                name = "not scored" if chosen is None else f"{chosen[0].replace('_', ' ')}, R² {fixed(chosen[1])}"
+                leader = best.get((target, split))
+                _panel(axes, rows, split, leader, models, limits)
+                name = "not scored" if leader is None else f"{spaced(leader[0])}, R² {fixed(leader[1])}"
                 axes.set_title(f"{SPLIT_NAMES[split]}\n{name}", fontsize=7.5, fontweight="normal")
             grid[0].set_ylabel(f"predicted {target_name(target)}")
         figure.legend(handles=_handles(models), loc="outside upper left", ncols=min(6, max(1, len(models))))
@@ -67,7 +67,7 @@ def _panel(
     axes: Axes,
     rows: pd.DataFrame,
     split: str,
-    chosen: tuple[str, float] | None,
+    leader: tuple[str, float] | None,
     models: Sequence[str],
     limits: tuple[float, float],
 ) -> None:
@@ -75,10 +75,10 @@ def _panel(
     value_axis(axes, low, high, which="x", wide=20.0, most=5)
     value_axis(axes, low, high, which="y", wide=20.0, most=6)
     axes.plot(limits, limits, color=MUTED, lw=0.8)
-    if chosen is not None:
-        shown = where(rows, split=split, regressor=chosen[0])
+    if leader is not None:
+        predictions = where(rows, split=split, regressor=leader[0])
         for model, style in _styles(models).items() if len(models) <= MOST_NAMED else [(None, _symbol(0))]:
-            points = shown if model is None else where(shown, model=model)
+            points = predictions if model is None else where(predictions, model=model)
             x, y = numbers(points, "actual"), numbers(points, "predicted")
             outside = (y < low) | (y > high)
             axes.plot(x[~outside], y[~outside], **style)

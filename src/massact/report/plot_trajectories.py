@@ -18,7 +18,7 @@ from numpy import ndarray
 
 from massact.extract.magnitudes import DEFAULT
 from massact.extract.statistic import Statistic
-from massact.report.axes import (
+from massact.plotting import (
     FULL_WIDTH,
     MODEL_COLOURS,
     STYLE,
@@ -51,14 +51,14 @@ def trajectories_figure(
     with mpl.rc_context(STYLE):
         figure = new_figure(FULL_WIDTH, 0.5 + 1.9 * len(runs))
         grid = figure.subplots(len(runs), len(statistic.quantities), squeeze=False, sharex=True)
-        shown = where(trajectories, recipe=runs[0].recipe)  # all figures of a recipe have the same scales
-        last = float(numbers(shown, "step").max())
+        recipe_rows = where(trajectories, recipe=runs[0].recipe)  # all figures of a recipe have the same scales
+        last = float(numbers(recipe_rows, "step").max())
         for at, (row, run) in enumerate(zip(grid, runs, strict=True)):
             rows = of_run(trajectories, run)
             layers = layers_of(rows)
             for axes, (name, quantity) in zip(row, statistic.quantities.items(), strict=True):
                 _curves(axes, where(rows, quantity=name), layers)
-                _shared_limits(axes, numbers(where(shown, quantity=name), "value"))
+                _shared_limits(axes, numbers(where(recipe_rows, quantity=name), "value"))
                 step_axis(axes, last, label=at == len(runs) - 1)
                 axes.set_ylabel(quantity.label)
             row[0].set_title(named[run])

@@ -1,10 +1,11 @@
-"""stage=extract: measure the wanted checkpoints of one model and write its records table."""
+"""stage=extract: measure checkpoints of one model and write a table of records for each statistic."""
 
 from __future__ import annotations
 
 import json
 import logging
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,15 +14,18 @@ import pandas as pd
 
 from massact.compose.options import sweep_options
 from massact.compose.probes import probe_of
-from massact.compose.sources import source_of, wanted_steps
+from massact.compose.sources import selected_steps, source_of
 from massact.compose.stated import Stated, hold_to_model
 from massact.config import Config
 from massact.disk import file_target, write_text
 from massact.errors import CheckpointError
+from massact.extract.options import MAGNITUDES
 from massact.extract.outcome import SweepResult, counted
 from massact.extract.probe import Probe
 from massact.extract.provenance import device_named, library_versions, provenance
 from massact.extract.records import records_frame
+from massact.extract.registered import get_statistic
+from massact.extract.statistic import Statistic
 from massact.extract.store import RecordStore
 from massact.extract.sweep import measure_checkpoints
 from massact.settings import (
@@ -32,69 +36,121 @@ from massact.settings import (
 )
 from massact.stages.places import place
 from massact.tables import write_table
-from massact.trajectories import RECORDS
+from massact.trajectories.schemas import records_schema
 
 log = logging.getLogger("massact")
-_NAMED = 4  # reasons, beside the most frequent one, that one line names
+_NAMED = 4  # reasons that the line names, beside the most frequent one
 
 
 @dataclass(frozen=True)
 class Extraction:
-    """A records table with its provenance, and what changes from run to run beside it."""
+    """A statistic's table of records, its provenance, and the runtime values that change from run to run."""
 
+    statistic: Statistic
     records: pd.DataFrame
     metadata: dict[str, Any]
     runtime: dict[str, Any]
-    failure: tuple[str, str] | None
 
 
 def run(config: Config, output: Path) -> list[str]:
-    """Write `extracted/<model>.parquet` and, beside it, what is not part of the result (times, versions)."""
-    path = file_target(place(config, "extracted", output) / f"{table_stem(config.model)}.parquet")
-    extraction = extract(config)
-    save(extraction, path)
-    if extraction.failure:
-        raise CheckpointError(*extraction.failure)
-    return [f"{path}: {extraction.records['step'].nunique()} checkpoints, {len(extraction.records)} records"]
-
-
-def save(extraction: Extraction, path: Path) -> None:
-    """Write the table, then its side file."""
-    write_table(extraction.records, path, RECORDS, extraction.metadata)
-    write_text(path.with_suffix(".runtime.json"), json.dumps(extraction.runtime, indent=1) + "\n")
-
-
-def extract(config: Config) -> Extraction:
-    """Measure what the configuration asks for.
+    """Write a table for each statistic into `extracted/`, and beside it times and versions.
 
     Raises
     ------
     CheckpointError
-        When not one checkpoint could be measured.
+        When a checkpoint could not be measured. The tables of the others are written.
+    """
+    folder = place(config, "extracted", output)
+    for name in config.extract.statistics:
+        file_target(folder / table_name(config, name))
+    extractions, failures = extract(config)
+    paths = [save(config, extraction, folder) for extraction in extractions]
+    if failures:
+        raise CheckpointError(*failures[0])
+    return [
+        f"{path}: {extraction.records['step'].nunique()} checkpoints, {len(extraction.records)} records"
+        for path, extraction in zip(paths, extractions, strict=True)
+    ]
+
+
+def table_name(config: Config, statistic: str) -> str:
+    """The file of a statistic's records. Later stages read that of magnitudes, which has the model's name alone."""
+    stem = table_stem(config.model)
+    return f"{stem}.parquet" if statistic == MAGNITUDES else f"{stem}.{statistic}.parquet"
+
+
+def save(config: Config, extraction: Extraction, folder: Path) -> Path:
+    """Write the table, then its side file; returns the table's path."""
+    path = folder / table_name(config, extraction.statistic.name)
+    write_table(extraction.records, path, records_schema(extraction.statistic), extraction.metadata)
+    write_text(path.with_suffix(".runtime.json"), json.dumps(extraction.runtime, indent=1) + "\n")
+    return path
+
+
+def extract(config: Config) -> tuple[list[Extraction], list[tuple[str, str]]]:
+    """Measure the configured statistics on the configured checkpoints, all in the same forward passes.
+
+    Returns
+    -------
+    extractions, failures
+        One extraction for each statistic that was measured on a checkpoint. One failure for each statistic that lacks
+        a checkpoint: what happened, and the remedy.
+
+    Raises
+    ------
+    CheckpointError
+        When no checkpoint could be measured.
     """
     device = device_named(config.protocol.device)
     source = source_of(config)
+    statistics = [get_statistic(name) for name in config.extract.statistics]
     result, probe = measure_checkpoints(
         source,
-        wanted_steps(config, source),
+        selected_steps(config, source),
         lambda folder: probe_of(config, folder),
         RecordStore(Path(config.paths.records)),
         dtype=config.protocol.dtype,
         device=device,
         label=table_stem(config.model),
         options=sweep_options(config, device),
+        statistics=statistics,
     )
     for step, why in result.suspects.items():
         left_out = "" if step in result.measured else "; left out: measure it with checkpoints.suspects=true"
         log.warning("%s step %d is suspect: it %s%s", model_name(config.model), step, why, left_out)
     stated = hold_to_model(config, source, result)
-    result.set_flawed_aside()
-    if probe is None or not result.measured:
-        raise CheckpointError(*failure(result))
-    for step, reason in result.failed.items():
-        log.warning("%s step %d (%s): %s", model_name(config.model), step, reason.status, reason)
-    log.info("%s: %s", table_stem(config.model), counted(result.statuses()))
-    return _extraction(config, result, probe, device, stated)
+    results = {statistic.name: result.of(statistic.name) for statistic in statistics}
+    for statistic_result in results.values():
+        statistic_result.set_flawed_aside()
+    failures = _failures(results)
+    if probe is None or not any(statistic_result.measured for statistic_result in results.values()):
+        raise CheckpointError(*failures[0])
+    _log_outcome(config, results)
+    extractions = [
+        _extraction(config, statistic, results[statistic.name], probe, device, stated)
+        for statistic in statistics
+        if results[statistic.name].measured
+    ]
+    return extractions, failures
+
+
+def _failures(results: Mapping[str, SweepResult]) -> list[tuple[str, str]]:
+    """What happened and the remedy, for each statistic that lacks a checkpoint."""
+    failures = []
+    for name, result in results.items():
+        if result.failed or not result.measured:
+            what, remedy = failure(result)
+            failures.append((what if len(results) == 1 else f"{name}: {what}", remedy))
+    return failures
+
+
+def _log_outcome(config: Config, results: Mapping[str, SweepResult]) -> None:
+    """Log every failed checkpoint, and how many checkpoints ended in which way."""
+    for name, result in results.items():
+        suffix = "" if len(results) == 1 else f" {name}"
+        for step, reason in result.failed.items():
+            log.warning("%s%s step %d (%s): %s", model_name(config.model), suffix, step, reason.status, reason)
+        log.info("%s%s: %s", table_stem(config.model), suffix, counted(result.statuses()))
 
 
 def failure(result: SweepResult) -> tuple[str, str]:
@@ -119,7 +175,9 @@ def failure(result: SweepResult) -> tuple[str, str]:
     return f"{len(result.failed)} of {len(result.statuses())} checkpoints not measured: {first.what}{more}", remedy
 
 
-def _extraction(config: Config, result: SweepResult, probe: Probe, device: str, stated: Stated) -> Extraction:
+def _extraction(
+    config: Config, statistic: Statistic, result: SweepResult, probe: Probe, device: str, stated: Stated
+) -> Extraction:
     records = records_frame(
         result.measured,
         probe,
@@ -128,6 +186,7 @@ def _extraction(config: Config, result: SweepResult, probe: Probe, device: str, 
         model=model_name(config.model),
         seed=config.model.seed,
         tokens_per_step=stated.tokens_per_step,
+        statistic=statistic,
     )
     fixed = {
         "model": model_name(config.model),
@@ -143,10 +202,6 @@ def _extraction(config: Config, result: SweepResult, probe: Probe, device: str, 
         "from_store": list(result.statuses().values()).count("stored"),
         "statuses": {str(step): status for step, status in result.statuses().items()},
     }
-    metadata = provenance(result, probe, dtype=config.protocol.dtype, fixed=fixed)
-    return Extraction(
-        RECORDS.validate(records, model_name(config.model), metadata),
-        metadata,
-        runtime,
-        failure(result) if result.failed else None,
-    )
+    metadata = provenance(result, probe, dtype=config.protocol.dtype, fixed=fixed, statistic=statistic)
+    records = records_schema(statistic).validate(records, model_name(config.model), metadata)
+    return Extraction(statistic, records, metadata, runtime)

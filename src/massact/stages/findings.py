@@ -1,4 +1,4 @@
-"""stage=findings: what a suite shows: which factors move the spike, and how much of it is chance."""
+"""stage=findings: the results of a suite: which factors change the spike, and how much of it is chance."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from massact.trajectories import ARCHITECTURES, aggregate
 
 
 def run(config: Config, output: Path) -> list[str]:
-    """Write `results/findings/`: the tables as Markdown, and figures."""
+    """Write `results/findings/<suite>/`: the tables as Markdown, and figures."""
     from massact.findings import HEAD, findings_page, suite_figures
 
     name = config.suite.name

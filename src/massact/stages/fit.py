@@ -32,15 +32,15 @@ def run(config: Config, output: Path) -> list[str]:
 
 
 def failures(fits: pd.DataFrame) -> list[str]:
-    """One line for every way in which fits failed: how many, and the remedy."""
+    """One line for every reason why fits failed, with their number and the remedy."""
     failed: Any = fits.loc[fits["regime"] == str(Regime.FAILED), "status"]
     return [f"  {count} of {len(fits)} fits failed: {reason}" for reason, count in failed.value_counts().items()]
 
 
 def fit_records(config: Config, records: pd.DataFrame, metadata: dict[str, Any]) -> pd.DataFrame:
-    """Fits of the configured form to one records table, suspect checkpoints left out by default.
+    """Fit the configured form to one table of records. Suspect checkpoints are left out by default.
 
-    Intervals of the derived quantities are from resampling the input sequences, where there are several.
+    The intervals of derived quantities come from resampling the input sequences, if there are several.
     """
     from massact.fit import fit_table
     from massact.fit.sequences import sequence_series
@@ -60,12 +60,12 @@ def fit_records(config: Config, records: pd.DataFrame, metadata: dict[str, Any])
 
 
 def without_suspects(records: pd.DataFrame, metadata: dict[str, Any]) -> pd.DataFrame:
-    """The records of checkpoints whose weights are their own.
+    """The records of checkpoints that are not suspect.
 
     Raises
     ------
     FitError
-        When none is left.
+        When every checkpoint is suspect.
     """
     suspect = [int(step) for step in metadata.get("suspects", {})]
     kept: Any = records[~records["step"].isin(suspect)]  # pandas' stubs know no column types

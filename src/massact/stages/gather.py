@@ -1,4 +1,4 @@
-"""stage=gather: the dataset of trajectories: one file a family, and one row on every training."""
+"""stage=gather: the dataset of trajectories. One file for each family, and one row for each training."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def run(config: Config, output: Path) -> list[str]:
     gathered, path = file_target(folder / f"{POCKET}.parquet"), file_target(folder / "architectures.parquet")
     records, provenance = all_records(config)
     write_table(records, gathered, RECORDS, {"models": provenance})
-    rows = [_checkpointed(records, said) for said in provenance]
+    rows = [_checkpointed(records, entry) for entry in provenance]
     for name in params_of(config).suites:
         rows += suite_rows(config, name)
     table: Any = pd.DataFrame(rows, columns=list(ARCHITECTURES.columns))
@@ -36,52 +36,53 @@ def run(config: Config, output: Path) -> list[str]:
 
 
 def suite_rows(config: Config, name: str) -> list[dict[str, Any]]:
-    """Rows of schema ARCHITECTURES on a suite's trainings."""
+    """A row of schema ARCHITECTURES for each training of a suite."""
     records = suite_records(config, name)
-    said = read_metadata(Path(config.paths.trajectories) / f"{name}.parquet")
-    per_step = said["recipe"]["batch"] * said["recipe"]["window"]
+    metadata = read_metadata(Path(config.paths.trajectories) / f"{name}.parquet")
+    per_step = metadata["recipe"]["batch"] * metadata["recipe"]["window"]
     measured: Any = records.groupby(["model", "seed"])["step"].nunique()
     rows = []
-    for member in said["members"]:
+    for member in metadata["members"]:
         key = (member["model"], member["seed"])
         rows.append(
             {
                 **_numbers(Architecture(**member["architecture"])),
                 **{column: member[column] for column in ("family", "model", "seed", "part", "status", "seconds")},
                 **{column: member[column] for column in ("loss", "validation_loss", "weights_sha256")},
-                "recipe": said["recipe"]["name"],
+                "recipe": metadata["recipe"]["name"],
                 "steps": member["step"],
                 "tokens": member["step"] * per_step,
                 "measured_steps": int(measured.get(key, 0)),
-                "sequences": said["sequences"],
+                "sequences": metadata["sequences"],
                 "machine": json.dumps(member["machine"], sort_keys=True),
             }
         )
     return rows
 
 
-def _checkpointed(records: pd.DataFrame, said: dict[str, Any]) -> dict[str, Any]:
+def _checkpointed(records: pd.DataFrame, provenance: dict[str, Any]) -> dict[str, Any]:
     """The row of a training whose checkpoints were measured afterwards."""
-    mine: Any = records[(records["model"] == said["model"]) & (records["seed"] == said["seed"])]
-    last = int(mine["step"].max())
-    log = _training_log(Path(said["source"]))
+    same = (records["model"] == provenance["model"]) & (records["seed"] == provenance["seed"])
+    own: Any = records[same]  # pandas' stubs know no column types
+    last = int(own["step"].max())
+    log = _training_log(Path(provenance["source"]))
     end = next((row for row in log if row["step"] == last), {})
     return {
-        **_numbers(Architecture(**said["architecture"])),
-        "family": mine["family"].iloc[0],
-        "recipe": mine["recipe"].iloc[0],
-        "model": said["model"],
-        "seed": said["seed"],
-        "part": mine["family"].iloc[0],
+        **_numbers(Architecture(**provenance["architecture"])),
+        "family": own["family"].iloc[0],
+        "recipe": own["recipe"].iloc[0],
+        "model": provenance["model"],
+        "seed": provenance["seed"],
+        "part": own["family"].iloc[0],
         "status": "done",
         "steps": last,
-        "tokens": None if said["tokens_per_step"] is None else last * said["tokens_per_step"],
+        "tokens": None if provenance["tokens_per_step"] is None else last * provenance["tokens_per_step"],
         "loss": end.get("loss", float("nan")),
         "validation_loss": end.get("validation_loss", float("nan")),
         "seconds": float("nan"),
-        "measured_steps": mine["step"].nunique(),
-        "sequences": mine["sequence"].nunique(),
-        "weights_sha256": said["checkpoints"][str(last)]["weights_sha256"],
+        "measured_steps": own["step"].nunique(),
+        "sequences": own["sequence"].nunique(),
+        "weights_sha256": provenance["checkpoints"][str(last)]["weights_sha256"],
         "machine": "",
     }
 

@@ -1,4 +1,4 @@
-"""Run one composition and leave a status behind: jobs of a sweep never stop each other."""
+"""Run one composition and write its status. Jobs of a sweep never stop each other."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from massact.settings import model_name, settings
 log = logging.getLogger("massact")
 STATUS_FILE, TRACEBACK_FILE = "status.json", "traceback.txt"
 _LONGEST_REASON = 300
-_QUIET = {
+_ENVIRONMENT = {
     "DO_NOT_TRACK": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",
-    "HF_HUB_DISABLE_XET": "1",  # downloads go one way, whose failures are known
+    "HF_HUB_DISABLE_XET": "1",  # only one way to download, whose failures are known
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "TOKENIZERS_PARALLELISM": "false",
 }
@@ -34,9 +34,10 @@ _expected, _began = 0, 0
 
 @dataclass(frozen=True)
 class JobStatus:
-    """How a job ended: `exit_code` 0, 2 or 3; for failures what happened and the remedy.
+    """The state and the result of a job.
 
-    `state` is running, interrupted or ended; `began` in nanoseconds since 1970.
+    `exit_code` is 0, 2 or 3. Failures have what happened and the remedy. `state` is running, interrupted or ended.
+    `began` is in nanoseconds since 1970.
     """
 
     stage: str
@@ -49,16 +50,16 @@ class JobStatus:
 
 
 def run_job(composed: DictConfig) -> int:
-    """Run the stage of one composition inside its Hydra output folder; returns its exit code.
+    """Run the stage of one composition in its Hydra output folder. Returns its exit code.
 
-    Whatever a stage raises is the status of this job alone. A job that is killed leaves "running".
+    An exception of the stage becomes the status of this job. A killed job leaves the status "running".
     """
     from hydra.core.hydra_config import HydraConfig
 
-    for name, value in _QUIET.items():
+    for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
-    logging.raiseExceptions = False  # a log that cannot be written is no reason for a traceback
-    for client in ("httpx", "httpx2"):  # whichever huggingface_hub uses; else a line a request
+    logging.raiseExceptions = False  # no traceback when the log cannot be written
+    for client in ("httpx", "httpx2"):  # whichever huggingface_hub uses; otherwise it logs every request
         logging.getLogger(client).setLevel(logging.WARNING)
     output = Path(HydraConfig.get().runtime.output_dir)
     plain = composed.copy()
@@ -88,10 +89,10 @@ def _write(status: JobStatus, output: Path) -> None:
     try:
         write_text(output / STATUS_FILE, json.dumps(asdict(status)) + "\n")
     except MassactError as error:
-        if status.state == "ended":  # the job's own failure is told all the same
-            told = f"{status.what}; {status.remedy}" if status.exit_code else error
-            log.error("massact: %s: %s", status.model, told)
-            _remember(max(status.exit_code, error.exit_code))
+        if status.state == "ended":  # still report the job's own failure
+            reason = f"{status.what}; {status.remedy}" if status.exit_code else error
+            log.error("massact: %s: %s", status.model, reason)
+            _keep_worst(max(status.exit_code, error.exit_code))
 
 
 def _run(plain: DictConfig, output: Path, running: JobStatus) -> JobStatus:
@@ -105,13 +106,13 @@ def _run(plain: DictConfig, output: Path, running: JobStatus) -> JobStatus:
     except MassactError as error:
         return JobStatus(stage, name, error.exit_code, error.what, error.remedy, began=running.began)
     except (Exception, SystemExit) as error:
-        found = unforeseen(error, output)
-        return JobStatus(stage, name, found.exit_code, found.what, found.remedy, began=running.began)
+        failure = unforeseen(error, output)
+        return JobStatus(stage, name, failure.exit_code, failure.what, failure.remedy, began=running.began)
     return JobStatus(stage, name, 0, began=running.began)
 
 
 def unforeseen(error: BaseException, folder: Path) -> UnforeseenError:
-    """One line for an exception that nothing expects; its traceback is written into the folder."""
+    """An unexpected exception as one line. Its traceback is written into the folder."""
     text = "".join(traceback.format_exception(error))
     first = " ".join(str(error).split())[:_LONGEST_REASON]
     what = f"{type(error).__name__}: {first}" if first else type(error).__name__
@@ -124,15 +125,15 @@ def unforeseen(error: BaseException, folder: Path) -> UnforeseenError:
 
 
 def begin(jobs: int) -> None:
-    """Say that this process is about to run so many jobs: those that leave no status are then missed."""
+    """Announce the number of jobs of this process, so that jobs without a status are noticed."""
     global _expected, _began
     _expected, _began = jobs, time.time_ns()
 
 
 def report_statuses(folders: list[Path]) -> None:
-    """Log one line per model and distinct failure, and remember the worst exit code for `exit_code`.
+    """Log one line per model and distinct failure, and keep the worst exit code for `exit_code`.
 
-    Statuses that earlier runs left in the same folders do not count; jobs that left none do.
+    Statuses of earlier runs in the same folders do not count. Jobs without a status count as failed.
     """
     statuses = [status for folder in folders if (status := _status(folder)) is not None]
     failed = [status for status in statuses if status.exit_code]
@@ -140,27 +141,27 @@ def report_statuses(folders: list[Path]) -> None:
         log.error("massact: %s", line)
     jobs = max(_expected, len(statuses))
     silent = jobs - len(statuses)
-    if silent and jobs > 1:  # a single job has said itself that the disk refuses
+    if silent and jobs > 1:  # a single job has reported the disk error itself
         log.error("massact: %d of %d jobs left no status; run it again: finished work is kept", silent, jobs)
-        _remember(3)
+        _keep_worst(3)
     if jobs > 1:
         log.info("%d of %d jobs done", len(statuses) - len(failed), jobs)
-    _remember(max((status.exit_code for status in statuses), default=0))
+    _keep_worst(max((status.exit_code for status in statuses), default=0))
 
 
 def _status(folder: Path) -> JobStatus | None:
-    """The status that this run left; None for that of an earlier run, and where there is none that can be read."""
+    """The status that this run wrote; None if it is of an earlier run, missing or unreadable."""
     with suppress(OSError, ValueError, TypeError):
         status = JobStatus(**json.loads((folder / STATUS_FILE).read_text(encoding="utf-8")))
         return status if status.began >= _began else None
     return None
 
 
-def _remember(code: int) -> None:
+def _keep_worst(code: int) -> None:
     global _worst_exit_code
     _worst_exit_code = max(_worst_exit_code, code)
 
 
 def exit_code() -> int:
-    """Exit code of the run just made in this process: the worst of its jobs."""
+    """The exit code of the last run in this process: the worst of its jobs."""
     return _worst_exit_code

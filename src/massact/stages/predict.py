@@ -1,4 +1,4 @@
-"""stage=predict: score regressors on the pipeline's fits, and build what `massact forecast` answers from."""
+"""stage=predict: score regressors on the pipeline's fits, and build the artefact that `massact forecast` reads."""
 
 from __future__ import annotations
 
@@ -34,24 +34,25 @@ def run(config: Config, output: Path) -> list[str]:
     from massact.predict.options import check_regressors
 
     check_regressors(config.predictor.regressors, config.predictor.seed)
-    params, wanted = params_of(config), config.predictor
+    params, predictor = params_of(config), config.predictor
     folder = place(config, "results", output)
     path = file_target(place(config, "artefact", output), lambda head: b'"recipes"' in head or b'"features"' in head)
     of_models = all_fits(config)
-    if wanted.form not in of_models:
+    if predictor.form not in of_models:
         raise MissingInputError(
-            f"no fits of {wanted.form} in {config.paths.fits}", f"make them: python run.py stage=fit fit={wanted.form}"
+            f"no fits of {predictor.form} in {config.paths.fits}",
+            f"make them: python run.py stage=fit fit={predictor.form}",
         )
-    fits = [of_models[wanted.form], *(suite_fits(config, name, wanted.form) for name in params.suites)]
+    fits = [of_models[predictor.form], *(suite_fits(config, name, predictor.form) for name in params.suites)]
     scores, predictions = score_all(
-        {wanted.form: pd.concat(fits, ignore_index=True)},
+        {predictor.form: pd.concat(fits, ignore_index=True)},
         quantities=params.quantities,
         targets=params.targets,
-        regressors=wanted.regressors,
-        features=wanted.features,
-        include_undetermined=wanted.include_undetermined,
-        folds=wanted.folds,
-        seed=wanted.seed,
+        regressors=predictor.regressors,
+        features=predictor.features,
+        include_undetermined=predictor.include_undetermined,
+        folds=predictor.folds,
+        seed=predictor.seed,
         progress=sys.stderr.isatty(),
     )
     write_outputs(scores, predictions, folder)
@@ -65,16 +66,16 @@ def run(config: Config, output: Path) -> list[str]:
         pd.concat([aggregate(table, config.protocol.aggregation) for table in tables], ignore_index=True),
         {model: Architecture(**numbers) for model, numbers in architectures.items()},
         tokens_per_step={recipe: count for table in tables for recipe, count in _tokens_per_step(table)},
-        anchors=wanted.forecast.anchors,
-        penalty=wanted.forecast.penalty,
+        anchors=predictor.forecast.anchors,
+        penalty=predictor.forecast.penalty,
     )
     write_text(path, json.dumps(artefact, indent=1, sort_keys=True) + "\n")
-    said = [f"{folder}: {len(scores)} scores, {len(predictions)} predictions", f"forecast artefact: {path}"]
+    lines = [f"{folder}: {len(scores)} scores, {len(predictions)} predictions", f"forecast artefact: {path}"]
     if is_own(config):
         recipe = next(iter(artefact["recipes"]))
         numbers = "n_layers=4 d_model=128 n_heads=4 d_mlp=512"
-        said.append(f"ask it with: massact forecast --artefact {shlex.quote(str(path))} --recipe {recipe} {numbers}")
-    return said
+        lines.append(f"ask it with: massact forecast --artefact {shlex.quote(str(path))} --recipe {recipe} {numbers}")
+    return lines
 
 
 def _tokens_per_step(records: pd.DataFrame) -> Iterator[tuple[str, int]]:

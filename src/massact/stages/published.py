@@ -25,7 +25,7 @@ from massact.trajectories.importing import PROBE_LENGTH
 if TYPE_CHECKING:
     import pandas as pd
 
-# How the paper measured, where it is not as we do.
+# How the paper's measurements differ from ours.
 PROTOCOL_NOTES = (
     "weights in float16",
     "text: 500 random documents of RedPajama-Data-1T-Sample (numpy seed 1) joined by blank lines, no special tokens",
@@ -36,8 +36,8 @@ PROTOCOL_NOTES = (
 
 
 @dataclass(frozen=True)
-class _Found:
-    """A folder of statistics files, what is said of it, and where it is from."""
+class _Files:
+    """A folder of statistics files, a line about it for the user, and its origin."""
 
     folder: Path
     line: str
@@ -45,14 +45,14 @@ class _Found:
 
 
 def run(config: Config, output: Path) -> list[str]:
-    """Write `published/<model>.parquet`, and beside it `<model>.rejected.csv`: the files not used, and why."""
+    """Write `published/<model>.parquet`, and beside it `<model>.rejected.csv` with the rejected files and reasons."""
     if config.model.family != "pythia" or config.model.deduped or config.model.seed:
         raise ConfigError(f"{table_stem(config.model)} is not in the published dataset", "choose e.g. pythia-1b")
     path = file_target(Path(config.paths.published) / f"{table_stem(config.model)}.parquet")
     size = str(config.model.size)
-    found = _local(config, size) if config.published.folder else _from_hub(config, size)
+    files = _local(config, size) if config.published.folder else _from_hub(config, size)
     read = import_published(
-        found.folder,
+        files.folder,
         size,
         n_layers=config.model.architecture.n_layers,
         steps=available_steps(config.model),
@@ -60,27 +60,27 @@ def run(config: Config, output: Path) -> list[str]:
         sequences=config.published.sequences,
     )
     rejected = _write_rejected(read.rejected, path.with_suffix(".rejected.csv"))
-    lines = [found.line, *(f"rejected {row['file']}: {row['reason']}" for row in read.rejected.to_dict("records"))]
+    lines = [files.line, *(f"rejected {row['file']}: {row['reason']}" for row in read.rejected.to_dict("records"))]
     if read.records.empty:
         raise CheckpointError(
-            f"none of {len(read.rejected)} files in {found.folder} can be used", f"see why in {rejected}"
+            f"none of {len(read.rejected)} files in {files.folder} can be used", f"see why in {rejected}"
         )
-    metadata = _metadata(config, read, found.origin)
+    metadata = _metadata(config, read, files.origin)
     write_table(read.records, path, RECORDS, metadata)
     lines += [f"step {step} is suspect: it {why}" for step, why in metadata["suspects"].items()]
     counts = f"{len(read.files)} checkpoints, {len(read.records)} records, {len(read.rejected)} files rejected"
     return [*lines, f"{path}: {counts} ({rejected})"]
 
 
-def _local(config: Config, size: str) -> _Found:
+def _local(config: Config, size: str) -> _Files:
     """The configured folder, which is the root of a copy of the dataset or holds the files itself."""
     folder = Path(str(config.published.folder))
     inside = folder / f"pythia_{size}" / "stats"
     chosen = inside if inside.is_dir() else folder
-    return _Found(chosen, f"{chosen}: read as it is", {"source": folder.as_posix(), "dataset": None, "commit": None})
+    return _Files(chosen, f"{chosen}: read as it is", {"source": folder.as_posix(), "dataset": None, "commit": None})
 
 
-def _from_hub(config: Config, size: str) -> _Found:
+def _from_hub(config: Config, size: str) -> _Files:
     name, commit = config.published.dataset, config.published.commit
     folder = f"pythia_{size}/stats"
     dataset = HubDataset.from_environment(name, commit, Path(config.paths.records))
@@ -89,11 +89,11 @@ def _from_hub(config: Config, size: str) -> _Found:
         raise ConfigError(f"dataset {name} has no files of pythia-{size}", "choose another model, e.g. pythia-1b")
     counts = f"{fetched.downloaded} of {len(fetched.names)} files downloaded, cached and checked"
     line = f"dataset {name} {commit[:12]}: {counts}"
-    return _Found(fetched.snapshot / folder, line, {"source": name, "dataset": name, "commit": commit})
+    return _Files(fetched.snapshot / folder, line, {"source": name, "dataset": name, "commit": commit})
 
 
 def _metadata(config: Config, read: PublishedImport, origin: Mapping[str, Any]) -> dict[str, Any]:
-    """The keys of our own tables' provenance; null where the dataset does not say."""
+    """The same keys as in our own tables; null if the dataset does not state the value."""
     repository = repository_of(config.model)
     known = {step: why for (model, step), why in KNOWN_SUSPECTS.items() if model == repository and step in read.files}
     rejected = read.rejected.to_dict("records")
@@ -126,6 +126,6 @@ def _metadata(config: Config, read: PublishedImport, origin: Mapping[str, Any]) 
 
 
 def _write_rejected(rejected: pd.DataFrame, path: Path) -> Path:
-    """The list, with its header alone where nothing was rejected."""
+    """Write the list. It has only a header if no file was rejected."""
     write_text(path, rejected.to_csv(index=False))
     return path

@@ -1,6 +1,6 @@
-"""The pipeline's first stage: whether the shipped checkpoints are here. `python -m massact.stages.pulled STAMP`.
+"""The pipeline's first stage: check that the shipped checkpoints are here. `python -m massact.stages.pulled STAMP`.
 
-`python -m massact.stages.pulled --diagnose` says what of the DVC remote in this repository is missing or damaged.
+`python -m massact.stages.pulled --diagnose` reports missing and damaged objects of the DVC remote in this repository.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _NAMED = 5
 
 
 def main(arguments: list[str]) -> int:
-    """Write the stamp, or name what is missing and the command that brings it, and return 1."""
+    """Write the stamp, or report what is missing with the command that fetches it, and return 1."""
     if arguments == ["--diagnose"]:
         return _diagnose()
     if not Path("params.yaml").is_file():
@@ -47,28 +47,28 @@ def _diagnose() -> int:
 
 
 def diagnosis(root: Path) -> list[str]:
-    """Why `dvc pull -R data` fails in this folder, in one line for each object that is missing or damaged.
+    """Why `dvc pull -R data` fails in this folder: one line for each object that is missing or damaged.
 
-    The commands are those that can be typed here: a source archive has no Git to check anything out of.
+    The remedies are commands that work here. A source archive has no Git to check anything out of.
     """
     store = root / STORE
     if not store.is_dir():
         return [
             f"{STORE}, the DVC remote with the shipped data, is not here; take a whole copy: git clone, or an archive"
         ]
-    wanted = dict(_wanted(root))
-    wrong = {md5: why for md5 in wanted if (why := _wrong(store, md5))}
-    found = [f"{store / object_place(md5)}, {wanted[md5]}: {why}" for md5, why in wrong.items()]
-    lines = found[:_NAMED]
-    if len(found) > _NAMED:
-        lines.append(f"{len(found) - _NAMED} more objects of {STORE} are missing or damaged")
-    if found:
+    paths = dict(_objects(root))
+    wrong = {md5: why for md5 in paths if (why := _wrong(store, md5))}
+    faults = [f"{store / object_place(md5)}, {paths[md5]}: {why}" for md5, why in wrong.items()]
+    lines = faults[:_NAMED]
+    if len(faults) > _NAMED:
+        lines.append(f"{len(faults) - _NAMED} more objects of {STORE} are missing or damaged")
+    if faults:
         return [*lines, _restore(root)]
-    return [f"all {len(wanted)} objects in {STORE} are whole; see why with: dvc pull -v -R data"]
+    return [f"all {len(paths)} objects in {STORE} are whole; see why with: dvc pull -v -R data"]
 
 
 def in_archive(root: Path) -> bool:
-    """Whether this is a source archive: a copy without a Git repository of its own."""
+    """Whether this is a source archive, a copy without a Git repository."""
     return not (root / ".git").exists()
 
 
@@ -79,12 +79,12 @@ def _restore(root: Path) -> str:
 
 
 def _pull(root: Path) -> str:
-    """The command that brings the shipped data; in an archive the one that first tells DVC to work without Git."""
+    """The command that fetches the shipped data. In an archive it first tells DVC to work without Git."""
     return "sh tools/pull.sh" if in_archive(root) else "dvc pull -R data"
 
 
-def _wanted(root: Path) -> Iterator[tuple[str, str]]:
-    """Hash and path of all objects that the lock files of the sources in data/ name."""
+def _objects(root: Path) -> Iterator[tuple[str, str]]:
+    """The hash and the path of every object in the lock files of data/."""
     for lock in sorted((root / "data").glob(f"*/{LOCK}")):
         for path, md5 in outputs(lock):
             yield md5, path
@@ -94,7 +94,7 @@ def _wanted(root: Path) -> Iterator[tuple[str, str]]:
 
 
 def _wrong(store: Path, md5: str) -> str:
-    """What is wrong with an object; empty when it is whole."""
+    """What is wrong with an object; empty if nothing is."""
     path = store / object_place(md5)
     try:
         content = path.read_bytes()

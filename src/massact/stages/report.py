@@ -23,9 +23,9 @@ from massact.trajectories import aggregate
 
 
 def run(config: Config, output: Path) -> list[str]:
-    """Write `results/report.html`; and `results/headline.txt`, its numbers in a few lines.
+    """Write `results/report.html`, and `results/headline.txt` with its numbers in a few lines.
 
-    With a model chosen on the command line it is about that model alone, and lies below the job's folder.
+    If the command line chooses a model, the report is about that model alone, and is below the job's folder.
     """
     folder, own = place(config, "results", output), is_own(config)
     path = file_target(folder / "report.html", lambda head: b"massive activations" in head.lower())
@@ -50,17 +50,17 @@ def run(config: Config, output: Path) -> list[str]:
     write_text(path.with_name("headline.txt"), "\n".join(lines) + "\n")
     if own:
         missing = [name for name, there in (("fits", fits), ("scores and predictions", len(predictions))) if not there]
-        lines += [f"not in the report, for there are none: {', '.join(missing)}"] if missing else []
+        lines += [f"not in the report, because there are none: {', '.join(missing)}"] if missing else []
         lines.append(f"a run of one's own: {results(config)} stays as it is")
     return [*lines, f"report: {path.resolve()}"]
 
 
 def _training(config: Config, provenance: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """The training logs that lie beside shipped checkpoints."""
-    found = {}
+    """The training logs beside shipped checkpoints."""
+    logs = {}
     for entry in provenance:
         path = Path(str(entry["source"])) / "training.json"
         if os.path.lexists(path):
-            found[str(entry["model"])] = training_log(path)
+            logs[str(entry["model"])] = training_log(path)
             warn_unless_recorded(path, path.parent)
-    return found
+    return logs

@@ -1,4 +1,4 @@
-"""stage=run: one composition extracted, fitted and logged, everything in the job's own folder."""
+"""stage=run: extract, fit and log one composition. All files are in the job's own folder."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import pandas as pd
 
 from massact.config import Config
 from massact.errors import CheckpointError
+from massact.extract.options import MAGNITUDES
 from massact.fit.judgement.regimes import Regime
 from massact.fit.schemas import fits_schema
 from massact.settings import table_stem
@@ -21,10 +22,14 @@ from massact.trajectories import aggregate
 
 
 def run(config: Config, output: Path) -> list[str]:
-    """Write records, fits and figures; a model with missing checkpoints is fitted on what there is."""
+    """Write records, fits and figures. A model with missing checkpoints is fitted on the others."""
     stem, form = table_stem(config.model), config.fit.form
-    extraction = extract(config)
-    save(extraction, output / f"{stem}.parquet")
+    extractions, failures = extract(config)
+    for extraction in extractions:
+        save(config, extraction, output)
+    extraction = next((e for e in extractions if e.statistic.name == MAGNITUDES), None)
+    if extraction is None:
+        raise CheckpointError(*failures[0])
     fits = fit_records(config, extraction.records, extraction.metadata)
     path = output / f"{stem}-{form}.parquet"
     write_table(fits, path, fits_schema(form), {"form": form, "aggregation": config.protocol.aggregation})
@@ -41,8 +46,8 @@ def run(config: Config, output: Path) -> list[str]:
             f"tables and figures are kept in {output}",
         )
         lines.append(f"logged to MLflow: {config.tracking.uri}")
-    if extraction.failure:
-        raise CheckpointError(*extraction.failure)
+    if failures:
+        raise CheckpointError(*failures[0])
     return [*lines, f"tables and figures: {output}"]
 
 
@@ -67,8 +72,8 @@ def _summary(fits: pd.DataFrame, stem: str, form: str) -> list[str]:
 
 
 def _words(row: dict[str, Any]) -> str:
-    """A fit's regime with the reason where it is disputed or failed, and whether its peak may be quoted."""
+    """A fit's regime, with the reason if it is disputed or failed, and the step of its peak if it may be quoted."""
     if row["regime"] == str(Regime.FAILED):
         return f"{row['regime']}: {row['status']}"
-    said = f"{row['regime']} ({row['doubts']})" if row["doubts"] else str(row["regime"])
-    return f"{said}, peak near step {row['peak_step']:.0f}" if row["peak_determined"] else said
+    regime = f"{row['regime']} ({row['doubts']})" if row["doubts"] else str(row["regime"])
+    return f"{regime}, peak near step {row['peak_step']:.0f}" if row["peak_determined"] else regime

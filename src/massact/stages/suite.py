@@ -1,4 +1,4 @@
-"""stage=suite: train what is left of a suite, sharing it with other workers, and write its table when it is whole."""
+"""stage=suite: train the unfinished members of a suite, shared among workers, and write its table at the end."""
 
 from __future__ import annotations
 
@@ -21,32 +21,32 @@ log = logging.getLogger("massact")
 
 
 def run(config: Config, output: Path) -> list[str]:
-    """Train members until none is left that nobody works on; the last worker to finish writes the table."""
+    """Train members until every one is finished or in work. The worker that finishes last writes the table."""
     suite = suite_of(config)
-    wanted = chosen(suite.members, config.suite.only)
+    members = chosen(suite.members, config.suite.only)
     label = f"{config.suite.name} worker {config.suite.worker}"
-    with _Progress(suite, wanted, label) as progress:
-        for member, outcome in suite.work(wanted, progress.at):
+    with _Progress(suite, members, label) as progress:
+        for member, outcome in suite.work(members, progress.at):
             progress.finished(member, outcome)
-    outcomes = {member: suite.outcome(member) for member in wanted}
+    outcomes = {member: suite.outcome(member) for member in members}
     left = sum(outcome is None for outcome in outcomes.values())
     if left:
-        return [f"{label}: nothing left to begin; {left} of {len(wanted)} are still being trained elsewhere"]
-    whole = all(suite.outcome(member) is not None for member in suite.members)
-    said = f"{label}: {len(wanted)} of {len(suite.members)} trainings are finished"
-    if whole:
-        said = f"{_write(config, suite)}: {len(suite.members)} trainings"
+        return [f"{label}: nothing left to begin; {left} of {len(members)} are still being trained elsewhere"]
+    complete = all(suite.outcome(member) is not None for member in suite.members)
+    line = f"{label}: {len(members)} of {len(suite.members)} trainings are finished"
+    if complete:
+        line = f"{_write(config, suite)}: {len(suite.members)} trainings"
     failed = {m.name: o.what for m, o in outcomes.items() if o is not None and o.status == FAILED}
     if failed:
         name, what = next(iter(failed.items()))
         raise TrainingFailedError(
-            f"{len(failed)} of {len(wanted)} trainings failed ({name}: {what})", "run it again: finished ones are kept"
+            f"{len(failed)} of {len(members)} trainings failed ({name}: {what})", "run it again: finished ones are kept"
         )
-    return [said]
+    return [line]
 
 
 def _write(config: Config, suite: Suite) -> Path:
-    """Write `trajectories/<suite>.parquet`: the records of all finished trainings; its metadata has a row on each."""
+    """Write `trajectories/<suite>.parquet`: the records of all finished trainings, with a row of metadata for each."""
     metadata = {
         "suite": config.suite.name,
         "recipe": suite.recipe.as_dict(),
@@ -60,11 +60,11 @@ def _write(config: Config, suite: Suite) -> Path:
 
 
 class _Progress:
-    """A bar over the estimated cost of the whole suite, other workers' trainings included; a line a training."""
+    """A progress bar over the estimated cost of the suite, including other workers' trainings; a line per training."""
 
-    def __init__(self, suite: Suite, wanted: list[Member], label: str) -> None:
-        self.suite, self.wanted, self.label = suite, wanted, label
-        self.total = sum(member.cost for member in wanted) * suite.recipe.steps
+    def __init__(self, suite: Suite, members: list[Member], label: str) -> None:
+        self.suite, self.members, self.label = suite, members, label
+        self.total = sum(member.cost for member in members) * suite.recipe.steps
         self.before = self.done()
         self.began = time.monotonic()
         self.bar = tqdm(
@@ -82,20 +82,20 @@ class _Progress:
         self.bar.close()
 
     def done(self) -> float:
-        """Cost of the trainings that are finished."""
-        return sum(m.cost for m in self.wanted if self.suite.outcome(m) is not None) * self.suite.recipe.steps
+        """The cost of the finished trainings."""
+        return sum(m.cost for m in self.members if self.suite.outcome(m) is not None) * self.suite.recipe.steps
 
     def share(self, done: float) -> float:
-        """Of the whole, in per cent."""
+        """Share of the total cost, in per cent."""
         return 100 * done / self.total
 
     def at(self, member: Member, step: int) -> None:
-        """Called before every step of a training."""
+        """Update the bar. Called before every step of a training."""
         if step % 64 == 0 and not self.bar.disable:
             self._show(member, step)
 
     def finished(self, member: Member, outcome: Outcome) -> None:
-        """Called after every training."""
+        """Log a line. Called after every training."""
         done = self.done()
         elapsed = time.monotonic() - self.began
         rate = (done - self.before) / elapsed if elapsed else 0.0

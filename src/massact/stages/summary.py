@@ -1,4 +1,4 @@
-"""Hydra callback: when a run or a sweep has ended, say in one place what did not work."""
+"""A Hydra callback that reports all failures at the end of a run or a sweep."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from massact.stages.job import report_statuses
 
 
 class Summary(Callback):
-    """Gather the jobs' status files."""
+    """Read the jobs' status files."""
 
     def on_run_end(self, config: DictConfig, **kwargs: Any) -> None:
         """After a single job."""

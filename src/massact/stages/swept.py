@@ -1,4 +1,4 @@
-"""Read the tables of all models the pipeline sweeps."""
+"""Read the tables of all models that the pipeline sweeps."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from massact.tracked import warn_unless_recorded
 from massact.train.members import GRID
 from massact.trajectories import RECORDS
 
-# What every later stage asks of a records table's metadata.
+# The metadata of a records table that later stages need.
 _PROVENANCE = ("model", "seed", "source", "architecture", "tokens_per_step", "checkpoints")
 
 
@@ -36,15 +36,15 @@ def stems(params: Params) -> list[str]:
     return [f"{model}-seed{seed}" for model in params.models for seed in params.seeds]
 
 
-def wanted_stems(config: Config) -> list[str]:
-    """The stem of the model that the command line chooses, else those of every model of params.yaml."""
+def selected_stems(config: Config) -> list[str]:
+    """The stem of the model that the command line chooses; otherwise the stems of all models in params.yaml."""
     chosen = chosen_model(config)
     return stems(params_of(config)) if chosen is None else [chosen]
 
 
 def all_records(config: Config) -> tuple[pd.DataFrame, list[dict[str, Any]]]:
-    """Records of the model that the command line chooses, else of every model of params.yaml, and their provenance."""
-    paths = [Path(config.paths.extracted) / f"{stem}.parquet" for stem in wanted_stems(config)]
+    """Records and provenance of the model that the command line chooses, otherwise of all models in params.yaml."""
+    paths = [Path(config.paths.extracted) / f"{stem}.parquet" for stem in selected_stems(config)]
     remedy = "make it with: dvc repro"
     if (chosen := chosen_model(config)) is not None:
         remedy = f"make it with: python run.py stage=extract model={chosen.rpartition('-seed')[0]}"
@@ -53,11 +53,11 @@ def all_records(config: Config) -> tuple[pd.DataFrame, list[dict[str, Any]]]:
 
 
 def suspects_of(provenance: list[dict[str, Any]]) -> list[str]:
-    """Checkpoints that extraction found suspect or could not measure, one line each, from the tables' metadata."""
+    """Suspect and failed checkpoints in the tables' metadata, one line each."""
     lines = []
     for entry in provenance:
-        said = {**entry.get("failed", {}), **entry.get("suspects", {})}
-        for step, why in sorted(said.items(), key=lambda item: int(item[0])):
+        reasons = {**entry.get("failed", {}), **entry.get("suspects", {})}
+        for step, why in sorted(reasons.items(), key=lambda item: int(item[0])):
             left_out = "" if step in entry["checkpoints"] else " (not measured)"
             lines.append(f"{entry['model']} step {step}: {why}{left_out}")
     return lines
@@ -71,18 +71,18 @@ def suite_records(config: Config, name: str, part: str | None = None) -> pd.Data
 
 
 def suite_members(config: Config, name: str) -> list[dict[str, Any]]:
-    """What a suite's table says of each of its trainings."""
+    """The metadata of each training in a suite's table."""
     return read_metadata(_suite_path(config, name), ["members"])["members"]
 
 
 def suite_fits(config: Config, name: str, form: str) -> pd.DataFrame:
-    """Fits of a suite's design; ladders are left out, whose rungs would teach each other."""
+    """Fits of a suite's design. Ladders are left out: their rungs are too alike to score predictions on."""
     path = suite_fits_path(config, name, form)
     return _of_part(config, name, read_table(path, fits_schema(form)), GRID)
 
 
 def suite_fits_path(config: Config, name: str, form: str) -> Path:
-    """Where the fits of a suite are."""
+    """The file of a suite's fits."""
     return Path(config.paths.fits) / f"{name}-{form}.parquet"
 
 
@@ -97,7 +97,7 @@ def _of_part(config: Config, name: str, table: pd.DataFrame, part: str) -> pd.Da
 
 
 def all_fits(config: Config) -> dict[str, pd.DataFrame]:
-    """Fits of every model, by form; of a model that the command line chooses whatever forms were fitted."""
+    """Fits of all models, by form. If the command line chooses a model, all forms that were fitted to it."""
     chosen, params = chosen_model(config), params_of(config)
     if chosen is not None:
         paths = {form: Path(config.paths.fits) / f"{chosen}-{form}.parquet" for form in FORMS}
@@ -115,7 +115,7 @@ def all_fits(config: Config) -> dict[str, pd.DataFrame]:
 
 
 def results(config: Config) -> Path:
-    """Folder of what the pipeline ends in."""
+    """The folder of the pipeline's results."""
     return Path(config.paths.results)
 
 
@@ -125,10 +125,10 @@ def read_csv(path: Path, schema: Schema) -> pd.DataFrame:
     Raises
     ------
     MissingInputError, TableError
-        Not there or unreadable; not CSV, or not of this schema.
+        When the file is missing or unreadable; when it is not CSV or not of this schema.
     """
     content = input_bytes(path, "make it with: dvc repro")
-    warn_unless_recorded(path)  # a CSV has no seal
+    warn_unless_recorded(path)  # a CSV file has no seal
     try:
         frame = pd.read_csv(io.BytesIO(content), keep_default_na=True)
     except ValueError as error:  # the parser's errors and those of UTF-8 are ValueErrors
@@ -138,33 +138,33 @@ def read_csv(path: Path, schema: Schema) -> pd.DataFrame:
 
 
 def training_log(path: Path) -> dict[str, Any]:
-    """What `training.json` beside shipped checkpoints says.
+    """The content of `training.json` beside shipped checkpoints.
 
     Raises
     ------
     MissingInputError, ParseError
-        Not there or unreadable; not a JSON object with a log.
+        When the file is missing or unreadable; when it is not a JSON object with a log.
     """
     bring = "bring it with: dvc pull -R data"
     content = input_bytes(path, bring)
     try:
-        said = json.loads(content)
+        training = json.loads(content)
     except (ValueError, RecursionError):
-        said = None
-    if not isinstance(said, dict) or not isinstance(said.get("log"), list):
+        training = None
+    if not isinstance(training, dict) or not isinstance(training.get("log"), list):
         raise ParseError(f"{path} is not the log of a training", bring)
-    return said
+    return training
 
 
 def scores_and_predictions(config: Config) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """What stage=predict wrote."""
+    """The tables that stage=predict wrote."""
     folder = results(config)
     return read_csv(folder / "scores.csv", SCORES), read_csv(folder / "predictions.csv", PREDICTIONS)
 
 
 def own_scores_and_predictions(config: Config) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """As `scores_and_predictions`, as far as it is there and about the models of this run; else empty tables."""
-    folder, models = results(config), {stem.rpartition("-seed")[0] for stem in wanted_stems(config)}
+    """As `scores_and_predictions`; empty tables if there are none about the models of this run."""
+    folder, models = results(config), {stem.rpartition("-seed")[0] for stem in selected_stems(config)}
     nothing = pd.DataFrame(columns=list(SCORES.columns)), pd.DataFrame(columns=list(PREDICTIONS.columns))
     if not (folder / "scores.csv").is_file() or not (folder / "predictions.csv").is_file():
         return nothing

@@ -1,4 +1,4 @@
-"""stage=track: project the pipeline's results into MLflow; a repeat changes nothing."""
+"""stage=track: log the pipeline's results to MLflow. A repeat changes nothing."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _LONGEST_REASON = 200
 
 
 def run(config: Config, output: Path) -> list[str]:
-    """Log models, fits and scores; write `results/track.json`, which says what is in the store."""
+    """Log models, fits and scores. Write `results/track.json` with the numbers of runs in the store."""
     path = file_target(place(config, "results", output) / "track.json", lambda head: b"_runs" in head)
     if not config.tracking.enabled:
         return ["tracking is off: nothing logged"]
@@ -52,12 +52,12 @@ def log(config: Config, runs: list[Run], kept: str) -> None:
     Parameters
     ----------
     kept
-        What the user has whatever the store does, e.g. "the tables are kept".
+        What the user keeps even if logging fails, e.g. "the tables are kept".
 
     Raises
     ------
     MassactError
-        Whatever MLflow or its database raises, in one line with what is kept and the command that logs it later.
+        Any error of MLflow or its database, in one line with what is kept and the command that logs it later.
     """
     from massact.mlflow_runs import log_runs
 
@@ -67,18 +67,18 @@ def log(config: Config, runs: list[Run], kept: str) -> None:
 
 @contextmanager
 def logging_to(uri: str, kept: str, again: str) -> Iterator[None]:
-    """Whatever MLflow or its database raises inside the context is one line: what is kept, how to log it later.
+    """Turn any error of MLflow or its database into one line: what is kept, and how to log it later.
 
     Raises
     ------
     StorageError
-        Also ConfigError, where there is no such store.
+        When MLflow fails. ConfigError when there is no such store.
     """
     try:
         yield
     except MassactError as error:
         raise type(error)(error.what, f"{error.remedy}; {kept}; log them later: {again}") from None
-    except Exception as error:  # MLflow's, SQLAlchemy's, the server's: there is no common type
+    except Exception as error:  # errors of MLflow, SQLAlchemy and servers have no common type
         raise StorageError(
             f"MLflow {uri} failed ({type(error).__name__}: {_reason(error)})", f"{kept}; log them later: {again}"
         ) from None
@@ -90,7 +90,7 @@ def _reason(error: Exception) -> str:
 
 
 def _trajectories(config: Config, own: bool) -> pd.DataFrame | None:
-    """Those of every model; none of a model of one's own whose records are not there."""
+    """The trajectories of all models; None for a user's model without records."""
     try:
         records, _ = all_records(config)
     except MissingInputError:

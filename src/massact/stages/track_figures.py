@@ -1,4 +1,4 @@
-"""The figures of MLflow's runs, drawn when a run is written."""
+"""Figures for MLflow runs, drawn when a run is logged."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pandas as pd
 
 
 def of_model(trajectories: pd.DataFrame) -> Callable[[Path], object]:
-    """Curves by step and maps of step and layer of one model's trajectories (schema TRAJECTORIES)."""
+    """Draw one model's trajectories (schema TRAJECTORIES): curves by step, and maps by step and layer."""
 
     def draw(folder: Path) -> None:
         from massact.report import ReportInputs, save_figures
@@ -20,7 +20,7 @@ def of_model(trajectories: pd.DataFrame) -> Callable[[Path], object]:
 
 
 def of_fits(trajectories: pd.DataFrame) -> Callable[[str, pd.DataFrame], Callable[[Path], object] | None]:
-    """For a form and one model's fits: measured points, fitted curves and residuals, where the model was measured."""
+    """Draw measured points, fitted curves and residuals for a form and one model's fits, if the model was measured."""
 
     def figures(form: str, fits: pd.DataFrame) -> Callable[[Path], object] | None:
         def draw(folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""stage=train: train one model of a family and copy its checkpoints to the family's folder when it is done."""
+"""stage=train: train one model of a family, then copy its checkpoints to the family's folder."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from massact.recipe import Recipe
 from massact.settings import check_trained_here, model_folder, table_stem
 
 MARKER = "training.json"
-# What `save_pretrained` of a model and a tokenizer writes.
+# The files that `save_pretrained` writes for a model and a tokenizer.
 _OF_A_CHECKPOINT = re.compile(
     r"(config|generation_config|tokenizer|tokenizer_config|special_tokens_map|added_tokens)\.json|model\.safetensors"
 )
 
 
 def run(config: Config, output: Path) -> list[str]:
-    """Train (or continue); the finished folder replaces an earlier one of the same model, seed and recipe.
+    """Train, or continue a training. The finished folder replaces one of the same model, seed and recipe.
 
     Raises
     ------
     OutputError
-        Before any work, when the model's folder holds anything else.
+        Before any work, when the model's folder has other content.
     """
     if config.model.source != "folder":
         raise ConfigError(f"{config.model.name} is trained elsewhere", "choose a model of a trained family")
@@ -67,16 +67,16 @@ def run(config: Config, output: Path) -> list[str]:
 
 
 def checkpoints_of(named: dict[str, Any], architecture: Architecture, recipe: Recipe) -> Stranger:
-    """Tells a folder of this model's checkpoints, whose `training.json` says so, from any other."""
+    """A check that a folder has this model's checkpoints, according to its `training.json`, and nothing else."""
 
     def stranger(folder: Path) -> str:
         try:
-            said = json.loads((folder / MARKER).read_text(encoding="utf-8"))
-            steps = {f"step{int(row['step'])}" for row in said["log"]}
+            training = json.loads((folder / MARKER).read_text(encoding="utf-8"))
+            steps = {f"step{int(row['step'])}" for row in training["log"]}
             same = (
-                all(said[key] == value for key, value in named.items())
-                and Architecture(**said["architecture"]) == architecture
-                and Recipe.of_dict(said["recipe"]) == recipe
+                all(training[key] == value for key, value in named.items())
+                and Architecture(**training["architecture"]) == architecture
+                and Recipe.of_dict(training["recipe"]) == recipe
             )
         except OSError:
             return f"is not empty and has no {MARKER}: massact did not write it"
@@ -90,7 +90,7 @@ def checkpoints_of(named: dict[str, Any], architecture: Architecture, recipe: Re
 
 
 def run_folder(folder: Path) -> str:
-    """Why a folder is not one of a training in progress; empty when it is."""
+    """Why a folder is not that of a training in progress; empty if it is."""
     return "" if (folder / "run.json").is_file() else "is not empty and has no run.json: massact did not write it"
 
 

@@ -1,4 +1,4 @@
-"""stage=verify: train members of a suite once more and hold them to the published table, bit for bit."""
+"""stage=verify: train members of a suite again and compare them with the published table, bit for bit."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ _PLACE = ["step", "layer", "sequence"]
 
 
 def run(config: Config, output: Path) -> list[str]:
-    """Train the members named by `suite.only` (none named: the cheapest) in the job's own folder and compare."""
+    """Train the members in `suite.only` (if empty: the cheapest) in the job's own folder, and compare."""
     published = suite_of(config)
     table = read_table(published.published, RECORDS, remedy="bring it with: dvc pull")
     known = [member for member in chosen(published.members, config.suite.only) if published.row(member) is not None]
     if not known:
         raise MissingInputError(f"{published.published} has none of the members asked for", "see suite.only")
-    wanted = known if config.suite.only else [min(known, key=lambda member: member.cost)]
+    members = known if config.suite.only else [min(known, key=lambda member: member.cost)]
     again = published.elsewhere(output / "verify")
-    said = []
-    for member, _ in again.work(wanted):
+    lines = []
+    for member, _ in again.work(members):
         old = _of(table, member)
         new = _of(again.records_of(member), member)
         difference = first_difference(old, new)
@@ -38,15 +38,15 @@ def run(config: Config, output: Path) -> list[str]:
                 f"{member.name} is not what {published.published} has: {difference}",
                 _why(published.row(member) or {}, config.train.threads),
             )
-        said.append(
+        lines.append(
             f"{member.name}: {old['step'].nunique()} steps x {old['layer'].nunique()} layers x "
             f"{old['sequence'].nunique()} sequences, the same to the last bit"
         )
-    return said
+    return lines
 
 
 def first_difference(old: pd.DataFrame, new: pd.DataFrame) -> str:
-    """Where two records tables first differ and by how much at most; empty when they are the same bits."""
+    """Where two tables of records first differ, and the largest difference; empty if they are equal bit for bit."""
     if list(old.columns) != list(new.columns) or len(old) != len(new) or not old[_PLACE].equals(new[_PLACE]):
         return f"{len(old)} records against {len(new)}, or other steps"
     for name in old.columns:

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from massact.errors import ConfigError
-from massact.extract.statistic import RATIO_OF_MEANS, Statistic
+from massact.extract.quantity import RATIO_OF_MEANS
+from massact.extract.statistic import Statistic
 from massact.mlflow_store import (
     KEY,
     experiment_id,

@@ -1,4 +1,4 @@
-"""Measurements over training: tidy tables, aggregation, the published format."""
+"""Measurements over training: tidy tables, aggregation, and the format of the published measurements."""
 
 from __future__ import annotations
 

@@ -8,7 +8,8 @@ import pandas as pd
 
 from massact.errors import ConfigError
 from massact.extract.magnitudes import DEFAULT
-from massact.extract.statistic import AGGREGATIONS, RATIO_OF_MEANS, SequenceColumns, Statistic
+from massact.extract.quantity import AGGREGATIONS, RATIO_OF_MEANS, SequenceColumns
+from massact.extract.statistic import Statistic
 from massact.trajectories.schemas import axes_of, trajectories_schema
 
 
@@ -18,20 +19,20 @@ def aggregate(records: pd.DataFrame, aggregation: str = RATIO_OF_MEANS, statisti
     Parameters
     ----------
     records
-        Schema `records_schema(statistic)`; every row of the trajectories has the same sequences.
+        Schema `records_schema(statistic)`. All steps and layers must have the same number of sequences.
     aggregation
         `ratio_of_means`: mean over sequences of top-1 divided by mean of the median (paper Eq. 8);
-        `mean_of_ratios`: mean of each sequence's ratio (Eq. 6).
+        `mean_of_ratios`: mean of the sequences' ratios (Eq. 6).
 
     Returns
     -------
-    DataFrame of schema `trajectories_schema(statistic)`. Standard errors are over sequences; that of a ratio of means
+    DataFrame of schema `trajectories_schema(statistic)`. Standard errors are over sequences. That of a ratio of means
     is by the delta method (first order, with the covariance of numerator and denominator).
 
     Raises
     ------
     ConfigError
-        Another aggregation; different sequences.
+        When the aggregation is unknown, or numbers of sequences differ.
     """
     if aggregation not in AGGREGATIONS:
         raise ConfigError(f"aggregation = {aggregation}", f"choose {' or '.join(AGGREGATIONS)}")
@@ -45,6 +46,6 @@ def aggregate(records: pd.DataFrame, aggregation: str = RATIO_OF_MEANS, statisti
     columns = SequenceColumns(ordered, len(index))
     frames = []
     for name, quantity in statistic.quantities.items():
-        found = quantity.over_sequences(columns, aggregation)
-        frames.append(index.assign(quantity=name, value=found.value, se=found.se))
+        result = quantity.over_sequences(columns, aggregation)
+        frames.append(index.assign(quantity=name, value=result.value, se=result.se))
     return trajectories_schema(statistic).validate(pd.concat(frames, ignore_index=True), "aggregated")

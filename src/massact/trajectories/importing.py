@@ -1,4 +1,4 @@
-"""A folder of the paper's published measurements as the same tidy table that our own extraction gives."""
+"""Import a folder of the paper's published measurements as a table of records, like those of `stage=extract`."""
 
 from __future__ import annotations
 
@@ -23,25 +23,25 @@ SEQUENCES = 10
 PROBE_LENGTH = 2048
 UNKNOWN_PLACE = -1
 _LARGEST_BYTES = 8_000_000  # a checkpoint of 36 layers has some 40,000
-# An untrained model and the one after a first update of learning rate zero are the same: so in every Pythia.
+# In every Pythia the first update has a learning rate of zero, so these steps have the same weights.
 _MAY_BE_EQUAL = frozenset({0, 1})
 _NAME = re.compile(r"exp2_pythia_(?P<size>[^_]+)_step(?P<step>[0-9]{1,9})(?P<rest>.*)", re.DOTALL)
 
 
 @dataclass(frozen=True)
 class PublishedImport:
-    """What a folder of published statistics holds.
+    """The content of a folder of published statistics.
 
     Attributes
     ----------
     records : schema RECORDS
-        One row per (step, layer, sequence); token and dimension are -1, the files have no places.
+        One row per (step, layer, sequence). Tokens and dimensions are -1, because they are not published.
     rejected : schema REJECTED
-        The files that were not used, and why; in order of step.
+        The files that were not used, with reasons, in order of step.
     files
         Step -> (file name, sha256 of its content) of the files that were used.
     twins
-        Step -> what is suspect about it: a later step with exactly the numbers of an earlier one.
+        Step -> why it is suspect: it has exactly the numbers of an earlier step.
     """
 
     records: pd.DataFrame
@@ -59,27 +59,27 @@ def import_published(
     tokens_per_step: int,
     sequences: int = SEQUENCES,
 ) -> PublishedImport:
-    """Import `exp2_pythia_<size>_step<N>` files; what is wrong with a file rejects it, nothing is repaired.
+    """Import `exp2_pythia_<size>_step<N>` files. A faulty file is rejected; nothing is repaired.
 
     Parameters
     ----------
     folder
-        The files of one model; other names in it are rejected, folders in it are passed over.
+        The files of one model. Files with other names are rejected; folders are ignored.
     size
-        As Pythia names it, e.g. `14m`; the model is `pythia-<size>`, family and recipe are `pythia`.
+        Pythia's name of the size, e.g. `14m`. The model is `pythia-<size>`; family and recipe are `pythia`.
     n_layers
-        Layers every row must have.
+        Number of layers of every row.
     steps
-        The steps the model has checkpoints of; a file of another step is rejected.
+        The steps of the model's checkpoints. A file of another step is rejected.
     tokens_per_step
-        Training tokens one step sees.
+        Training tokens per step.
     sequences
-        Sequences every file must have.
+        Number of sequences in every file.
 
     Raises
     ------
     MissingInputError
-        When the folder is not there.
+        When the folder does not exist.
     """
     if not folder.is_dir():
         raise MissingInputError(f"{folder} is not there", "name a folder of exp2_pythia_<size>_step<N> files")
@@ -92,7 +92,7 @@ def import_published(
             content = _read(path)
             read[step] = _checked(content, n_layers, sequences)
         except (ParseError, OSError) as error:
-            rejected[path.name] = step, _said(error)
+            rejected[path.name] = step, _reason(error)
         else:
             files[step] = path.name, hashlib.sha256(content).hexdigest()
     rows = sorted((step, name, reason) for name, (step, reason) in rejected.items())
@@ -105,7 +105,7 @@ def import_published(
 
 
 def _named(folder: Path, size: str, steps: Collection[int], rejected: dict[str, tuple[int, str]]) -> dict[int, Path]:
-    """Step -> file, of the files whose names say this model and one of its steps, each step once."""
+    """Step -> file, for names with this model and one of its steps. Steps that occur twice are rejected."""
     by_step: defaultdict[int, list[Path]] = defaultdict(list)
     for path in sorted(p for p in folder.iterdir() if not p.is_dir()):
         match = _NAME.fullmatch(path.name)
@@ -113,7 +113,7 @@ def _named(folder: Path, size: str, steps: Collection[int], rejected: dict[str, 
             rejected[path.name] = -1, f"its name is not exp2_pythia_{size}_step<N>"
             continue
         by_step[int(match["step"])].append(path)
-    known, found = set(steps), {}
+    known, files = set(steps), {}
     for step, paths in by_step.items():
         exact = f"exp2_pythia_{size}_step{step}"
         for path in paths:
@@ -125,33 +125,33 @@ def _named(folder: Path, size: str, steps: Collection[int], rejected: dict[str, 
             elif path.name != exact:
                 rejected[path.name] = step, f"its name is not {exact}"
             else:
-                found[step] = path
-    return found
+                files[step] = path
+    return files
 
 
 def _read(path: Path) -> bytes:
-    """A file's content; devices and pipes, also behind links, and files no measurement could fill are not read.
+    """A file's content. Devices and pipes are not read, also behind links, nor are files that are too large.
 
     Raises
     ------
     ParseError
         When it is not a regular file of at most 8 MB.
     """
-    found = path.stat()
-    if not stat.S_ISREG(found.st_mode):
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
         raise ParseError("it is not a regular file")
-    if found.st_size > _LARGEST_BYTES:
-        raise ParseError(f"it has {found.st_size:,} bytes; statistics of one checkpoint have less than a million")
+    if status.st_size > _LARGEST_BYTES:
+        raise ParseError(f"it has {status.st_size:,} bytes; statistics of one checkpoint have less than a million")
     return path.read_bytes()
 
 
 def _checked(content: bytes, n_layers: int, sequences: int) -> Float[ndarray, "sequence statistic layer"]:
-    """The numbers of one file, which are those of whole measurement of this model.
+    """The numbers of one file, checked to be a complete measurement of this model.
 
     Raises
     ------
     ParseError
-        As `parse_stats`; another number of sequences or layers; numbers that float32 does not hold, or a median of 0.
+        As `parse_stats`. Also when numbers of sequences or layers differ, a number exceeds float32, or a median is 0.
     """
     try:
         text = content.decode("utf-8")
@@ -163,12 +163,12 @@ def _checked(content: bytes, n_layers: int, sequences: int) -> Float[ndarray, "s
     if values.shape[2] != n_layers:
         raise ParseError(f"it has {values.shape[2]} layers, the model {n_layers}")
     with np.errstate(over="ignore"):
-        held = values.astype(np.float32)
-    wrong = np.argwhere(~np.isfinite(held) | ((held == 0) & (np.arange(len(STATISTICS)) == 3)[:, None]))
+        rounded = values.astype(np.float32)
+    wrong = np.argwhere(~np.isfinite(rounded) | ((rounded == 0) & (np.arange(len(STATISTICS)) == 3)[:, None]))
     if len(wrong):
         sequence, statistic, layer = (int(i) for i in wrong[0])
         value, name = values[sequence, statistic, layer], STATISTICS[statistic]
-        why = "is 0: it has no ratio" if held[sequence, statistic, layer] == 0 else "is beyond float32"
+        why = "is 0: it has no ratio" if rounded[sequence, statistic, layer] == 0 else "is beyond float32"
         raise ParseError(f"sequence {sequence}, layer {layer}: {name} {value:g} {why}")
     return values
 
@@ -193,7 +193,7 @@ def _records(
 
 
 def _step_frame(step: int, values: Float[ndarray, "sequence statistic layer"]) -> pd.DataFrame:
-    """Rows in the order of our own tables: layer by layer, sequences within."""
+    """Rows in the order of our own tables: by layer, then by sequence."""
     n, _, layers = values.shape
     columns = {
         "step": np.full(layers * n, step),
@@ -214,6 +214,6 @@ def _twins(read: Mapping[int, Float[ndarray, "sequence statistic layer"]]) -> di
     return twins
 
 
-def _said(error: ParseError | OSError) -> str:
-    """Where and what, in one line."""
+def _reason(error: ParseError | OSError) -> str:
+    """The error in one line."""
     return error.what if isinstance(error, ParseError) else f"it cannot be read ({error.strerror or error})"

@@ -1,8 +1,8 @@
-"""The format of the paper's published measurements: nested lists as numpy printed them, some without commas.
+"""The format of the paper's published measurements: nested lists as printed by numpy, some without commas.
 
-One file is one checkpoint: `[sequence, sequence, ...]`, a sequence is `[top1, top2, top3, median]`, each of those a
-list with one magnitude a layer. White space may stand anywhere between tokens, numbers may be in scientific notation,
-and the comma between two SEQUENCES (never that between rows or numbers) may be missing.
+A file is one checkpoint: `[sequence, sequence, ...]`. A sequence is `[top1, top2, top3, median]`. Each of these is a
+list with one magnitude per layer. White space may stand anywhere between tokens. Numbers may be in scientific notation.
+The comma between two SEQUENCES may be missing, but not one between rows or numbers.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from massact.errors import ParseError
 
 STATISTICS = ("top1", "top2", "top3", "median")
 _LONGEST_NUMBER = 64  # numpy prints at most 24 characters; reading a float of n digits takes n^2
-_REMEDY = "take the file anew from the dataset, or leave this checkpoint out"
-# White space, then one token; a word (nan, inf, ...), any other visible character and the end are tokens, so that a
-# message can name them. White space is taken whole and never given back (*+), and a token always follows it: a long run
-# is read once, not tried again from each of its characters.
+_REMEDY = "download the file again from the dataset, or leave this checkpoint out"
+# White space, then one token. Words (nan, inf, ...), other visible characters and the end are tokens, so that messages
+# can name them. The quantifier for white space is possessive (*+) and a token always follows, so that a long run of
+# white space is read once, not again from each of its characters.
 _TOKEN = re.compile(
     r"[ \t\r\n]*+(?:(?P<mark>[\[\],])|(?P<number>[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)"
     r"|(?P<word>[+-]?[A-Za-z_]+)|(?P<other>[^ \t\r\n])|(?P<end>\Z))"
@@ -46,8 +46,8 @@ def parse_stats(text: str) -> Float[ndarray, "sequence statistic layer"]:
     Raises
     ------
     ParseError
-        Anything else than one or more sequences of exactly four equally long rows of finite numbers with
-        top1 >= top2 >= top3 >= median >= 0; the message names line, sequence, row or layer.
+        When the text is not one or more sequences of exactly four equally long rows of finite numbers with
+        top1 >= top2 >= top3 >= median >= 0. The message names line, sequence, row or layer.
 
     >>> parse_stats("[[[9., 8],[2,1.5 ],[2,1],[1e-1,0]] [[9,8],[2,1],[2,1],[.1,0]]]").shape
     (2, 4, 2)
@@ -71,7 +71,7 @@ def parse_stats(text: str) -> Float[ndarray, "sequence statistic layer"]:
 
 
 def _read_sequence(reader: _Reader, rows: list[list[float]], starts: list[int]) -> None:
-    """Four rows and the closing bracket; the opening one has been taken."""
+    """Read four rows and the closing bracket. The opening bracket has been read."""
     sequence = len(rows) // len(STATISTICS)
     for index, statistic in enumerate(STATISTICS):
         where = f"sequence {sequence}, {statistic}"
@@ -94,7 +94,7 @@ def _read_row(reader: _Reader, where: str) -> list[float]:
 
 
 def _check_order(values: Float[ndarray, "sequence statistic layer"], reader: _Reader, starts: list[int]) -> None:
-    """top1 >= top2 >= top3 >= median >= 0 for every sequence and layer."""
+    """Check that top1 >= top2 >= top3 >= median >= 0 for every sequence and layer."""
     below = np.concatenate([values[:, 1:], np.zeros_like(values[:, :1])], axis=1)
     wrong = np.argwhere(values < below)
     if len(wrong):
@@ -105,7 +105,7 @@ def _check_order(values: Float[ndarray, "sequence statistic layer"], reader: _Re
 
 
 class _Reader:
-    """Tokens of a text, one at a time; `at` is the place of the last one, in characters."""
+    """The tokens of a text, one at a time. `at` is the position of the last one, in characters."""
 
     def __init__(self, text: str) -> None:
         self.text = text
@@ -113,14 +113,14 @@ class _Reader:
         self._tokens: Iterator[re.Match[str]] = _TOKEN.finditer(text)
 
     def mark(self, marks: str, what: str) -> str:
-        """Take one of these marks, or fail saying that `what` is expected."""
+        """Read one of these marks, or fail with a message that `what` is expected."""
         kind, token = self._next(what)
         if kind != "mark" or token not in marks:
             self.fail(f"{what} expected, {_shown(token)} found")
         return token
 
     def number(self, where: str) -> float:
-        """Take one finite number."""
+        """Read one finite number."""
         kind, token = self._next(f"a number of {where}")
         if kind != "number":
             self.fail(f"{where}: a finite number expected, {_shown(token)} found")
@@ -132,13 +132,13 @@ class _Reader:
         return value
 
     def end(self) -> None:
-        """Nothing but white space may follow."""
+        """Check that nothing but white space follows."""
         kind, token = self._token()
         if kind != "end":
             self.fail(f"{_shown(token)} found after the end of the list")
 
     def fail(self, what: str) -> NoReturn:
-        """Raise with the line of `at`, counted from 1."""
+        """Raise an error with the line of `at`, counted from 1."""
         raise ParseError(f"line {self.text.count(chr(10), 0, self.at) + 1}: {what}", _REMEDY)
 
     def _next(self, what: str) -> tuple[str, str]:

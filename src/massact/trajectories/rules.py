@@ -1,4 +1,4 @@
-"""Rules of the tables of measurements that hold whatever is measured; a statistic brings its own."""
+"""Rules for tables of measurements, whatever is measured. A statistic adds its own."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from massact.rules import Metadata, at_least, below_architecture, starts_of_runs
 from massact.tables import Rule
 
-if TYPE_CHECKING:  # schemas are read by commands that must answer at once
+if TYPE_CHECKING:  # commands that must answer at once import the schemas
     import numpy as np
     import pandas as pd
 
@@ -17,9 +17,9 @@ TRAINING = ("family", "recipe", "model", "seed")
 
 
 def whole_steps(frame: pd.DataFrame, _: Metadata) -> Any:
-    """Whether each row's step has the layers, sequences and probe that most steps of its training have.
+    """Whether each row's step has the same layers, sequences and probe as most steps of its training.
 
-    Rows of one step usually stand together: only the first of each run is compared by its text columns.
+    Rows of one step are usually adjacent, so text columns are compared only for the first row of each run.
     """
     import numpy as np
 
@@ -27,8 +27,8 @@ def whole_steps(frame: pd.DataFrame, _: Metadata) -> Any:
         return np.ones(0, dtype=bool)
     starts = starts_of_runs(frame, *TRAINING, "step")
     heads = frame[[*TRAINING, "step"]].iloc[starts].reset_index(drop=True)
-    heads_too = [frame["head"]] if "head" in frame else []
-    cells = _mixed(frame["layer"], frame["sequence"], frame["probe_length"], frame["first_token"], *heads_too)
+    heads_column = [frame["head"]] if "head" in frame else []
+    cells = _mixed(frame["layer"], frame["sequence"], frame["probe_length"], frame["first_token"], *heads_column)
     runs = heads.groupby([*TRAINING, "step"], sort=False, dropna=False).ngroup().to_numpy()
     steps = runs.max() + 1
     content = np.zeros(steps, dtype=np.uint64)
@@ -37,15 +37,15 @@ def whole_steps(frame: pd.DataFrame, _: Metadata) -> Any:
     of_step = np.zeros(steps, dtype=np.int64)
     of_step[runs] = training
     usual = np.zeros(training.max() + 1, dtype=np.uint64)
-    for one in range(len(usual)):
-        kinds, counts = np.unique(content[of_step == one], return_counts=True)
-        usual[one] = kinds[counts.argmax()]
+    for number in range(len(usual)):
+        kinds, counts = np.unique(content[of_step == number], return_counts=True)
+        usual[number] = kinds[counts.argmax()]
     good = content == usual[of_step]
     return np.repeat(good[runs], np.diff(np.append(starts, len(frame))))
 
 
 def _mixed(*columns: Any) -> np.ndarray:
-    """One number a row that stands for these whole numbers together; sums of such numbers stand for sets of rows."""
+    """A hash of each row's integers. The sum of such hashes identifies a set of rows."""
     import numpy as np
 
     mixed = np.zeros(len(columns[0]), dtype=np.uint64)
@@ -65,7 +65,7 @@ AXES_RULES = (
 
 
 def records_rules(statistic: Statistic) -> tuple[Rule, ...]:
-    """Rules of a table of one statistic's records."""
+    """Rules for the table of a statistic's records."""
     heads = (Rule(("head",), below_architecture("n_heads", lambda f: f["head"]), "heads are those of the model"),)
     return (
         *AXES_RULES,
@@ -78,7 +78,7 @@ def records_rules(statistic: Statistic) -> tuple[Rule, ...]:
 
 
 def trajectories_rules(statistic: Statistic) -> tuple[Rule, ...]:
-    """Rules of a table of one statistic's trajectories."""
+    """Rules for the table of a statistic's trajectories."""
     return (
         *AXES_RULES,
         *at_least(0, "se"),

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from massact.extract.magnitudes import DEFAULT
-from massact.extract.statistic import AGGREGATIONS, Statistic
+from massact.extract.quantity import AGGREGATIONS
+from massact.extract.statistic import Statistic
 from massact.tables import Column, Schema
 from massact.trajectories.rules import ARCHITECTURES_RULES, records_rules, trajectories_rules
 
 __all__ = ["AGGREGATIONS", "ARCHITECTURES", "AXES", "FITTED", "QUANTITIES", "RECORDS", "REJECTED", "TRAJECTORIES"]
 
-# Of the paper's statistic.
+# Those of the paper's statistic.
 QUANTITIES = tuple(DEFAULT.quantities)
 FITTED = DEFAULT.fitted
 AXES = {
@@ -28,7 +29,7 @@ _HEAD = {"head": Column("int32", "0-based attention head")}
 
 
 def axes_of(statistic: Statistic) -> dict[str, Column]:
-    """The axes of a statistic's tables: those of every trajectory, and the head where it has one a head."""
+    """The axes of a statistic's tables: those of every trajectory, and the head if it has that axis."""
     extra = _HEAD if "head" in statistic.axes else {}
     names = list(AXES)
     at = names.index("layer") + 1
@@ -36,7 +37,7 @@ def axes_of(statistic: Statistic) -> dict[str, Column]:
 
 
 def records_schema(statistic: Statistic = DEFAULT) -> Schema:
-    """The table of a statistic's records: one row per sequence, layer and, where it has one a head, head."""
+    """The table of a statistic's records: one row per sequence and layer, and per head if it has that axis."""
     return Schema(
         _named("records", statistic),
         {**axes_of(statistic), "sequence": Column("int32", "0-based probe sequence"), **statistic.columns},
@@ -47,13 +48,13 @@ def records_schema(statistic: Statistic = DEFAULT) -> Schema:
 
 def trajectories_schema(statistic: Statistic = DEFAULT) -> Schema:
     """The table of a statistic's trajectories: its quantities, aggregated over sequences."""
-    said = [name if name == q.meaning else f"{name} ({q.meaning})" for name, q in statistic.quantities.items()]
+    meanings = [name if name == q.meaning else f"{name} ({q.meaning})" for name, q in statistic.quantities.items()]
     units = sorted({quantity.unit for quantity in statistic.quantities.values()})
     return Schema(
         _named("trajectories", statistic),
         {
             **axes_of(statistic),
-            "quantity": Column("string", ", ".join(said)),
+            "quantity": Column("string", ", ".join(meanings)),
             "value": Column("float64", f"aggregated over sequences, {' or '.join(units)}"),
             "se": Column("float64", "standard error over sequences, NaN for one sequence", nan=True),
             "n_sequences": Column("int32", "sequences aggregated"),
@@ -64,7 +65,7 @@ def trajectories_schema(statistic: Statistic = DEFAULT) -> Schema:
 
 
 def _named(table: str, statistic: Statistic) -> str:
-    """A schema's name is part of its files' seals: the paper's statistic keeps the one without its own name."""
+    """The name of a schema. It is part of its files' seals, so the paper's statistic keeps a name without a suffix."""
     return table if statistic.name == DEFAULT.name else f"{table} of {statistic.name}"
 
 

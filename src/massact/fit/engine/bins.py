@@ -1,8 +1,8 @@
-"""Neighbouring steps taken together, so that a search over a million points takes as long as one over some hundred.
+"""Bins of neighbouring steps, with which a search over a million points takes as long as one over a few hundred.
 
-The scan costs the square of the points. Up to `EVERY` points it takes them all; of more it takes bins, even in the
-logarithm of the step and besides no wider than a share of the range. Bins only find the valley and resample: the
-parameters, errors and criteria that are reported come from a descent on all points.
+The cost of the scan grows with the square of the number of points. Up to `EVERY` points it uses all of them. Beyond, it
+uses bins that are even in the logarithm of the step and no wider than a share of the range. Bins serve only to find the
+valley and to resample. The reported parameters, errors and criteria come from a descent on all points.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
-EVERY = 256  # points up to which every one is searched
+EVERY = 256  # largest number of points that are searched without bins
 IN_LOG, IN_STEP = 128, 64  # bins over the logarithm of the range, and over the range
 
 
 def bins_of(t: Float[np.ndarray, " step"]) -> Int[np.ndarray, " bin"] | None:
-    """The index of each bin's first step; None where every step is searched.
+    """The index of each bin's first step; None if all steps are searched.
 
-    The first two steps and the last are bins of their own: the bounds of the search are made of them.
+    The first two steps and the last are bins of their own, because the bounds of the search depend on them.
     """
     if t.size <= EVERY:
         return None
@@ -43,12 +43,12 @@ def mean_values(
 
 
 def weights_of_bins(w: Float[np.ndarray, "... step"], bins: Int[np.ndarray, " bin"]) -> Float[np.ndarray, "... bin"]:
-    """The weight of each bin's mean: the root of the sum of squares."""
+    """The weight of each bin's mean: the root of the sum of squared weights."""
     return np.sqrt(np.add.reduceat(w**2, bins, axis=-1))
 
 
 class Thinned(NamedTuple):
-    """Steps, series, weights and sequences of one curve, of every point or of bins."""
+    """Steps, series, weights and sequences of one curve, at all points or in bins."""
 
     t: np.ndarray
     y: np.ndarray
@@ -57,16 +57,16 @@ class Thinned(NamedTuple):
 
 
 def thinned(t: np.ndarray, y: np.ndarray, w: np.ndarray, sequences: np.ndarray | None = None) -> Thinned:
-    """What resampling takes of a curve: every point, or the means of bins where there are too many."""
+    """The points of a curve that are resampled: all of them, or the means of bins if there are too many."""
     bins = bins_of(t)
     if bins is None:
         return Thinned(t, y, w, sequences)
-    each = None if sequences is None else mean_values(sequences, w, bins)
-    return Thinned(mean_steps(t, bins), mean_values(y, w, bins), weights_of_bins(w, bins), each)
+    by_sequence = None if sequences is None else mean_values(sequences, w, bins)
+    return Thinned(mean_steps(t, bins), mean_values(y, w, bins), weights_of_bins(w, bins), by_sequence)
 
 
 def count_of(t: np.ndarray) -> int:
-    """How many points or bins the search takes."""
+    """The number of points or bins that the search uses."""
     bins = bins_of(t)
     return t.size if bins is None else bins.size
 

@@ -121,10 +121,10 @@ def log1p(x: float) -> float:
 CAP, DEPENDENT = 600.0, 1e-12  # as in bases and refine
 ROWS = 9  # of `work`
 DECAY, RISE, LOG, SHARE, FIRST, SECOND, RESIDUAL, BY_P, BY_Q = range(ROWS)
-# `found`: SSE, the columns' coefficients (the constant one's times the length of w), what 1 is over the other two
+# `solution`: SSE, the columns' coefficients (the constant one's times the length of w), what 1 is over the other two
 # columns' squared lengths once orthogonal, and the normal equations of the log rates.
-FOUND = 11
-SSE, A0, A1, A2, OVER1, OVER2, PP, QQ, PQ, GP, GQ = range(FOUND)
+SOLUTION = 11
+SSE, A0, A1, A2, OVER1, OVER2, PP, QQ, PQ, GP, GQ = range(SOLUTION)
 SUMS = {"reassoc", "nsz", "contract", "arcp"}  # not "nnan": a NaN has to stay one
 
 
@@ -183,8 +183,8 @@ def _without(row, other, share, with_it):
 
 @njit(cache=True, error_model="numpy", fastmath=SUMS)
 @no_type_check
-def value(s, w, one, y, p, q, sign, work, found):
-    """SSE and coefficients at (p, q) into `found`; the residual and the orthogonal columns into `work`."""
+def value(s, w, one, y, p, q, sign, work, solution):
+    """SSE and coefficients at (p, q) into `solution`; the residual and the orthogonal columns into `work`."""
     _columns(s, w, p, q, sign, work)
     first, second, residual = work[FIRST], work[SECOND], work[RESIDUAL]
     share1, before = _share(first, one)
@@ -205,17 +205,17 @@ def value(s, w, one, y, p, q, sign, work, found):
         residual[i] = left
         sse += left * left
     a1 = z1 - shared * z2
-    found[SSE], found[A0], found[A1], found[A2] = sse, -a1 * share1 - z2 * share2, a1, z2
-    found[OVER1], found[OVER2] = over1, over2
+    solution[SSE], solution[A0], solution[A1], solution[A2] = sse, -a1 * share1 - z2 * share2, a1, z2
+    solution[OVER1], solution[OVER2] = over1, over2
 
 
 @njit(cache=True, error_model="numpy", fastmath=SUMS)
 @no_type_check
-def slopes(s, w, one, p, q, sign, work, found):
-    """Kaufman's normal equations of the log rates into `found`, after `value` at the same rates."""
+def slopes(s, w, one, p, q, sign, work, solution):
+    """Kaufman's normal equations of the log rates into `solution`, after `value` at the same rates."""
     decay, rise, log, share = work[DECAY], work[RISE], work[LOG], work[SHARE]
     first, second, residual, by_p, by_q = work[FIRST], work[SECOND], work[RESIDUAL], work[BY_P], work[BY_Q]
-    a1, a2 = found[A1], found[A2]
+    a1, a2 = solution[A1], solution[A2]
     if sign != 0:
         for i in range(s.size):
             by_p[i] = -a2 * p * s[i] * log[i] * w[i]
@@ -234,7 +234,7 @@ def slopes(s, w, one, p, q, sign, work, found):
         q0 += by_q[i] * one[i]
         q1 += by_q[i] * first[i]
         q2 += by_q[i] * second[i]
-    over1, over2 = found[OVER1], found[OVER2]
+    over1, over2 = solution[OVER1], solution[OVER2]
     p1, p2, q1, q2 = p1 * over1, p2 * over2, q1 * over1, q2 * over2
     pp, qq, pq, gp, gq = 0.0, 0.0, 0.0, 0.0, 0.0
     for i in range(s.size):
@@ -245,7 +245,7 @@ def slopes(s, w, one, p, q, sign, work, found):
         pq += up * uq
         gp += up * residual[i]
         gq += uq * residual[i]
-    found[PP], found[QQ], found[PQ], found[GP], found[GQ] = pp, qq, pq, gp, gq
+    solution[PP], solution[QQ], solution[PQ], solution[GP], solution[GQ] = pp, qq, pq, gp, gq
 
 
 # Where a search starts: the minima of one curve's scan, as `scan` finds them for numpy.
@@ -384,9 +384,9 @@ def _limited(rate, change, clipped):
 
 @njit(cache=True, error_model="numpy")
 @no_type_check
-def _step(p, q, damping, box, sign, found):
+def _step(p, q, damping, box, sign, solution):
     """`refine._step`: new rates and the decrease of the SSE they promise."""
-    pp, qq, pq, gp, gq = found[PP], found[QQ], found[PQ], found[GP], found[GQ]
+    pp, qq, pq, gp, gq = solution[PP], solution[QQ], solution[PQ], solution[GP], solution[GQ]
     free_p, free_q = pp > VANISHING, qq > VANISHING
     hp = pp * (1 + damping) if free_p else 1.0
     hq = qq * (1 + damping) if free_q else 1.0
@@ -433,29 +433,29 @@ def _hopeless(iteration, p, q, sse, total, best, best_p, best_q):
 
 @njit(cache=True, error_model="numpy")
 @no_type_check
-def _descend(s, w, one, y, p, q, box, sign, total, best, best_p, best_q, tolerance, work, found):
+def _descend(s, w, one, y, p, q, box, sign, total, best, best_p, best_q, tolerance, work, solution):
     """The minimum from a start: rates and SSE. Left early where it cannot beat `best` or leads to the same minimum."""
     p, q = _clipped(p, q, box, sign)
-    value(s, w, one, y, p, q, sign, work, found)
-    sse, damping = found[SSE], 1e-3
+    value(s, w, one, y, p, q, sign, work, solution)
+    sse, damping = solution[SSE], 1e-3
     for iteration in range(MAX_ITERATIONS):
         if sse <= NOTHING * total or _hopeless(iteration, p, q, sse, total, best, best_p, best_q):
             break
-        slopes(s, w, one, p, q, sign, work, found)
+        slopes(s, w, one, p, q, sign, work, solution)
         gain = promised = 0.0
         new_p, new_q = p, q
         while damping <= 1e10:
-            new_p, new_q, promised = _step(p, q, damping, box, sign, found)
+            new_p, new_q, promised = _step(p, q, damping, box, sign, solution)
             if iteration and damping < DAMPED and sse - PROMISES * promised > best + 1e-6 * total:
                 return p, q, sse
-            value(s, w, one, y, new_p, new_q, sign, work, found)
-            gain = sse - found[SSE]
+            value(s, w, one, y, new_p, new_q, sign, work, solution)
+            gain = sse - solution[SSE]
             if gain > 0 or (promised <= tolerance * sse and damping < 1):
                 break
             damping *= 8.0
         if gain <= 0:
             break
-        p, q, sse = new_p, new_q, found[SSE]
+        p, q, sse = new_p, new_q, solution[SSE]
         if max(gain, promised) <= tolerance * sse and damping < 1:
             break
         ratio = 2 * gain / max(promised, 1e-300) - 1
@@ -465,20 +465,20 @@ def _descend(s, w, one, y, p, q, box, sign, total, best, best_p, best_q, toleran
 
 @njit(cache=True, error_model="numpy")
 @no_type_check
-def _polish(s, w, one, y, p, q, box, sign, sse, total, work, found):
+def _polish(s, w, one, y, p, q, box, sign, sse, total, work, solution):
     """Undamped steps to the last digit of the rates."""
     if sse <= NOTHING * total:
         return p, q, sse
-    value(s, w, one, y, p, q, sign, work, found)
+    value(s, w, one, y, p, q, sign, work, solution)
     for _ in range(6):
-        slopes(s, w, one, p, q, sign, work, found)
-        new_p, new_q, promised = _step(p, q, 0.0, box, sign, found)
+        slopes(s, w, one, p, q, sign, work, solution)
+        new_p, new_q, promised = _step(p, q, 0.0, box, sign, solution)
         if abs(promised) > 1e-9 * sse or abs(promised) <= POLISHED * sse:
             break
-        value(s, w, one, y, new_p, new_q, sign, work, found)
-        if found[SSE] > sse * (1 + 1e-12):
+        value(s, w, one, y, new_p, new_q, sign, work, solution)
+        if solution[SSE] > sse * (1 + 1e-12):
             break
-        p, q, sse = new_p, new_q, min(found[SSE], sse)
+        p, q, sse = new_p, new_q, min(solution[SSE], sse)
     return p, q, sse
 
 
@@ -495,10 +495,10 @@ def _beats(sse, p, q, best, best_p, best_q):
 
 @njit(cache=True, error_model="numpy")
 @no_type_check
-def _best_of(s, w, one, y, ps, qs, count, box, sign, total, p, q, best, tolerance, work, found):
+def _best_of(s, w, one, y, ps, qs, count, box, sign, total, p, q, best, tolerance, work, solution):
     """The best of a minimum (p, q) and those from the first `count` starts."""
     for k in range(count):
-        got = _descend(s, w, one, y, ps[k], qs[k], box, sign, total, best, p, q, tolerance, work, found)
+        got = _descend(s, w, one, y, ps[k], qs[k], box, sign, total, best, p, q, tolerance, work, solution)
         if _beats(got[2], got[0], got[1], best, p, q):
             p, q, best = got
     return p, q, best
@@ -506,11 +506,11 @@ def _best_of(s, w, one, y, ps, qs, count, box, sign, total, p, q, best, toleranc
 
 @njit(cache=True, error_model="numpy")
 @no_type_check
-def _report(s, w, one, y, p, q, sse, sign, work, found, row):
+def _report(s, w, one, y, p, q, sse, sign, work, solution, row):
     """What is known of a minimum into a row of the output."""
-    value(s, w, one, y, p, q, sign, work, found)
-    row[0], row[1], row[2] = p, q, min(sse, found[SSE])
-    row[3], row[4], row[5] = found[A0], found[A1], found[A2]
+    value(s, w, one, y, p, q, sign, work, solution)
+    row[0], row[1], row[2] = p, q, min(sse, solution[SSE])
+    row[3], row[4], row[5] = solution[A0], solution[A1], solution[A2]
 
 
 @njit(cache=True, error_model="numpy", fastmath=SUMS)
@@ -531,7 +531,7 @@ def search_rows(s, w, one, targets, explained, p_nodes, q_nodes, box, sign, hops
     products with the scan's orthonormal columns.
     """
     rows, P, Q = targets.shape[0], p_nodes.size, q_nodes.size
-    work, found = np.zeros((ROWS, s.size)), np.zeros(FOUND)
+    work, solution = np.zeros((ROWS, s.size)), np.zeros(SOLUTION)
     sse = np.empty((P, Q))
     flat = sse.reshape(P * Q)
     v, a, b = np.empty(STARTS + 1), np.empty(STARTS + 1), np.empty(STARTS + 1)
@@ -546,16 +546,16 @@ def search_rows(s, w, one, targets, explained, p_nodes, q_nodes, box, sign, hops
         for m in range(flat.size):
             flat[m] = max(flat[m], 0.0)
         n = find_starts(sse, total, p_nodes, q_nodes, v, a, b)
-        p, q, best = _best_of(s, w, one, y, a, b, n, box, sign, total, 1.0, 1.0, np.inf, ROUGH, work, found)
+        p, q, best = _best_of(s, w, one, y, a, b, n, box, sign, total, 1.0, 1.0, np.inf, ROUGH, work, solution)
         n = 0
         if sign == 0 and p > 0 and q > 0:
-            value(s, w, one, y, p, q, sign, work, found)
-            if found[A2] < 0:
+            value(s, w, one, y, p, q, sign, work, solution)
+            if solution[A2] < 0:
                 for hop in hops:
                     a[n], b[n] = p, q * hop
                     n += 1
-        p, q, best = _best_of(s, w, one, y, a, b, n, box, sign, total, p, q, best, ROUGH, work, found)
-        p, q, best = _descend(s, w, one, y, p, q, box, sign, total, np.inf, p, q, TOLERANCE, work, found)
+        p, q, best = _best_of(s, w, one, y, a, b, n, box, sign, total, p, q, best, ROUGH, work, solution)
+        p, q, best = _descend(s, w, one, y, p, q, box, sign, total, np.inf, p, q, TOLERANCE, work, solution)
         # the inside for what ended on an edge, and the edge for what ended near it
         n = 0
         if p_nodes[0] == 0 and p < 3 * p_nodes[1]:
@@ -564,21 +564,21 @@ def search_rows(s, w, one, targets, explained, p_nodes, q_nodes, box, sign, hops
         if q_nodes[0] == 0 and q < 3 * q_nodes[1]:
             a[n], b[n] = p, q_nodes[1] if q == 0 else 0.0
             n += 1
-        p, q, best = _best_of(s, w, one, y, a, b, n, box, sign, total, p, q, best, TOLERANCE, work, found)
-        p, q, best = _polish(s, w, one, y, p, q, box, sign, best, total, work, found)
-        _report(s, w, one, y, p, q, best, sign, work, found, out[c])
+        p, q, best = _best_of(s, w, one, y, a, b, n, box, sign, total, p, q, best, TOLERANCE, work, solution)
+        p, q, best = _polish(s, w, one, y, p, q, box, sign, best, total, work, solution)
+        _report(s, w, one, y, p, q, best, sign, work, solution, out[c])
 
 
 @njit(cache=True, error_model="numpy", nogil=True)
 @no_type_check
 def warm_rows(s, w, one, targets, starts, box, sign, tolerance, out):
     """As `search_rows`, but from the given starts (start, 2) alone, the same for every row."""
-    work, found = np.zeros((ROWS, s.size)), np.zeros(FOUND)
+    work, solution = np.zeros((ROWS, s.size)), np.zeros(SOLUTION)
     for c in range(targets.shape[0]):
         y = targets[c]
         total = _dot(y, y)
         p, q, best = _best_of(
             s, w, one, y, starts[:, 0], starts[:, 1], len(starts), box, sign, total, 1.0, 1.0, np.inf, tolerance, work,
-            found,
+            solution,
         )  # fmt: skip
-        _report(s, w, one, y, p, q, best, sign, work, found, out[c])
+        _report(s, w, one, y, p, q, best, sign, work, solution, out[c])

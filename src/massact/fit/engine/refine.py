@@ -8,18 +8,18 @@ import numpy as np
 
 from massact.fit.forms.basis import Basis
 
-BLOCK = 96  # problems evaluated together: their rows stay in the second-level cache
-DEPENDENT = 1e-12  # a column this much shorter after projection is a combination of the ones before it
+BLOCK = 96  # problems evaluated together, so that their rows stay in the second-level cache
+DEPENDENT = 1e-12  # a column that projection shortens to this share is a combination of the columns before it
 MAX_STEP = 2.0  # largest change of a log rate in one iteration
 MAX_ITERATIONS = 60
-# Relative decrease of the SSE below which a descent is finished: one of several, the best before `polish`, a lone one.
+# A descent is finished below this relative decrease of the SSE: one of several, the best before `polish`, a single one.
 ROUGH, FINE, TOLERANCE = 1e-7, 1e-9, 1e-12
-ROUGHLY_DONE, POLISHED = 1e-8, 1e-18  # promised share of the SSE at which undamped steps begin and end
-SAME = 0.03  # log rates nearer than this to the best minimum's lead to it
-MATTERS = 1e-4  # a descent is never hopeless that is behind by less than this share of the total sum of squares
-DAMPED, PROMISES = 0.1, 4.0  # a nearly undamped step promises the way to the minimum; it is taken for this many times
+ROUGHLY_DONE, POLISHED = 1e-8, 1e-18  # undamped steps begin and end where they promise this share of the SSE
+SAME = 0.03  # a descent whose log rates are closer than this to the best minimum leads to it
+MATTERS = 1e-4  # a descent that is behind by less than this share of the total sum of squares is not hopeless
+DAMPED, PROMISES = 0.1, 4.0  # the gain still to come is at most this many times what a step of less damping promises
 VANISHING = 1e-100  # squared length of a Jacobian column that counts as 0
-NOTHING = 1e-28  # share of the total sum of squares that counts as an exact fit
+NOTHING = 1e-28  # a fit with less than this share of the total sum of squares is exact
 
 
 class Projection(NamedTuple):
@@ -33,7 +33,7 @@ class Projection(NamedTuple):
 class Point(NamedTuple):
     """Problems at given rates: SSE, coefficients, and the normal equations of Kaufman's Jacobian in the log rates.
 
-    `normal` is (rate, rate, problem), `gradient` (rate, problem): the Jacobian's products with itself and with the
+    `normal` (rate, rate, problem) and `gradient` (rate, problem) are the Jacobian's products with itself and with the
     residual.
     """
 
@@ -44,14 +44,14 @@ class Point(NamedTuple):
 
 
 class Minima(NamedTuple):
-    """The best minimum known of each curve: rates (rate, curve) and SSE (curve,)."""
+    """The best known minimum of each curve: rates (rate, curve) and SSE (curve,)."""
 
     rates: np.ndarray
     sse: np.ndarray
 
 
 def project(columns: list[np.ndarray], y: np.ndarray) -> Projection:
-    """Least squares of y (problem, step) on columns by modified Gram-Schmidt; a dependent column gets coefficient 0."""
+    """Least squares of y (problem, step) on columns by modified Gram-Schmidt; dependent columns get coefficient 0."""
     count, size = len(y), len(columns)
     upper = np.zeros((count, size, size))
     z = np.zeros((count, size))
@@ -63,10 +63,10 @@ def project(columns: list[np.ndarray], y: np.ndarray) -> Projection:
             share = np.vecdot(unit, column)
             upper[:, i, j] = share
             column = column - share[:, None] * unit
-        left = np.sqrt(np.vecdot(column, column))
-        kept = left > DEPENDENT * length
-        upper[:, j, j] = np.where(kept, left, 1.0)
-        unit = column * np.where(kept, 1 / np.where(kept, left, 1.0), 0.0)[:, None]
+        rest = np.sqrt(np.vecdot(column, column))
+        independent = rest > DEPENDENT * length
+        upper[:, j, j] = np.where(independent, rest, 1.0)
+        unit = column * np.where(independent, 1 / np.where(independent, rest, 1.0), 0.0)[:, None]
         z[:, j] = np.vecdot(unit, residual)
         residual = residual - z[:, j : j + 1] * unit
         orthonormal.append(unit)
@@ -117,70 +117,70 @@ def refine(
     tolerance: float = TOLERANCE,
     best: Minima | None = None,
 ) -> Minima:
-    """Local minima from starts (rate, problem). Never worse than the start.
+    """Local minima from starts (rate, problem), never worse than the start.
 
-    Problems that fall behind `best` (one minimum a problem), or come to it, are left.
+    Descents that fall behind `best` (one minimum per problem), or approach it, are abandoned.
     """
     box = basis.box(t)
     rates = basis.clip(box, rates.astype(float))
     total = np.vecdot(y, y)
-    here = evaluate(basis, t, w, y, rates)
-    sse = here.sse.copy()
+    point = evaluate(basis, t, w, y, rates)
+    sse = point.sse.copy()
     damping = np.full(sse.size, 1e-3)
-    alive = np.flatnonzero(sse > NOTHING * total)
-    here = _take(here, alive)
+    active = np.flatnonzero(sse > NOTHING * total)
+    point = _take(point, active)
     for iteration in range(MAX_ITERATIONS):
         if best is not None and iteration:
-            left = ~_hopeless(iteration, rates[:, alive], sse[alive], total[alive], best, alive)
-            alive, here = alive[left], _take(here, left)
-        if not alive.size:
+            hopeful = ~_hopeless(iteration, rates[:, active], sse[active], total[active], best, active)
+            active, point = active[hopeful], _take(point, hopeful)
+        if not active.size:
             break
-        trial_rates, promised = _step(basis, box, here, rates[:, alive], damping[alive])
+        trial_rates, promised = _step(basis, box, point, rates[:, active], damping[active])
         if best is not None and iteration:
-            lowest = sse[alive] - PROMISES * promised
-            kept = (lowest <= best.sse[alive] + 1e-6 * total[alive]) | (damping[alive] >= DAMPED)
-            alive, here = alive[kept], _take(here, kept)
-            trial_rates, promised = trial_rates[:, kept], promised[kept]
-            if not alive.size:
+            lowest = sse[active] - PROMISES * promised
+            hopeful = (lowest <= best.sse[active] + 1e-6 * total[active]) | (damping[active] >= DAMPED)
+            active, point = active[hopeful], _take(point, hopeful)
+            trial_rates, promised = trial_rates[:, hopeful], promised[hopeful]
+            if not active.size:
                 break
-        trial = evaluate(basis, t, w[alive] if w.ndim == 2 else w, y[alive], trial_rates)
-        gain = here.sse - trial.sse
+        trial = evaluate(basis, t, w[active] if w.ndim == 2 else w, y[active], trial_rates)
+        gain = point.sse - trial.sse
         better = gain > 0
-        small = np.maximum(np.where(better, gain, 0.0), promised) <= tolerance * here.sse
-        finished = small & (damping[alive] < 1)
-        won = alive[better]
-        rates[:, won], sse[won] = trial_rates[:, better], trial.sse[better]
+        small = np.maximum(np.where(better, gain, 0.0), promised) <= tolerance * point.sse
+        finished = small & (damping[active] < 1)
+        rows = active[better]
+        rates[:, rows], sse[rows] = trial_rates[:, better], trial.sse[better]
         ratio = 2 * gain / np.maximum(promised, 1e-300) - 1
         with np.errstate(over="ignore"):
-            damping[alive] *= np.where(better, np.maximum(0.1, 1 - ratio**3), 8.0)
-        finished |= (damping[alive] > 1e10) | (sse[alive] <= NOTHING * total[alive])
-        here = Point(
-            np.where(better, trial.sse, here.sse),
+            damping[active] *= np.where(better, np.maximum(0.1, 1 - ratio**3), 8.0)
+        finished |= (damping[active] > 1e10) | (sse[active] <= NOTHING * total[active])
+        point = Point(
+            np.where(better, trial.sse, point.sse),
             trial.a,
-            np.where(better, trial.normal, here.normal),
-            np.where(better, trial.gradient, here.gradient),
+            np.where(better, trial.normal, point.normal),
+            np.where(better, trial.gradient, point.gradient),
         )
         if finished.any():
-            alive, here = alive[~finished], _take(here, ~finished)
+            active, point = active[~finished], _take(point, ~finished)
     return Minima(rates, sse)
 
 
-def polish(basis: Basis, t: np.ndarray, w: np.ndarray, y: np.ndarray, found: Minima) -> Minima:
-    """Undamped steps from minima to the last digit of their rates."""
-    box, rates, sse = basis.box(t), found.rates.copy(), found.sse.copy()
-    alive = np.flatnonzero(sse > NOTHING * np.vecdot(y, y))
-    here = evaluate(basis, t, w[alive] if w.ndim == 2 else w, y[alive], rates[:, alive])
+def polish(basis: Basis, t: np.ndarray, w: np.ndarray, y: np.ndarray, minima: Minima) -> Minima:
+    """Minima refined by undamped steps to the last digit of their rates."""
+    box, rates, sse = basis.box(t), minima.rates.copy(), minima.sse.copy()
+    active = np.flatnonzero(sse > NOTHING * np.vecdot(y, y))
+    point = evaluate(basis, t, w[active] if w.ndim == 2 else w, y[active], rates[:, active])
     for _ in range(6):
-        trial, promised = _step(basis, box, here, rates[:, alive], np.zeros(alive.size))
+        trial, promised = _step(basis, box, point, rates[:, active], np.zeros(active.size))
         size = np.abs(promised)
-        left = (size <= ROUGHLY_DONE * sse[alive]) & (size > POLISHED * sse[alive])
-        alive, trial = alive[left], trial[:, left]
-        if not alive.size:
+        unfinished = (size <= ROUGHLY_DONE * sse[active]) & (size > POLISHED * sse[active])
+        active, trial = active[unfinished], trial[:, unfinished]
+        if not active.size:
             break
-        here = evaluate(basis, t, w[alive] if w.ndim == 2 else w, y[alive], trial)
-        kept = here.sse <= sse[alive] * (1 + 1e-12)
-        alive, here = alive[kept], _take(here, kept)
-        rates[:, alive], sse[alive] = trial[:, kept], np.minimum(here.sse, sse[alive])
+        point = evaluate(basis, t, w[active] if w.ndim == 2 else w, y[active], trial)
+        accepted = point.sse <= sse[active] * (1 + 1e-12)
+        active, point = active[accepted], _take(point, accepted)
+        rates[:, active], sse[active] = trial[:, accepted], np.minimum(point.sse, sse[active])
     return Minima(rates, sse)
 
 
@@ -189,59 +189,59 @@ def _take(point: Point, rows: np.ndarray) -> Point:
 
 
 def _hopeless(
-    iteration: int, rates: np.ndarray, sse: np.ndarray, total: np.ndarray, best: Minima, alive: np.ndarray
+    iteration: int, rates: np.ndarray, sse: np.ndarray, total: np.ndarray, best: Minima, active: np.ndarray
 ) -> np.ndarray:
-    """Which descents are far behind the best minimum, or on their way into it."""
-    goal, goal_rates = best.sse[alive], best.rates[:, alive]
+    """Which descents are far behind the best minimum, or about to end in it."""
+    goal, goal_rates = best.sse[active], best.rates[:, active]
     factor = 5.0 if iteration < 5 else 2.0 if iteration < 10 else 1.2 if iteration < 20 else 1.02
     behind = (sse > factor * goal + MATTERS * total) & (iteration >= 3)
     with np.errstate(divide="ignore", invalid="ignore"):
-        far = np.abs(np.log(rates / goal_rates))
-    near = (far < SAME) | ((rates == 0) & (goal_rates == 0))
+        distance = np.abs(np.log(rates / goal_rates))
+    near = (distance < SAME) | ((rates == 0) & (goal_rates == 0))
     return behind | near.all(axis=0)
 
 
 def _step(
-    basis: Basis, box: np.ndarray, here: Point, rates: np.ndarray, damping: np.ndarray
+    basis: Basis, box: np.ndarray, point: Point, rates: np.ndarray, damping: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """A damped Gauss-Newton step in the log rates, held inside the box; and the decrease of the SSE it promises.
+    """A damped Gauss-Newton step in the log rates, kept inside the box, and the decrease of the SSE that it promises.
 
-    Where a bound cuts the change of one rate, the others are solved for again: in a flat direction the step must not
-    shrink as a whole, or the steep one never converges.
+    Where a bound cuts the change of one rate, the others are solved for again. If the whole step shrank with a flat
+    direction, a steep one would never converge.
     """
-    normal, gradient, size = here.normal, here.gradient, len(here.gradient)
-    held = np.stack([normal[i, i] <= VANISHING for i in range(size)])
+    normal, gradient, size = point.normal, point.gradient, len(point.gradient)
+    fixed = np.stack([normal[i, i] <= VANISHING for i in range(size)])
     change = np.zeros_like(gradient)
     new = rates
     with np.errstate(over="ignore"):
         for _ in range(size + 1):
-            wanted = _solve(normal, gradient, damping, held, change)
-            new, change = _limited(basis, box, rates, wanted)
-            cut = (change != wanted) & ~held
+            solution = _solve(normal, gradient, damping, fixed, change)
+            new, change = _limited(basis, box, rates, solution)
+            cut = (change != solution) & ~fixed
             if not cut.any():
                 break
-            held = held | cut
+            fixed = fixed | cut
     bent = [sum(normal[i, j] * change[j] for j in range(size)) for i in range(size)]
     return new, np.sum([change[i] * (2 * gradient[i] - bent[i]) for i in range(size)], axis=0)
 
 
 def _solve(
-    normal: np.ndarray, gradient: np.ndarray, damping: np.ndarray, held: np.ndarray, change: np.ndarray
+    normal: np.ndarray, gradient: np.ndarray, damping: np.ndarray, fixed: np.ndarray, change: np.ndarray
 ) -> np.ndarray:
-    """The damped normal equations (rate, rate, problem) with some changes held, by elimination without pivots."""
+    """The damped normal equations (rate, rate, problem) with some changes fixed, solved without pivoting."""
     size = len(gradient)
-    any_held = bool(held.any())
+    any_fixed = bool(fixed.any())
     diagonal = [normal[i, i] * (1 + damping) for i in range(size)]
     right = list(gradient)
     m = [[normal[i, j] for j in range(size)] for i in range(size)]
-    if any_held:
-        diagonal = [np.where(held[i], 1.0, diagonal[i]) for i in range(size)]
+    if any_fixed:
+        diagonal = [np.where(fixed[i], 1.0, diagonal[i]) for i in range(size)]
         for i in range(size):
             for j in range(size):
                 if i != j:
-                    right[i] = right[i] - normal[i, j] * np.where(held[j], change[j], 0.0)
-                    m[i][j] = np.where(held[i] | held[j], 0.0, normal[i, j])
-            right[i] = np.where(held[i], change[i], right[i])
+                    right[i] = right[i] - normal[i, j] * np.where(fixed[j], change[j], 0.0)
+                    m[i][j] = np.where(fixed[i] | fixed[j], 0.0, normal[i, j])
+            right[i] = np.where(fixed[i], change[i], right[i])
     pivot = list(diagonal)
     for i in range(size):
         pivot[i] = np.maximum(pivot[i], 1e-15 * diagonal[i])
@@ -254,17 +254,17 @@ def _solve(
             right[k] = right[k] - factor * right[i]
     out = np.empty_like(gradient)
     for i in range(size - 1, -1, -1):
-        left = right[i]
+        value = right[i]
         for j in range(i + 1, size):
-            left = left - m[i][j] * out[j]
-        out[i] = left / pivot[i]
+            value = value - m[i][j] * out[j]
+        out[i] = value / pivot[i]
     return out
 
 
 def _limited(basis: Basis, box: np.ndarray, rates: np.ndarray, change: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Rates after a change of their logarithms, and the change that the bounds and `MAX_STEP` leave of it."""
+    """Rates after a change of their logarithms, and that change within the bounds and `MAX_STEP`."""
     change = np.clip(change, -MAX_STEP, MAX_STEP)
-    wanted = rates * np.exp(change)
-    new = basis.clip(box, wanted)
+    unlimited = rates * np.exp(change)
+    new = basis.clip(box, unlimited)
     moved = np.where(rates > 0, new, 1.0) / np.where(rates > 0, rates, 1.0)
-    return new, np.where(new == wanted, change, np.log(moved))
+    return new, np.where(new == unlimited, change, np.log(moved))

@@ -30,8 +30,10 @@ EDGE_MARGIN = 1e-9  # an edge is taken when its SSE is no worse than this, relat
 
 
 class Optimum(NamedTuple):
-    """The best curve of each series: rates (rate, curve), coefficients (curve, j) of the basis's columns, weighted
-    SSE (curve,)."""
+    """The best curve of each series.
+
+    Rates (rate, curve), coefficients (curve, j) of the basis's columns, weighted SSE (curve,).
+    """
 
     rates: np.ndarray
     a: np.ndarray
@@ -54,7 +56,7 @@ def search(
     *,
     path: EnginePath = "auto",
 ) -> Optimum:
-    """The global optimum of a form or another basis, the limit curves included (a rate of 0 says which).
+    """The global optimum of a form or another basis, limit curves included (a rate of 0 names them).
 
     Steps ascending and not negative, no NaN, weights w > 0 that multiply residuals. `path` is the code that runs: both
     give the same optimum to about 1e-9 of its SSE. Weights that differ between curves cannot share a scan: theirs is of
@@ -80,7 +82,7 @@ def linear_fit(
 
 
 def fitted_values(form: str, t: np.ndarray, optimum: Optimum) -> np.ndarray:
-    """The curves (curve, step) of an optimum at the steps t it was found on."""
+    """The curves (curve, step) of an optimum at the steps t of its search."""
     columns = FORMS[form].columns(t, optimum.rates)
     return np.sum([optimum.a[:, j : j + 1] * column for j, column in enumerate(columns)], axis=0)
 
@@ -101,10 +103,10 @@ def normalised(basis: Basis, y: np.ndarray, w: np.ndarray) -> Target:
     return Target((y - middle) / size * w, size, middle)
 
 
-def optimum_of(basis: Basis, t: np.ndarray, w: np.ndarray, target: Target, found: Minima) -> Optimum:
+def optimum_of(basis: Basis, t: np.ndarray, w: np.ndarray, target: Target, minima: Minima) -> Optimum:
     """Minima of the search in the units of the curves."""
-    a = project([column * w for column in basis.columns(t, found.rates)], target.y).a
-    return in_units(basis, target, found.rates, a, found.sse)
+    a = project([column * w for column in basis.columns(t, minima.rates)], target.y).a
+    return in_units(basis, target, minima.rates, a, minima.sse)
 
 
 def in_units(basis: Basis, target: Target, rates: np.ndarray, a: np.ndarray, sse: np.ndarray) -> Optimum:
@@ -124,8 +126,8 @@ def _search(basis: Basis, t: np.ndarray, y: np.ndarray, w: np.ndarray, path: Eng
     if edges is None:
         return _search_every(basis, t, y, w, path)
     means = bins.mean_values(y, w, edges), bins.weights_of_bins(w, edges)
-    found = _search_every(basis, bins.mean_steps(t, edges), *means, path)
-    return _refined(basis, t, y, w, found.rates)
+    optimum = _search_every(basis, bins.mean_steps(t, edges), *means, path)
+    return _refined(basis, t, y, w, optimum.rates)
 
 
 def _refined(basis: Basis, t: np.ndarray, y: np.ndarray, w: np.ndarray, rates: np.ndarray) -> Optimum:
@@ -157,8 +159,8 @@ def _search_every(basis: Basis, t: np.ndarray, y: np.ndarray, w: np.ndarray, pat
             parts.append(in_units(basis, target, *search_compiled(basis, t, w, target.y, scan, HOPS)))
         else:
             scanned = target.y if w.ndim == 1 else normalised(basis, y[rows], common).y
-            found = _searched(basis, t, weights, target.y, scanned, scan)
-            parts.append(optimum_of(basis, t, weights, target, polish(basis, t, weights, target.y, found)))
+            minima = _searched(basis, t, weights, target.y, scanned, scan)
+            parts.append(optimum_of(basis, t, weights, target, polish(basis, t, weights, target.y, minima)))
     return _joined(parts)
 
 
@@ -216,10 +218,10 @@ def _bettered(
     if not curve.size:
         return best
     goal = Minima(best.rates[:, curve], best.sse[curve])
-    found = refine(basis, t, w[curve] if w.ndim == 2 else w, y[curve], rates, tolerance=ROUGH, best=goal)
+    minima = refine(basis, t, w[curve] if w.ndim == 2 else w, y[curve], rates, tolerance=ROUGH, best=goal)
     every = np.arange(len(y))
-    curve, rates = np.r_[every, curve], np.concatenate([best.rates, found.rates], axis=1)
-    sse = np.r_[best.sse, found.sse]
+    curve, rates = np.r_[every, curve], np.concatenate([best.rates, minima.rates], axis=1)
+    sse = np.r_[best.sse, minima.sse]
     rank = sse * np.where((rates == 0).any(axis=0), 1 - EDGE_MARGIN, 1.0)
     order = np.lexsort((rank, curve))
     chosen = order[np.searchsorted(curve[order], every)]

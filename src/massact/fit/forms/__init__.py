@@ -12,7 +12,7 @@ from massact.fit.checks import Numbers, as_floats
 from massact.fit.forms.bump import Bump
 from massact.fit.forms.eq9 import Eq9, eq9_from_eq14, eq14_from_eq9
 from massact.fit.forms.eq14 import EQ14
-from massact.fit.forms.form import Edge, Form, Line, Parameter, Unit, lacking
+from massact.fit.forms.form import Decay, Edge, Form, Line, OffsetForm, Parameter, Unit, lacking
 from massact.fit.forms.hill import HILL
 from massact.fit.forms.hill_decay import HillDecay
 from massact.fit.forms.log import Log
@@ -28,9 +28,11 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FORMS",
+    "Decay",
     "Edge",
     "Form",
     "Line",
+    "OffsetForm",
     "Parameter",
     "Unit",
     "curve_values",
@@ -52,19 +54,19 @@ get_form = FORMS.get_named
 
 
 def curve_values(form: str, parameters: Mapping[str, Any] | pd.Series, t: Numbers) -> np.ndarray:
-    """The curve of one row of a table of fits at steps t: an array of t's shape, NaN where the fit failed.
+    """The curve of one row of a table of fits at steps t, in the shape of t; NaN where the fit failed.
 
-    `parameters` may be the whole row: other keys are ignored. A row's parameters always draw the curve whose `sse` the
-    row states, also where the best curve lies at an edge and the parameters are not determined.
+    `parameters` may be the whole row; other keys are ignored. The parameters of a row draw the curve whose `sse` the
+    row states, even where the best curve lies at an edge and the parameters are not determined.
 
     Raises
     ------
     FitError
-        Unknown form, a parameter missing, or what is no number.
+        An unknown form, a missing parameter, or values that are not numbers.
     """
     chosen = get_form(form)
     missing = [name for name in chosen.parameters if name not in parameters]
     if missing:
         raise FitError(f"no value for {', '.join(missing)} of form '{form}'", "pass a row of a table of this form")
-    given = (as_floats(parameters[name], f"parameter {name}") for name in chosen.parameters)
-    return chosen.value(as_floats(t, "t"), *given)
+    values = (as_floats(parameters[name], f"parameter {name}") for name in chosen.parameters)
+    return chosen.value(as_floats(t, "t"), *values)

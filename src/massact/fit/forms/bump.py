@@ -6,10 +6,7 @@ import numpy as np
 
 from massact.fit.checks import Numbers, floats
 from massact.fit.forms.basis import BasisColumn, first_positive
-from massact.fit.forms.form import Edge, Form, Parameter, Unit
-from massact.fit.status import FitStatus
-
-_SHAPE = frozenset({"A", "t_bump", "width", "B"})
+from massact.fit.forms.form import OffsetForm, Parameter, Unit
 
 
 def bump(t: Numbers, A: Numbers, t_bump: Numbers, width: Numbers, B: Numbers, K: Numbers) -> np.ndarray:
@@ -27,7 +24,7 @@ def bump(t: Numbers, A: Numbers, t_bump: Numbers, width: Numbers, B: Numbers, K:
 def bump_gradient(
     t: Numbers, A: Numbers, t_bump: Numbers, width: Numbers, B: Numbers, K: Numbers
 ) -> tuple[np.ndarray, ...]:
-    """With respect to A, t_bump, width, B, K."""
+    """Derivatives with respect to A, t_bump, width, B, K."""
     t, A, t_bump, width, B, K = floats(t, A, t_bump, width, B, K)
     shape, z = _bump(t, t_bump, width)
     one = np.ones_like(shape + B + K)
@@ -42,7 +39,7 @@ def _bump(t: np.ndarray, t_bump: np.ndarray, width: np.ndarray) -> tuple[np.ndar
         return floats(shape, np.where(shape > 0, z, 0.0))
 
 
-class Bump(Form):
+class Bump(OffsetForm):
     """`bump` with h = 1 / t_bump and its width: columns 1, exp(-log(h t)^2 / (2 width^2)), log(1 + t)."""
 
     name = "bump"
@@ -59,16 +56,9 @@ class Bump(Form):
     example = (30.0, 20000.0, 1.2, 2.0, 3.0)
     value = staticmethod(bump)
     gradient = staticmethod(bump_gradient)
-    constant = True
     per_decade = (10, 12)
     zero = (False, False)
-    edges = (
-        Edge(0, "low", FitStatus.AT_EDGE_RATE),
-        Edge(1, "low", FitStatus.AT_EDGE_RATE),
-        Edge(0, "high", FitStatus.AT_EDGE_RATE),
-        Edge(1, "high", FitStatus.AT_EDGE_RATE),
-    )
-    meaningless = {FitStatus.AT_EDGE_RATE: _SHAPE, FitStatus.CONSTANT: _SHAPE}
+    decay = None
     extrapolated = frozenset()
     with_plateau = frozenset()
     family = "bump"
@@ -80,30 +70,18 @@ class Bump(Form):
         return np.array([[0.1 / t[-1], 2 / first_positive(t)], [0.15, 10.0]])
 
     def columns(self, t: np.ndarray, rates: np.ndarray) -> list[BasisColumn]:
-        """See the class."""
         h, width = rates[:, :, None]
         with np.errstate(divide="ignore"):
             return [np.ones((1, t.size)), np.exp(-((np.log(h * t) / width) ** 2) / 2), np.log1p(t)[None]]
 
     def slopes(self, t: np.ndarray, rates: np.ndarray, columns: list[BasisColumn], a: np.ndarray) -> list[BasisColumn]:
-        """See the base class."""
         h, width = rates[:, :, None]
         with np.errstate(divide="ignore"):
             z = np.where(columns[1] > 0, np.log(h * t) / width, 0.0)
         return [-a[:, 1:2] * columns[1] * z / width, a[:, 1:2] * columns[1] * z**2]
 
     def parameters_of(self, a: np.ndarray, rates: np.ndarray, first: float) -> np.ndarray:
-        """See the base class."""
         return np.stack([a[:, 1], 1 / rates[0], rates[1], a[:, 2], a[:, 0]], axis=1)
 
     def rates_of(self, values: np.ndarray, first: float) -> np.ndarray:
-        """See the base class."""
         return np.stack([1 / values[:, 1], values[:, 2]])
-
-    def slowest_rate(self, values: np.ndarray) -> np.ndarray:
-        """None: there is no exponential decay."""
-        return np.full(len(values), np.nan)
-
-    def peak_step(self, values: np.ndarray, first: float) -> np.ndarray | None:
-        """No formula."""
-        return None

@@ -97,7 +97,6 @@ class ModulatedLog(Basis):
         return np.array([[1e-4 / np.ptp(t), fastest], [1e-4 / t[-1], 1 / (t[0] + tau_floor(t))]])
 
     def columns(self, t: np.ndarray, rates: np.ndarray) -> list[BasisColumn]:
-        """See the class."""
         p, q = rates[:, :, None]
         s, at_p, at_q = t - t[0], p == 0, q == 0
         fallen = np.expm1(-p * s)
@@ -111,7 +110,6 @@ class ModulatedLog(Basis):
         return [np.ones((1, t.size)), rise, log]
 
     def slopes(self, t: np.ndarray, rates: np.ndarray, columns: list[BasisColumn], a: np.ndarray) -> list[BasisColumn]:
-        """See the base class."""
         p, q = rates[:, :, None]
         _, rise, log = columns
         s, decay = t - t[0], 1 - p * rise
@@ -215,7 +213,6 @@ class Eq14(ModulatedLogForm):
     unknown_in_units = ("A2",)
 
     def rates_of(self, values: np.ndarray, first: float) -> np.ndarray:
-        """See the base class."""
         _, _, beta, tau0, _ = values.T
         return np.stack([beta, 1 / (tau0 + first)])
 
@@ -224,11 +221,9 @@ class Eq14(ModulatedLogForm):
         return values[:, 2]
 
     def peak_step(self, values: np.ndarray, first: float) -> np.ndarray | None:
-        """See the function."""
         return peak_step(*values[:, :4].T)
 
     def end_slope(self, values: np.ndarray, last: float) -> np.ndarray:
-        """See the function."""
         return end_slope(values, last)
 
     def jacobian(self, values: np.ndarray, t: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -89,10 +89,10 @@ def eq9_from_eq14(A1: Numbers, A2: Numbers, beta: Numbers, tau0: Numbers, K: Num
         log_gamma = A2 / A1
         gamma = np.exp(log_gamma)
         out = (A1 * np.exp(beta * tau0), beta * np.exp(-log_gamma), gamma, gamma * tau0, K)
-        held = (np.abs(log_gamma) <= LARGEST_EXPONENT) & (np.abs(beta * tau0) <= LARGEST_EXPONENT)
+        drawable = (np.abs(log_gamma) <= LARGEST_EXPONENT) & (np.abs(beta * tau0) <= LARGEST_EXPONENT)
         for value in out:
-            held = held & np.isfinite(value)
-        return Eq9Parameters(*out, log_gamma, held)
+            drawable = drawable & np.isfinite(value)
+        return Eq9Parameters(*out, log_gamma, drawable)
 
 
 def _stacked(values: Eq9Parameters) -> np.ndarray:
@@ -130,13 +130,11 @@ class CappedLog(ModulatedLog, Limit):
         return np.stack([p, np.maximum(q, p / LOG_GAMMA_CAP)])
 
     def columns(self, t: np.ndarray, rates: np.ndarray) -> list[BasisColumn]:
-        """See the class."""
         p, q = rates[:, :, None]
         s = t - t[0]
         return [np.ones((1, t.size)), np.exp(-p * s) * ((np.log1p(q * s) - np.log(q)) / LOG_GAMMA_CAP + self.sign)]
 
     def slopes(self, t: np.ndarray, rates: np.ndarray, columns: list[BasisColumn], a: np.ndarray) -> list[BasisColumn]:
-        """See the base class."""
         p, q = rates[:, :, None]
         s = t - t[0]
         by_q = -np.exp(-p * s) / (1 + q * s) / LOG_GAMMA_CAP
@@ -201,7 +199,6 @@ class Eq9(ModulatedLogForm):
         return np.stack([rates[0], np.maximum(rates[1], rates[0] / LOG_GAMMA_CAP)])
 
     def parameters_of(self, a: np.ndarray, rates: np.ndarray, first: float) -> np.ndarray:
-        """See the base class."""
         return _stacked(eq9_from_eq14(*super().parameters_of(a, rates, first).T))
 
     def drawable(self, values: np.ndarray) -> np.ndarray:
@@ -211,7 +208,6 @@ class Eq9(ModulatedLogForm):
         return np.isfinite(values).all(axis=1) & (np.abs(log_gamma) <= LOG_GAMMA_CAP)
 
     def rates_of(self, values: np.ndarray, first: float) -> np.ndarray:
-        """See the base class."""
         _, _, beta, tau0, _ = eq14_from_eq9(*values.T)
         return np.stack([beta, 1 / (tau0 + first)])
 

@@ -1,4 +1,4 @@
-"""What a form states: one file holds all that massact knows of a fitted curve."""
+"""The members of a form. The file of a form holds everything that massact knows about it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from massact.fit.status import FitStatus
 
 
 class Unit(Enum):
-    """In what a parameter is counted."""
+    """The unit of a parameter."""
 
     VALUES = "of the values"
     STEPS = "steps"
@@ -25,7 +25,7 @@ class Unit(Enum):
 class Parameter(NamedTuple):
     """A parameter of a form: its name in tables, its unit, and whether it may be negative.
 
-    A parameter that may not is a scale: it is compared by ratios.
+    A parameter that may not be negative is a scale: its values are compared by ratios.
     """
 
     name: str
@@ -34,7 +34,7 @@ class Parameter(NamedTuple):
 
 
 class Edge(NamedTuple):
-    """An end of a rate's bounds, and the status of a search that ends there."""
+    """A bound of a rate, and the status of a search that ends on it."""
 
     rate: int
     end: Literal["low", "high"]
@@ -49,65 +49,78 @@ class Line(NamedTuple):
     opacity: float = 1.0
 
 
-class Form(Basis):
-    """A fitted curve. To add one, subclass it in a file of your own, state every member, and `register` an instance.
+class Decay(NamedTuple):
+    """The slowest exponential decay of a form: the parameter that is its rate per step, and its index among the rates.
 
-    Class variables without a value here and abstract methods must be stated: `register` names those that are not.
+    The parameter and the rate are the same number.
+    """
+
+    parameter: str
+    rate: int
+
+
+class Form(Basis):
+    """A fitted curve. To add one, subclass it in a file of your own, state its members, and `register` an instance.
+
+    A subclass must state the class variables without a value here and the abstract methods. `register` refuses a form
+    that does not, and names what is missing.
     """
 
     name: ClassVar[str]
     """Key of the form: in commands, tables and file names."""
     title: ClassVar[str]
-    """Name in figures and pages, in lower case where it is no proper name."""
+    """Name in figures and pages, in lower case unless it is a proper name."""
     colour: ClassVar[str]
-    """Of lines in figures, as #rrggbb."""
+    """Colour of the lines in figures, as #rrggbb."""
     line: ClassVar[Line] = Line()
-    """Of lines in figures."""
+    """Style of the lines in figures."""
     formula: ClassVar[str]
     """The formula in the parameters' names."""
     signature: ClassVar[tuple[Parameter, ...]]
     """Parameters in the order of the table, and of `value` after t."""
     example: ClassVar[tuple[float, ...]]
-    """Parameters of an ordinary curve over 143,000 steps: in tests and drawings."""
+    """Parameters of a typical curve over 143,000 steps, for tests and drawings."""
     value: ClassVar[Callable[..., np.ndarray]]
     """value(t, *parameters): the curve; all arguments broadcast. A static method."""
     gradient: ClassVar[Callable[..., tuple[np.ndarray, ...]]]
     """gradient(t, *parameters): the derivative with respect to each parameter. A static method."""
     edges: ClassVar[tuple[Edge, ...]]
-    """What it means that a search ends on a bound; where several apply, the first one counts."""
+    """The status of a search that ends on a bound; the first that applies counts."""
     meaningless: ClassVar[Mapping[FitStatus, frozenset[str]]]
-    """Parameters that mean nothing at such an ending, whatever their standard error."""
+    """Parameters that have no meaning at a status, whatever their standard errors."""
     extrapolated: ClassVar[frozenset[str]]
-    """Parameters that say what happens after the trained range, where the decay has not been seen (b T < 3)."""
+    """Parameters that describe the curve beyond the trained range if the decay has not been seen (b T < 3)."""
     with_plateau: ClassVar[frozenset[str]]
-    """Parameters that trade with the plateau: not quoted where the plateau is disputed."""
+    """Parameters that trade with the plateau: not quoted if the plateau is disputed."""
     family: ClassVar[str]
-    """Forms of one family are nested or the same curve: selection names the family beside the form."""
+    """Forms of one family are nested or draw the same curve; selection names the family beside the form."""
     candidate: ClassVar[bool] = True
-    """Whether forms are compared with it when nobody says which."""
+    """Whether it takes part in comparisons of forms by default."""
     rival_margin: ClassVar[float | None] = None
-    """By how much its AICc may exceed another form's for its disagreement over a plateau to count; None: not asked."""
+    """Its disagreement over a plateau counts if its AICc exceeds the other form's by at most this; None: never."""
     special_case_of: ClassVar[str] = ""
-    """The rival of which every curve of this form is one, which cannot disagree then."""
+    """The form that draws every curve of this one, and therefore cannot disagree with it."""
     drawn_by: ClassVar[str] = ""
-    """The form whose parameters draw every curve of this basis, also those that this form's own cannot."""
+    """The form whose parameters draw every curve of this basis, even those that this form's parameters cannot."""
     limits: ClassVar[tuple[Limit, ...]] = ()
     """Families of the nearest curves that the parameters can draw, searched where `drawable` is False."""
     limit_status: ClassVar[FitStatus] = FitStatus.OK
     """Status of a curve from `limits`."""
+    monotone: ClassVar[bool] = False
+    """Whether no curve of the form has an interior maximum; where False, `peak_step` or a search on a grid tells."""
     scale_free: ClassVar[bool] = True
-    """Whether the curve knows steps relative to its own scales only, so that they may be counted in any unit."""
+    """Whether the curve depends only on steps relative to its own scales, so that steps may have any unit."""
     fixed_at: ClassVar[Mapping[FitStatus, int]] = {}
-    """Columns of `jacobian` that are held at such an ending."""
+    """The column of `jacobian` that is fixed at a status."""
 
     @property
     def parameters(self) -> tuple[str, ...]:
-        """Names as in the table of fits."""
+        """Names of the parameters in the table of fits."""
         return tuple(parameter.name for parameter in self.signature)
 
     @property
     def arguments(self) -> tuple[str, ...]:
-        """Names as Python identifiers: `lambda` becomes `lam`."""
+        """Names of the parameters as Python identifiers: `lambda` becomes `lam`."""
         return tuple("lam" if name == "lambda" else name for name in self.parameters)
 
     @property
@@ -117,23 +130,23 @@ class Form(Basis):
 
     @property
     def relative(self) -> tuple[bool, ...]:
-        """Of which parameters standard errors are computed relative to the parameter."""
+        """Whether the standard error of each parameter is computed relative to it."""
         return self.scales
 
     @abstractmethod
     def rates_of(self, values: Values, first: float) -> np.ndarray:
-        """Rates (rate, curve) of parameters: `parameters_of` backwards."""
+        """Rates (rate, curve) of parameters: the inverse of `parameters_of`."""
 
     @abstractmethod
     def slowest_rate(self, values: Values) -> np.ndarray:
-        """The rate (curve,) per step of the slowest decay; NaN for forms without one."""
+        """The rate (curve,) of the slowest decay, per step; NaN for forms without one."""
 
-    @abstractmethod
     def peak_step(self, values: Values, first: float) -> np.ndarray | None:
         """The step (curve,) of the only or first maximum after `first`, NaN without one; None: there is no formula."""
+        return np.full(len(values), np.nan) if self.monotone else None
 
     def end_slope(self, values: Values, last: float) -> np.ndarray:
-        """df / d(ln t) (curve,) at the last step; numeric unless a form knows better."""
+        """df / d(ln t) (curve,) at the last step; numerical unless a form has a formula."""
         step = np.exp(1e-4)
         with np.errstate(all="ignore"):
             return (self.value(last * step, *values.T) - self.value(last / step, *values.T)) / 2e-4
@@ -145,17 +158,18 @@ class Form(Basis):
         return np.stack(columns, axis=1)
 
     def within_reach(self, rates: Rates) -> np.ndarray:
-        """Rates moved to the nearest ones that the parameters can draw."""
+        """The nearest rates that the parameters can draw."""
         return np.asarray(rates)
 
     def drawable(self, values: Values) -> np.ndarray:
-        """Whether doubles hold the parameters of each curve (curve,)."""
+        """Whether doubles can hold the parameters of each curve (curve,)."""
         return np.ones(len(values), dtype=bool)
 
     def jacobian(self, values: Values, t: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Jacobian (curve, step, column), and each parameter's row (curve, parameter, column) in its columns.
+        """Jacobian (curve, step, column), and the row of each parameter (curve, parameter, column) in its columns.
 
-        In the parameters, or their logarithms where they are `relative`; the rows are the identity then.
+        By default the columns are derivatives with respect to the parameters, or to the logarithms of those that are
+        `relative`, and the rows are the identity.
         """
         scale = np.where(self.relative, values, 1.0)
         gradient = self.gradient(t, *values.T[:, :, None])
@@ -165,19 +179,52 @@ class Form(Basis):
         return columns, np.broadcast_to(np.eye(size), (len(values), size, size))
 
     def rescaled(self, values: np.ndarray, step: float) -> np.ndarray:
-        """Parameters (curve, parameter) after the unit of steps became `step` of the former ones.
+        """Parameters (curve, parameter) after the unit of steps became `step` former units.
 
-        The units of the parameters are accounted for already: this is for what they do not say.
+        `values` are already scaled by the units of the parameters. A form overrides this if its parameters also change
+        in another way.
         """
         return values
 
     unknown_in_units: ClassVar[tuple[str, ...]] = ()
-    """Parameters whose standard errors `rescaled` does not know."""
+    """Parameters whose standard errors are unknown after `rescaled`."""
+
+
+class OffsetForm(Form):
+    """A form f = shape + K whose rates are time scales, exponents and at most one slowest rate of decay.
+
+    States what follows from that. A constant is one of the curves. A search that ends on a bound of a rate has the
+    status `AT_EDGE_RATE`, and then only K has a meaning, as it does for a constant series. Where the rate of decay may
+    be 0, the status at 0 is `AT_EDGE_B_ZERO`, and only the rate of decay has no meaning.
+    """
+
+    constant = True
+    decay: ClassVar[Decay | None]
+    """The slowest exponential decay; None for a form without one."""
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        if not all(hasattr(cls, name) for name in ("signature", "zero", "decay")):
+            return  # `register` refuses the form and names what is missing
+        shape = frozenset(parameter.name for parameter in cls.signature if parameter.name != "K")
+        bounds = [Edge(rate, end, FitStatus.AT_EDGE_RATE) for end in ("low", "high") for rate in range(len(cls.zero))]
+        meaningless = {FitStatus.AT_EDGE_RATE: shape, FitStatus.CONSTANT: shape}
+        if cls.decay is not None and cls.zero[cls.decay.rate]:
+            bounds.remove(Edge(cls.decay.rate, "low", FitStatus.AT_EDGE_RATE))
+            bounds.append(Edge(cls.decay.rate, "low", FitStatus.AT_EDGE_B_ZERO))
+            meaningless[FitStatus.AT_EDGE_B_ZERO] = frozenset({cls.decay.parameter})
+        cls.edges, cls.meaningless = tuple(bounds), meaningless
+
+    def slowest_rate(self, values: Values) -> np.ndarray:
+        """The rate of `decay`, NaN without one."""
+        if self.decay is None:
+            return np.full(len(values), np.nan)
+        return values[:, self.parameters.index(self.decay.parameter)]
 
 
 def lacking(form: object) -> list[str]:
-    """Members of `Form` that an object does not state."""
+    """Members that the base classes declare and the object does not state."""
     if not isinstance(form, Form):
         return ["a base class massact.fit.forms.Form"]
-    names = [name for base in (Form, Basis) for name in base.__annotations__]
+    names = [name for base in type(form).__mro__ if issubclass(base, Basis) for name in base.__annotations__]
     return [name for name in names if not hasattr(form, name)]

@@ -6,10 +6,7 @@ import numpy as np
 
 from massact.fit.checks import Numbers, floats
 from massact.fit.forms.basis import BasisColumn, first_positive
-from massact.fit.forms.form import Edge, Form, Parameter, Unit
-from massact.fit.status import FitStatus
-
-_SHAPE = frozenset({"A", "t_half", "n"})
+from massact.fit.forms.form import OffsetForm, Parameter, Unit
 
 
 def hill(t: Numbers, A: Numbers, t_half: Numbers, n: Numbers, K: Numbers) -> np.ndarray:
@@ -25,7 +22,7 @@ def hill(t: Numbers, A: Numbers, t_half: Numbers, n: Numbers, K: Numbers) -> np.
 
 
 def hill_gradient(t: Numbers, A: Numbers, t_half: Numbers, n: Numbers, K: Numbers) -> tuple[np.ndarray, ...]:
-    """With respect to A, t_half, n, K."""
+    """Derivatives with respect to A, t_half, n, K."""
     t, A, t_half, n, K = floats(t, A, t_half, n, K)
     share, by_log, by_n = hill_share(t, t_half, n)
     return floats(share, -A * n / t_half * by_log, A * by_n, np.ones_like(share + K))
@@ -47,13 +44,13 @@ def share_column(t: np.ndarray, h: np.ndarray, n: np.ndarray) -> np.ndarray:
 
 
 def share_slopes(t: np.ndarray, h: np.ndarray, n: np.ndarray, share: np.ndarray, a: np.ndarray) -> list[np.ndarray]:
-    """a dh / d log(h) and a dh / d log(n)."""
+    """Derivatives a dh / d log(h) and a dh / d log(n)."""
     with np.errstate(divide="ignore"):
         slope = a * n * share * (1 - share)
         return [slope, slope * np.where(slope != 0, np.log(h * t), 0.0)]
 
 
-class Hill(Form):
+class Hill(OffsetForm):
     """`hill` with h = 1 / t_half and n: columns 1, 1 / (1 + (h t)^-n)."""
 
     name = "hill"
@@ -69,18 +66,12 @@ class Hill(Form):
     example = (40.0, 5000.0, 1.5, 3.0)
     value = staticmethod(hill)
     gradient = staticmethod(hill_gradient)
-    constant = True
     per_decade = (10, 10)
     zero = (False, False)
-    edges = (
-        Edge(0, "low", FitStatus.AT_EDGE_RATE),
-        Edge(1, "low", FitStatus.AT_EDGE_RATE),
-        Edge(0, "high", FitStatus.AT_EDGE_RATE),
-        Edge(1, "high", FitStatus.AT_EDGE_RATE),
-    )
-    meaningless = {FitStatus.AT_EDGE_RATE: _SHAPE, FitStatus.CONSTANT: _SHAPE}
+    decay = None
     extrapolated = frozenset()
     with_plateau = frozenset({"A", "t_half", "n"})
+    monotone = True
     family = "hill"
 
     def box(self, t: np.ndarray) -> np.ndarray:
@@ -88,30 +79,18 @@ class Hill(Form):
         return np.array([[0.1 / t[-1], 2 / first_positive(t)], [0.1, 20.0]])
 
     def columns(self, t: np.ndarray, rates: np.ndarray) -> list[BasisColumn]:
-        """See the class."""
         h, n = rates[:2, :, None]
         return [np.ones((1, t.size)), share_column(t, h, n)]
 
     def slopes(self, t: np.ndarray, rates: np.ndarray, columns: list[BasisColumn], a: np.ndarray) -> list[BasisColumn]:
-        """See the base class."""
         h, n = rates[:2, :, None]
         return share_slopes(t, h, n, columns[1], a[:, 1:2])
 
     def parameters_of(self, a: np.ndarray, rates: np.ndarray, first: float) -> np.ndarray:
-        """See the base class."""
         return np.stack([a[:, 1], 1 / rates[0], rates[1], a[:, 0]], axis=1)
 
     def rates_of(self, values: np.ndarray, first: float) -> np.ndarray:
-        """See the base class."""
         return np.stack([1 / values[:, 1], values[:, 2]])
-
-    def slowest_rate(self, values: np.ndarray) -> np.ndarray:
-        """None: there is no exponential decay."""
-        return np.full(len(values), np.nan)
-
-    def peak_step(self, values: np.ndarray, first: float) -> np.ndarray | None:
-        """None: the curve is monotone."""
-        return np.full(len(values), np.nan)
 
 
 HILL = Hill()

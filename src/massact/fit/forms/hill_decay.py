@@ -6,11 +6,8 @@ import numpy as np
 
 from massact.fit.checks import Numbers, floats
 from massact.fit.forms.basis import SLOWEST, BasisColumn, first_positive
-from massact.fit.forms.form import Edge, Form, Parameter, Unit
+from massact.fit.forms.form import Decay, OffsetForm, Parameter, Unit
 from massact.fit.forms.hill import HILL, hill_share, share_column, share_slopes
-from massact.fit.status import FitStatus
-
-_SHAPE = frozenset({"A", "t_half", "n", "beta"})
 
 
 def hill_decay(t: Numbers, A: Numbers, t_half: Numbers, n: Numbers, beta: Numbers, K: Numbers) -> np.ndarray:
@@ -29,7 +26,7 @@ def hill_decay(t: Numbers, A: Numbers, t_half: Numbers, n: Numbers, beta: Number
 def hill_decay_gradient(
     t: Numbers, A: Numbers, t_half: Numbers, n: Numbers, beta: Numbers, K: Numbers
 ) -> tuple[np.ndarray, ...]:
-    """With respect to A, t_half, n, beta, K."""
+    """Derivatives with respect to A, t_half, n, beta, K."""
     t, A, t_half, n, beta, K = floats(t, A, t_half, n, beta, K)
     share, by_log, by_n = hill_share(t, t_half, n)
     with np.errstate(all="ignore"):
@@ -43,7 +40,7 @@ def hill_decay_gradient(
         )
 
 
-class HillDecay(Form):
+class HillDecay(OffsetForm):
     """`hill_decay` with h = 1 / t_half, n and p = beta: columns 1, e^{-pt} / (1 + (h t)^-n), exact at p = 0."""
 
     name = "hill_decay"
@@ -60,55 +57,30 @@ class HillDecay(Form):
     example = (40.0, 5000.0, 1.5, 1e-05, 3.0)
     value = staticmethod(hill_decay)
     gradient = staticmethod(hill_decay_gradient)
-    constant = True
     per_decade = (6, 5, 5)
     zero = (False, False, True)
-    edges = (
-        Edge(0, "low", FitStatus.AT_EDGE_RATE),
-        Edge(1, "low", FitStatus.AT_EDGE_RATE),
-        Edge(0, "high", FitStatus.AT_EDGE_RATE),
-        Edge(1, "high", FitStatus.AT_EDGE_RATE),
-        Edge(2, "high", FitStatus.AT_EDGE_RATE),
-        Edge(2, "low", FitStatus.AT_EDGE_B_ZERO),
-    )
-    meaningless = {
-        FitStatus.AT_EDGE_B_ZERO: frozenset({"beta"}),
-        FitStatus.AT_EDGE_RATE: _SHAPE,
-        FitStatus.CONSTANT: _SHAPE,
-    }
+    decay = Decay("beta", rate=2)
     extrapolated = frozenset({"beta"})
     with_plateau = frozenset({"A", "beta"})
     family = "hill"
-    rival_margin = -4.0  # noise bends its settled curves: it must be better than a form to dispute its plateau
+    rival_margin = -4.0  # noise bends its settled curves: it must fit better than a form to dispute its plateau
 
     def box(self, t: np.ndarray) -> np.ndarray:
-        """As `Hill`; beta from 1e-3 / T to 3 per first step after 0."""
+        """As `Hill`; beta from 1e-4 / T to 3 per first step after 0."""
         return np.array([*HILL.box(t), [0.1 * SLOWEST / t[-1], 3 / first_positive(t)]])
 
     def columns(self, t: np.ndarray, rates: np.ndarray) -> list[BasisColumn]:
-        """See the class."""
         h, n, p = rates[:, :, None]
         return [np.ones((1, t.size)), np.exp(-p * t) * share_column(t, h, n)]
 
     def slopes(self, t: np.ndarray, rates: np.ndarray, columns: list[BasisColumn], a: np.ndarray) -> list[BasisColumn]:
-        """See the base class."""
         h, n, p = rates[:, :, None]
         decay = np.exp(-p * t)
         by_h, by_n = share_slopes(t, h, n, share_column(t, h, n), a[:, 1:2])
         return [decay * by_h, decay * by_n, -a[:, 1:2] * p * t * columns[1]]
 
     def parameters_of(self, a: np.ndarray, rates: np.ndarray, first: float) -> np.ndarray:
-        """See the base class."""
         return np.stack([a[:, 1], 1 / rates[0], rates[1], rates[2], a[:, 0]], axis=1)
 
     def rates_of(self, values: np.ndarray, first: float) -> np.ndarray:
-        """See the base class."""
         return np.stack([1 / values[:, 1], values[:, 2], values[:, 3]])
-
-    def slowest_rate(self, values: np.ndarray) -> np.ndarray:
-        """beta."""
-        return values[:, 3]
-
-    def peak_step(self, values: np.ndarray, first: float) -> np.ndarray | None:
-        """No formula."""
-        return None

@@ -6,16 +6,13 @@ import numpy as np
 
 from massact.fit.checks import Numbers, floats
 from massact.fit.forms.basis import SLOWEST, BasisColumn, first_positive
-from massact.fit.forms.form import Edge, Form, Parameter, Unit
-from massact.fit.status import FitStatus
-
-_SHAPE = frozenset({"A", "tau"})
+from massact.fit.forms.form import OffsetForm, Parameter, Unit
 
 
 def log(t: Numbers, A: Numbers, tau: Numbers, K: Numbers) -> np.ndarray:
     """f = A log(1 + t / tau) + K: logarithmic growth from K, tau in steps.
 
-    Limits: the line K + (A / tau) t for t << tau. Never settles: no extrapolation of it is bounded. Eq. 14 at beta = 0.
+    Limits: the line K + (A / tau) t for t << tau. It never settles: extrapolations are unbounded. Eq. 14 at beta = 0.
 
     >>> float(log(0.0, A=2.0, tau=10.0, K=3.0))
     3.0
@@ -26,7 +23,7 @@ def log(t: Numbers, A: Numbers, tau: Numbers, K: Numbers) -> np.ndarray:
 
 
 def log_gradient(t: Numbers, A: Numbers, tau: Numbers, K: Numbers) -> tuple[np.ndarray, ...]:
-    """With respect to A, tau, K."""
+    """Derivatives with respect to A, tau, K."""
     t, A, tau, K = floats(t, A, tau, K)
     with np.errstate(all="ignore"):
         return floats(np.log1p(t / tau), -A * t / (tau * (tau + t)), np.ones_like(t + K))
@@ -37,7 +34,7 @@ def log_column(t: np.ndarray, q: np.ndarray) -> np.ndarray:
     return np.where(q == 0, t, np.log1p(q * t) / np.where(q == 0, 1.0, q))
 
 
-class Log(Form):
+class Log(OffsetForm):
     """`log` with q = 1 / tau: columns 1, log(1 + q t) / q, which is t at q = 0."""
 
     name = "log"
@@ -52,16 +49,12 @@ class Log(Form):
     example = (5.0, 300.0, 2.0)
     value = staticmethod(log)
     gradient = staticmethod(log_gradient)
-    constant = True
     per_decade = (30,)
     zero = (True,)
-    edges = (
-        Edge(0, "low", FitStatus.AT_EDGE_RATE),
-        Edge(0, "high", FitStatus.AT_EDGE_RATE),
-    )
-    meaningless = {FitStatus.AT_EDGE_RATE: _SHAPE, FitStatus.CONSTANT: _SHAPE}
+    decay = None
     extrapolated = frozenset()
     with_plateau = frozenset()
+    monotone = True
     family = "eq9"
     special_case_of = "eq14"
 
@@ -70,27 +63,15 @@ class Log(Form):
         return np.array([[0.1 * SLOWEST / t[-1], 100 / first_positive(t)]])
 
     def columns(self, t: np.ndarray, rates: np.ndarray) -> list[BasisColumn]:
-        """See the class."""
         q = rates[0][:, None]
         return [np.ones((1, t.size)), log_column(t, q)]
 
     def slopes(self, t: np.ndarray, rates: np.ndarray, columns: list[BasisColumn], a: np.ndarray) -> list[BasisColumn]:
-        """See the base class."""
         q = rates[0][:, None]
         return [a[:, 1:2] * np.where(q == 0, 0.0, t / (1 + q * t) - columns[1])]
 
     def parameters_of(self, a: np.ndarray, rates: np.ndarray, first: float) -> np.ndarray:
-        """See the base class."""
         return np.stack([a[:, 1] / rates[0], 1 / rates[0], a[:, 0]], axis=1)
 
     def rates_of(self, values: np.ndarray, first: float) -> np.ndarray:
-        """See the base class."""
         return 1 / values[:, 1][None]
-
-    def slowest_rate(self, values: np.ndarray) -> np.ndarray:
-        """None: there is no exponential decay."""
-        return np.full(len(values), np.nan)
-
-    def peak_step(self, values: np.ndarray, first: float) -> np.ndarray | None:
-        """None: the curve is monotone."""
-        return np.full(len(values), np.nan)

@@ -6,11 +6,8 @@ import numpy as np
 
 from massact.fit.checks import Numbers, floats
 from massact.fit.forms.basis import SLOWEST, BasisColumn, first_positive
-from massact.fit.forms.form import Edge, Form, Parameter, Unit
+from massact.fit.forms.form import Decay, OffsetForm, Parameter, Unit
 from massact.fit.forms.log import log_column
-from massact.fit.status import FitStatus
-
-_SHAPE = frozenset({"A", "beta", "tau0"})
 
 
 def log_decay(t: Numbers, A: Numbers, beta: Numbers, tau0: Numbers, K: Numbers) -> np.ndarray:
@@ -27,7 +24,7 @@ def log_decay(t: Numbers, A: Numbers, beta: Numbers, tau0: Numbers, K: Numbers) 
 
 
 def log_decay_gradient(t: Numbers, A: Numbers, beta: Numbers, tau0: Numbers, K: Numbers) -> tuple[np.ndarray, ...]:
-    """With respect to A, beta, tau0, K."""
+    """Derivatives with respect to A, beta, tau0, K."""
     t, A, beta, tau0, K = floats(t, A, beta, tau0, K)
     with np.errstate(all="ignore"):
         decay, growth = np.exp(-beta * t), np.log1p(t / tau0)
@@ -35,7 +32,7 @@ def log_decay_gradient(t: Numbers, A: Numbers, beta: Numbers, tau0: Numbers, K: 
         return floats(shape, -A * t * shape, -A * decay * t / (tau0 * (tau0 + t)), np.ones_like(shape + K))
 
 
-class LogDecay(Form):
+class LogDecay(OffsetForm):
     """`log_decay` with p = beta, q = 1 / tau0: columns 1, e^{-pt} log(1 + q t) / q, exact at p = 0 and at q = 0."""
 
     name = "log_decay"
@@ -51,20 +48,9 @@ class LogDecay(Form):
     example = (9.0, 2e-05, 300.0, 2.0)
     value = staticmethod(log_decay)
     gradient = staticmethod(log_decay_gradient)
-    constant = True
     per_decade = (6, 6)
     zero = (True, True)
-    edges = (
-        Edge(1, "low", FitStatus.AT_EDGE_RATE),
-        Edge(0, "high", FitStatus.AT_EDGE_RATE),
-        Edge(1, "high", FitStatus.AT_EDGE_RATE),
-        Edge(0, "low", FitStatus.AT_EDGE_B_ZERO),
-    )
-    meaningless = {
-        FitStatus.AT_EDGE_B_ZERO: frozenset({"beta"}),
-        FitStatus.AT_EDGE_RATE: _SHAPE,
-        FitStatus.CONSTANT: _SHAPE,
-    }
+    decay = Decay("beta", rate=0)
     extrapolated = frozenset({"beta"})
     with_plateau = frozenset({"beta"})
     family = "eq9"
@@ -76,28 +62,16 @@ class LogDecay(Form):
         return np.array([[low, 3 / first_positive(t)], [low, 100 / first_positive(t)]])
 
     def columns(self, t: np.ndarray, rates: np.ndarray) -> list[BasisColumn]:
-        """See the class."""
         p, q = rates[:, :, None]
         return [np.ones((1, t.size)), np.exp(-p * t) * log_column(t, q)]
 
     def slopes(self, t: np.ndarray, rates: np.ndarray, columns: list[BasisColumn], a: np.ndarray) -> list[BasisColumn]:
-        """See the base class."""
         p, q = rates[:, :, None]
         by_q = np.where(q == 0, 0.0, np.exp(-p * t) * t / (1 + q * t) - columns[1])
         return [-a[:, 1:2] * p * t * columns[1], a[:, 1:2] * by_q]
 
     def parameters_of(self, a: np.ndarray, rates: np.ndarray, first: float) -> np.ndarray:
-        """See the base class."""
         return np.stack([a[:, 1] / rates[1], rates[0], 1 / rates[1], a[:, 0]], axis=1)
 
     def rates_of(self, values: np.ndarray, first: float) -> np.ndarray:
-        """See the base class."""
         return np.stack([values[:, 1], 1 / values[:, 2]])
-
-    def slowest_rate(self, values: np.ndarray) -> np.ndarray:
-        """beta."""
-        return values[:, 1]
-
-    def peak_step(self, values: np.ndarray, first: float) -> np.ndarray | None:
-        """No formula."""
-        return None

@@ -6,10 +6,7 @@ import numpy as np
 
 from massact.fit.checks import Numbers, floats
 from massact.fit.forms.basis import SLOWEST, BasisColumn, first_positive
-from massact.fit.forms.form import Edge, Form, Parameter, Unit
-from massact.fit.status import FitStatus
-
-_SHAPE = frozenset({"A", "tau", "n"})
+from massact.fit.forms.form import OffsetForm, Parameter, Unit
 
 
 def power(t: Numbers, A: Numbers, tau: Numbers, n: Numbers, K: Numbers) -> np.ndarray:
@@ -26,15 +23,15 @@ def power(t: Numbers, A: Numbers, tau: Numbers, n: Numbers, K: Numbers) -> np.nd
 
 
 def power_gradient(t: Numbers, A: Numbers, tau: Numbers, n: Numbers, K: Numbers) -> tuple[np.ndarray, ...]:
-    """With respect to A, tau, n, K."""
+    """Derivatives with respect to A, tau, n, K."""
     t, A, tau, n, K = floats(t, A, tau, n, K)
     with np.errstate(all="ignore"):
         growth = np.log1p(t / tau)
-        left = np.exp(-n * growth)
-        return floats(1 - left, -A * n * left * t / (tau * (tau + t)), A * left * growth, np.ones_like(left + K))
+        rest = np.exp(-n * growth)
+        return floats(1 - rest, -A * n * rest * t / (tau * (tau + t)), A * rest * growth, np.ones_like(rest + K))
 
 
-class Power(Form):
+class Power(OffsetForm):
     """`power` with q = 1 / tau and n: columns 1, (1 - (1 + q t)^-n) / n."""
 
     name = "power"
@@ -50,18 +47,12 @@ class Power(Form):
     example = (40.0, 500.0, 0.4, 3.0)
     value = staticmethod(power)
     gradient = staticmethod(power_gradient)
-    constant = True
     per_decade = (8, 5)
     zero = (False, False)
-    edges = (
-        Edge(0, "low", FitStatus.AT_EDGE_RATE),
-        Edge(1, "low", FitStatus.AT_EDGE_RATE),
-        Edge(0, "high", FitStatus.AT_EDGE_RATE),
-        Edge(1, "high", FitStatus.AT_EDGE_RATE),
-    )
-    meaningless = {FitStatus.AT_EDGE_RATE: _SHAPE, FitStatus.CONSTANT: _SHAPE}
+    decay = None
     extrapolated = frozenset()
     with_plateau = frozenset({"A", "tau", "n"})
+    monotone = True
     family = "power"
 
     def box(self, t: np.ndarray) -> np.ndarray:
@@ -69,29 +60,17 @@ class Power(Form):
         return np.array([[SLOWEST / t[-1], 100 / first_positive(t)], [1e-3, 100.0]])
 
     def columns(self, t: np.ndarray, rates: np.ndarray) -> list[BasisColumn]:
-        """See the class."""
         q, n = rates[:, :, None]
         return [np.ones((1, t.size)), -np.expm1(-n * np.log1p(q * t)) / n]
 
     def slopes(self, t: np.ndarray, rates: np.ndarray, columns: list[BasisColumn], a: np.ndarray) -> list[BasisColumn]:
-        """See the base class."""
         q, n = rates[:, :, None]
         growth = np.log1p(q * t)
-        left = np.exp(-n * growth)
-        return [a[:, 1:2] * left * q * t / (1 + q * t), a[:, 1:2] * (growth * left - columns[1])]
+        rest = np.exp(-n * growth)
+        return [a[:, 1:2] * rest * q * t / (1 + q * t), a[:, 1:2] * (growth * rest - columns[1])]
 
     def parameters_of(self, a: np.ndarray, rates: np.ndarray, first: float) -> np.ndarray:
-        """See the base class."""
         return np.stack([a[:, 1] / rates[1], 1 / rates[0], rates[1], a[:, 0]], axis=1)
 
     def rates_of(self, values: np.ndarray, first: float) -> np.ndarray:
-        """See the base class."""
         return np.stack([1 / values[:, 1], values[:, 2]])
-
-    def slowest_rate(self, values: np.ndarray) -> np.ndarray:
-        """None: there is no exponential decay."""
-        return np.full(len(values), np.nan)
-
-    def peak_step(self, values: np.ndarray, first: float) -> np.ndarray | None:
-        """None: the curve is monotone."""
-        return np.full(len(values), np.nan)

@@ -13,7 +13,7 @@ from massact.fit.status import FitStatus
 def step1(t: Numbers, K: Numbers, tau: Numbers) -> np.ndarray:
     """f = K (1 - exp(-t / tau)), the first-order step response; tau in steps.
 
-    Limits: f(0) = 0, so no series that starts elsewhere; f -> K for t -> inf; (K / tau) t for t << tau.
+    Limits: f(0) = 0, so series that start elsewhere do not fit; f -> K for t -> inf; (K / tau) t for t << tau.
 
     >>> float(step1(0.0, K=2.0, tau=10.0))
     0.0
@@ -24,7 +24,7 @@ def step1(t: Numbers, K: Numbers, tau: Numbers) -> np.ndarray:
 
 
 def step1_gradient(t: Numbers, K: Numbers, tau: Numbers) -> tuple[np.ndarray, ...]:
-    """With respect to K, tau."""
+    """Derivatives with respect to K, tau."""
     t, K, tau = floats(t, K, tau)
     with np.errstate(all="ignore"):
         return floats(-np.expm1(-t / tau), -K * t / tau**2 * np.exp(-t / tau))
@@ -53,6 +53,7 @@ class Step1(Form):
     }
     extrapolated = frozenset()
     with_plateau = frozenset({"K", "tau"})
+    monotone = True
     family = "step1"
 
     def box(self, t: np.ndarray) -> np.ndarray:
@@ -60,21 +61,17 @@ class Step1(Form):
         return np.array([[1e-4 / t[-1], 10 / first_positive(t)]])
 
     def columns(self, t: np.ndarray, rates: np.ndarray) -> list[BasisColumn]:
-        """See the class."""
         p = rates[0][:, None]
         return [np.where(p == 0, t, -np.expm1(-p * t) / np.where(p == 0, 1.0, p))]
 
     def slopes(self, t: np.ndarray, rates: np.ndarray, columns: list[BasisColumn], a: np.ndarray) -> list[BasisColumn]:
-        """See the base class."""
         p = rates[0][:, None]
         return [a[:, :1] * np.where(p == 0, 0.0, t * np.exp(-p * t) - columns[0])]
 
     def parameters_of(self, a: np.ndarray, rates: np.ndarray, first: float) -> np.ndarray:
-        """See the base class."""
         return np.stack([a[:, 0] / rates[0], 1 / rates[0]], axis=1)
 
     def rates_of(self, values: np.ndarray, first: float) -> np.ndarray:
-        """See the base class."""
         return 1 / values[:, 1][None]
 
     def slowest_rate(self, values: np.ndarray) -> np.ndarray:
@@ -82,12 +79,7 @@ class Step1(Form):
         with np.errstate(all="ignore"):
             return 1 / values[:, 1]
 
-    def peak_step(self, values: np.ndarray, first: float) -> np.ndarray | None:
-        """None: the curve is monotone."""
-        return np.full(len(values), np.nan)
-
     def end_slope(self, values: np.ndarray, last: float) -> np.ndarray:
-        """See the base class."""
         K, tau = values.T
         with np.errstate(all="ignore"):
             return K * last / tau * np.exp(-last / tau)

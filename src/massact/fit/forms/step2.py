@@ -9,7 +9,7 @@ from massact.fit.forms.basis import BasisColumn, first_positive
 from massact.fit.forms.form import Edge, Form, Line, Parameter, Unit
 from massact.fit.status import FitStatus
 
-SERIES_BELOW = 0.05  # angle below which sin(x) - x cos(x) is taken from its series
+SERIES_BELOW = 0.05  # angle below which sin(x) - x cos(x) comes from its series
 
 
 def step2(t: Numbers, K: Numbers, zeta: Numbers, omega: Numbers) -> np.ndarray:
@@ -30,7 +30,7 @@ def step2(t: Numbers, K: Numbers, zeta: Numbers, omega: Numbers) -> np.ndarray:
 
 
 def step2_gradient(t: Numbers, K: Numbers, zeta: Numbers, omega: Numbers) -> tuple[np.ndarray, ...]:
-    """With respect to K, zeta, omega."""
+    """Derivatives with respect to K, zeta, omega."""
     t, K, zeta, omega = floats(t, K, zeta, omega)
     with np.errstate(all="ignore"):
         s = np.asarray(omega * t)
@@ -42,7 +42,7 @@ def step2_gradient(t: Numbers, K: Numbers, zeta: Numbers, omega: Numbers) -> tup
 def step_response(s: np.ndarray, zeta: np.ndarray, *, under: bool) -> tuple[np.ndarray, ...]:
     """`step2` of K = 1 at s = omega t, and its derivative d f / d log s, for zeta < 1 (`under`) or zeta >= 1.
 
-    d f / ds is the impulse response s exp(-zeta s) S. Meaningless numbers on the other side of zeta = 1.
+    d f / ds is the impulse response s exp(-zeta s) S. The result has no meaning on the other side of zeta = 1.
     """
     if under:
         angle = np.sqrt(np.maximum(1 - zeta**2, 0.0)) * s
@@ -57,7 +57,7 @@ def step_response(s: np.ndarray, zeta: np.ndarray, *, under: bool) -> tuple[np.n
 
 
 def step_response_by_zeta(s: np.ndarray, zeta: np.ndarray) -> np.ndarray:
-    """D f / d zeta of `step2` of K = 1 at s = omega t: -s^3 exp(-zeta s) E.
+    """Derivative d f / d zeta of `step2` of K = 1 at s = omega t: -s^3 exp(-zeta s) E.
 
     E = (S - C) / x^2 for zeta < 1 and (C - S) / x^2 for zeta > 1, with C, S of `step2` at the angle x; 1/3 at zeta = 1.
     """
@@ -69,7 +69,7 @@ def step_response_by_zeta(s: np.ndarray, zeta: np.ndarray) -> np.ndarray:
         under = (np.sin(safe) / safe - np.cos(safe)) / safe**2
         fallen = np.exp(-2 * safe)
         over = ((1 + fallen) - (1 - fallen) / safe) / (2 * safe**2)
-        # For zeta > 1, C and S are given without their factor exp(x).
+        # For zeta > 1, C and S lack their factor exp(x).
         growth = np.where((zeta > 1) & (angle >= SERIES_BELOW), angle, 0.0)
         root = np.sqrt(np.maximum(zeta**2 - 1, 0.0))
         slow = np.where(growth > 0, np.exp(-s / (zeta + root)), np.exp(-zeta * s))
@@ -77,7 +77,7 @@ def step_response_by_zeta(s: np.ndarray, zeta: np.ndarray) -> np.ndarray:
 
 
 def _by_damping(s: np.ndarray, zeta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """`step_response`, each problem by the formula that it needs."""
+    """`step_response`, each problem by the formula on its side of zeta = 1."""
     response, slope = np.empty_like(s), np.empty_like(s)
     for rows in (zeta[:, 0] < 1, zeta[:, 0] >= 1):
         if rows.any():
@@ -124,16 +124,15 @@ class Step2(Form):
     family = "step2"
 
     def box(self, t: np.ndarray) -> np.ndarray:
-        """P from 1e-3 / T to 10 / the first step after 0."""
+        """Rate p from 1e-3 / T to 10 per first step after 0; zeta from 0.05 to 100."""
         return np.array([[1e-3 / t[-1], 10 / first_positive(t)], [0.05, 100.0]])
 
     def columns(self, t: np.ndarray, rates: np.ndarray) -> list[BasisColumn]:
-        """See the class."""
         p, q = rates[:, :, None]
         return [_by_damping(p * (1 + 2 * q) * t, q)[0]]
 
     def slopes(self, t: np.ndarray, rates: np.ndarray, columns: list[BasisColumn], a: np.ndarray) -> list[BasisColumn]:
-        """D log omega = d log p + 2 q / (1 + 2 q) d log q."""
+        """Uses d log omega = d log p + 2 q / (1 + 2 q) d log q."""
         p, q = rates[:, :, None]
         s = p * (1 + 2 * q) * t
         _, by_omega = _by_damping(s, q)
@@ -141,11 +140,9 @@ class Step2(Form):
         return [a[:, :1] * by_omega, a[:, :1] * (q * by_zeta + 2 * q / (1 + 2 * q) * by_omega)]
 
     def parameters_of(self, a: np.ndarray, rates: np.ndarray, first: float) -> np.ndarray:
-        """See the base class."""
         return np.stack([a[:, 0], rates[1], rates[0] * (1 + 2 * rates[1])], axis=1)
 
     def rates_of(self, values: np.ndarray, first: float) -> np.ndarray:
-        """See the base class."""
         _, zeta, omega = values.T
         return np.stack([omega / (1 + 2 * zeta), zeta])
 

@@ -6,10 +6,7 @@ import numpy as np
 
 from massact.fit.checks import Numbers, floats
 from massact.fit.forms.basis import SLOWEST, BasisColumn, first_positive
-from massact.fit.forms.form import Edge, Form, Parameter, Unit
-from massact.fit.status import FitStatus
-
-_SHAPE = frozenset({"A1", "beta1", "A2", "beta2"})
+from massact.fit.forms.form import Decay, OffsetForm, Parameter, Unit
 
 
 def two_exp(t: Numbers, A1: Numbers, beta1: Numbers, A2: Numbers, beta2: Numbers, K: Numbers) -> np.ndarray:
@@ -28,14 +25,14 @@ def two_exp(t: Numbers, A1: Numbers, beta1: Numbers, A2: Numbers, beta2: Numbers
 def two_exp_gradient(
     t: Numbers, A1: Numbers, beta1: Numbers, A2: Numbers, beta2: Numbers, K: Numbers
 ) -> tuple[np.ndarray, ...]:
-    """With respect to A1, beta1, A2, beta2, K."""
+    """Derivatives with respect to A1, beta1, A2, beta2, K."""
     t, A1, beta1, A2, beta2, K = floats(t, A1, beta1, A2, beta2, K)
     with np.errstate(all="ignore"):
         slow, fast = np.exp(-beta1 * t), np.exp(-beta2 * t)
         return floats(slow, -A1 * t * slow, fast, -A2 * t * fast, np.ones_like(slow + fast + K))
 
 
-class TwoExp(Form):
+class TwoExp(OffsetForm):
     """`two_exp` with p = beta1 and r = beta2 / beta1 > 1: columns 1, (1 - e^{-pt}) / p, (1 - e^{-rpt}) / (rp)."""
 
     name = "two_exp"
@@ -52,51 +49,32 @@ class TwoExp(Form):
     example = (40.0, 1e-05, -30.0, 0.001, 5.0)
     value = staticmethod(two_exp)
     gradient = staticmethod(two_exp_gradient)
-    constant = True
     per_decade = (8, 8)
     zero = (False, False)
-    edges = (
-        Edge(0, "low", FitStatus.AT_EDGE_RATE),
-        Edge(1, "low", FitStatus.AT_EDGE_RATE),
-        Edge(0, "high", FitStatus.AT_EDGE_RATE),
-        Edge(1, "high", FitStatus.AT_EDGE_RATE),
-    )
-    meaningless = {FitStatus.AT_EDGE_RATE: _SHAPE, FitStatus.CONSTANT: _SHAPE}
+    decay = Decay("beta1", rate=0)
     extrapolated = frozenset({"A1", "beta1", "K"})
     with_plateau = frozenset({"A1", "beta1", "K"})
     family = "two_exp"
-    rival_margin = -4.0  # noise bends its settled curves: it must be better than a form to dispute its plateau
+    rival_margin = -4.0  # noise bends its settled curves: it must fit better than a form to dispute its plateau
 
     def box(self, t: np.ndarray) -> np.ndarray:
         """Beta1 from 1e-3 / T to 10 per first step; the ratio from 1.05, almost critically damped, to 1e6."""
         return np.array([[SLOWEST / t[-1], 10 / first_positive(t)], [1.05, 1e6]])
 
     def columns(self, t: np.ndarray, rates: np.ndarray) -> list[BasisColumn]:
-        """See the class."""
         p, r = rates[:, :, None]
         return [np.ones((1, t.size)), -np.expm1(-p * t) / p, -np.expm1(-r * p * t) / (r * p)]
 
     def slopes(self, t: np.ndarray, rates: np.ndarray, columns: list[BasisColumn], a: np.ndarray) -> list[BasisColumn]:
-        """See the base class."""
         p, r = rates[:, :, None]
         slow = a[:, 1:2] * (t * np.exp(-p * t) - columns[1])
         fast = a[:, 2:3] * (t * np.exp(-r * p * t) - columns[2])
         return [slow + fast, fast]
 
     def parameters_of(self, a: np.ndarray, rates: np.ndarray, first: float) -> np.ndarray:
-        """See the base class."""
         p, fast = rates[0], rates[0] * rates[1]
         return np.stack([-a[:, 1] / p, p, -a[:, 2] / fast, fast, a[:, 0] + a[:, 1] / p + a[:, 2] / fast], axis=1)
 
     def rates_of(self, values: np.ndarray, first: float) -> np.ndarray:
-        """See the base class."""
         slow, fast = np.sort(values[:, [1, 3]], axis=1).T
         return np.stack([slow, fast / slow])
-
-    def slowest_rate(self, values: np.ndarray) -> np.ndarray:
-        """beta1."""
-        return values[:, 1]
-
-    def peak_step(self, values: np.ndarray, first: float) -> np.ndarray | None:
-        """No formula."""
-        return None

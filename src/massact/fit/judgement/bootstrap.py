@@ -1,4 +1,4 @@
-"""Intervals of derived quantities from resampled series: whole input sequences, or residuals where there are none."""
+"""Intervals of derived quantities from resampled input sequences, or from resampled residuals."""
 
 from __future__ import annotations
 
@@ -29,24 +29,24 @@ from massact.fit.judgement.group import Group, derived_of
 Resampling = Literal["sequences", "residuals", "blocks"]
 RESAMPLINGS: tuple[Resampling, ...] = get_args(Resampling)
 LEVEL = 0.95
-RESAMPLES = 200  # unless a caller gives a number; conf/fit/base/form.yaml has the same
-MOST_UNKNOWN = 0.5  # share of resamples without a quantity above which it has no interval
-WARM = 1e-7  # relative decrease of the SSE at which a resample's descent ends
-STRIDE = 2  # every second node of each rate is enough to see that another valley is lower
-RESCUED = 0.02  # share of the resamples, those that fit worst, searched from the scan in any case
-RIVAL = 2.0  # minima with at most this times the lowest SSE are starts of the resamples
+RESAMPLES = 200  # default; conf/fit/base/form.yaml has the same
+MOST_UNKNOWN = 0.5  # a quantity that a larger share of resamples lack has no interval
+WARM = 1e-7  # relative decrease of the SSE at which the descent of a resample ends
+STRIDE = 2  # every second node of each rate is enough to detect a lower valley
+RESCUED = 0.02  # share of the resamples, those with the largest SSE, that is always searched again from a scan
+RIVAL = 2.0  # minima with at most this times the lowest SSE are starts for the resamples
 MOST_MINIMA = 4
 INSIDE = 100.0  # times the first node off an edge
-DISTINCT = 0.05  # difference of a log rate above which minima are two
-BLOCK = 8  # steps whose residuals are drawn together
+DISTINCT = 0.05  # minima are distinct if a log rate differs by more than this
+BLOCK = 8  # consecutive steps whose residuals are drawn together
 Bounds = dict[str, tuple[np.ndarray, np.ndarray]]
 
 
 def widening(n: int) -> float:
-    """Factor by which percentile intervals of a bootstrap over n sequences are widened: 1.217 for ten.
+    """Factor that widens the percentile intervals of a bootstrap over n sequences: 1.217 for ten.
 
-    sqrt(n / (n - 1)) for the resampling variance being (n - 1) / n of the true one, and Student's quantile over the
-    normal's for the variance being estimated from n.
+    It is sqrt(n / (n - 1)), because the resampling variance is (n - 1) / n of the true one, times the ratio of
+    Student's quantile to the normal's, because the variance is estimated from n sequences.
 
     >>> round(widening(10), 3)
     1.217
@@ -55,7 +55,7 @@ def widening(n: int) -> float:
 
 
 def student(degrees: int) -> float:
-    """Student's quantile over the normal's at LEVEL, for a variance estimated with so many degrees of freedom."""
+    """The ratio of Student's quantile with these degrees of freedom to the normal's, at LEVEL."""
     upper = (1 + LEVEL) / 2
     return float(stdtrit(degrees, upper) / ndtri(upper))
 
@@ -69,7 +69,7 @@ def draws(count: int, resamples: int, seed: int) -> Float[np.ndarray, "resample 
 def resampled_sequences(
     y: Float[np.ndarray, " step"], sequences: Float[np.ndarray, "sequence step"], *, resamples: int, seed: int
 ) -> Float[np.ndarray, "resample step"]:
-    """Series of resampled sequences: y plus the resampled mean less the mean, so y may be another aggregate."""
+    """Series of resampled sequences: y plus the resampled mean minus the mean, so that y may be any aggregate."""
     count = len(sequences)
     return y + (draws(count, resamples, seed) - 1 / count) @ sequences
 
@@ -77,9 +77,9 @@ def resampled_sequences(
 def resampled_residuals(
     y: np.ndarray, curve: np.ndarray, w: np.ndarray, k: int, *, block: int, resamples: int, seed: int
 ) -> Float[np.ndarray, "resample step"]:
-    """The curve plus residuals drawn in blocks that go round the end, widened by sqrt(n / (n - k)) for k parameters.
+    """The curve plus residuals drawn in circular blocks and widened by sqrt(n / (n - k)) for k parameters.
 
-    Weighted residuals are drawn, so noise may differ between steps as the weights say.
+    The draws are of weighted residuals, so the noise may differ between steps as the weights say.
     """
     n = y.size
     block = min(block, n)
@@ -99,8 +99,9 @@ def refit(
 ) -> Optimum:
     """Fits of resampled series, started at the `minima` of the series itself.
 
-    Those that a coarse scan shows in the wrong valley, and the `RESCUED` that fit worst, are searched again globally;
-    so are all of a falling curve, whose valley has minima that only some resamples know.
+    A global search follows for the fits that a coarse scan shows to be in the wrong valley, and for the share `RESCUED`
+    with the largest SSE. All resamples of a falling curve are searched globally, because its valley has minima that
+    only some resamples have.
     """
     basis = FORMS[form]
     if basis.valley and falls(basis, t, w, series.mean(axis=0), minima[:, 0]):
@@ -109,63 +110,64 @@ def refit(
     if takes_compiled(basis, len(series), "auto"):
         from massact.fit.engine.compiled import search_warm
 
-        found = in_units(basis, target, *search_warm(basis, t, w, target.y, minima.T, WARM))
+        optimum = in_units(basis, target, *search_warm(basis, t, w, target.y, minima.T, WARM))
     else:
         best = refine(basis, t, w, target.y, np.repeat(minima[:, :1], len(series), axis=1), tolerance=WARM)
         for other in minima.T[1:]:
             best = _better(best, basis, t, w, target.y, np.repeat(other[:, None], len(series), axis=1))
-        found = optimum_of(basis, t, w, target, best)
-    lost = _lost(basis, t, w, target, found.sse)
-    if lost.size:
-        again = search(form, t, series[lost], w)
-        better = again.sse < found.sse[lost]
-        won = lost[better]
-        found.rates[:, won], found.a[won], found.sse[won] = again.rates[:, better], again.a[better], again.sse[better]
-    return found
+        optimum = optimum_of(basis, t, w, target, best)
+    suspects = _suspects(basis, t, w, target, optimum.sse)
+    if suspects.size:
+        rescue = search(form, t, series[suspects], w)
+        better = rescue.sse < optimum.sse[suspects]
+        rows = suspects[better]
+        optimum.rates[:, rows], optimum.a[rows] = rescue.rates[:, better], rescue.a[better]
+        optimum.sse[rows] = rescue.sse[better]
+    return optimum
 
 
 def minima_of(
     form: str, t: np.ndarray, w: np.ndarray, y: Float[np.ndarray, " step"], rates: np.ndarray
 ) -> Float[np.ndarray, "rate minimum"]:
-    """The optimum of a series, given first, and the other minima that a resample of it may prefer."""
+    """The optimum of a series, whose rates are given, and then other minima that a resample of it may prefer."""
     basis = FORMS[form]
     target = normalised(basis, y[None], w)
-    begun = starts(make_scan(basis, t, w), target.y)
-    found = refine(basis, t, w, np.repeat(target.y, begun.curve.size, axis=0), begun.rates, tolerance=WARM)
+    nodes = starts(make_scan(basis, t, w), target.y)
+    minima = refine(basis, t, w, np.repeat(target.y, nodes.curve.size, axis=0), nodes.rates, tolerance=WARM)
     lowest = refine(basis, t, w, target.y, rates[:, None]).sse[0]
-    kept = [rates]
-    for row in np.argsort(found.sse, kind="stable")[: found.sse.size]:
-        if found.sse[row] > RIVAL * lowest or len(kept) == MOST_MINIMA:
+    distinct = [rates]
+    for row in np.argsort(minima.sse, kind="stable"):
+        if minima.sse[row] > RIVAL * lowest or len(distinct) == MOST_MINIMA:
             break
         with np.errstate(divide="ignore", invalid="ignore"):
-            far = np.abs(np.log(found.rates[:, row] / np.stack(kept)))
-        same = (far < DISTINCT) | ((found.rates[:, row] == 0) & (np.stack(kept) == 0))
+            distance = np.abs(np.log(minima.rates[:, row] / np.stack(distinct)))
+        same = (distance < DISTINCT) | ((minima.rates[:, row] == 0) & (np.stack(distinct) == 0))
         if not same.all(axis=1).any():
-            kept.append(found.rates[:, row])
-    return np.stack(kept, axis=1)
+            distinct.append(minima.rates[:, row])
+    return np.stack(distinct, axis=1)
 
 
 def falls(basis: Basis, t: np.ndarray, w: np.ndarray, y: np.ndarray, rates: np.ndarray) -> bool:
-    """Whether the logarithm of the fit of one series has a negative coefficient."""
+    """Whether the logarithm has a negative coefficient in the fit of one series."""
     return bool(linear_fit(basis, t, y[None], w, rates[:, None])[0][0, -1] < 0)
 
 
 def _better(best: Minima, basis: Basis, t: np.ndarray, w: np.ndarray, y: np.ndarray, rates: np.ndarray) -> Minima:
     """The better of the best minima and those from other starts."""
     other = refine(basis, t, w, y, rates, tolerance=WARM, best=best)
-    won = other.sse < best.sse
-    return Minima(np.where(won, other.rates, best.rates), np.where(won, other.sse, best.sse))
+    better = other.sse < best.sse
+    return Minima(np.where(better, other.rates, best.rates), np.where(better, other.sse, best.sse))
 
 
-def _lost(basis: Basis, t: np.ndarray, w: np.ndarray, target: Target, sse: np.ndarray) -> np.ndarray:
-    """Resamples whose warm fit is not to be trusted."""
+def _suspects(basis: Basis, t: np.ndarray, w: np.ndarray, target: Target, sse: np.ndarray) -> np.ndarray:
+    """Resamples whose warm fit may have missed the lowest valley."""
     coarse = scan_sse(make_scan(basis, t, w, stride=STRIDE), target.y).min(axis=1) * target.size[:, 0] ** 2
     worst = np.argsort(-sse, kind="stable")[: math.ceil(RESCUED * len(sse))]
     return np.union1d(np.flatnonzero(coarse < sse), worst)
 
 
 def _percentiles(values: np.ndarray) -> tuple[float, float]:
-    """The order statistics between which another value would lie with probability LEVEL."""
+    """The order statistics between which a new value would lie with probability LEVEL."""
     ordered, tail = np.sort(values), (1 - LEVEL) / 2 * (values.size + 1)
     return float(ordered[max(math.floor(tail) - 1, 0)]), float(
         ordered[min(math.ceil(values.size + 1 - tail), values.size) - 1]
@@ -181,16 +183,17 @@ def intervals_of(
     series: Float[np.ndarray, "resample step"],
     factor: float,
 ) -> dict[str, tuple[float, float]]:
-    """95 % intervals of one curve's derived quantities y from resampled series: percentiles, widened by `factor`.
+    """95 % intervals of the derived quantities of one curve, from resampled series: percentiles widened by `factor`.
 
-    Without an estimate, or where most resamples have none, there is (nan, nan). An upper bound of inf for `peak_step`
+    An interval is (nan, nan) where the curve or most resamples lack the quantity. An upper bound of inf for `peak_step`
     says that the data allow a curve without a peak in range.
     """
-    found = refit(group.form, t, w, series, minima_of(group.form, t, w, y, group.rates[:, row]))
-    replicates = derived_of(group.form, t, series, w, found)
-    # What the parameters draw may differ from the optimum (Eq. 9 at its cap): the spread is moved to the estimate.
-    same = search_from(group.form, t, y[None], w, group.rates[:, row : row + 1])
-    centre = derived_of(group.form, t, y[None], w, same)
+    optimum = refit(group.form, t, w, series, minima_of(group.form, t, w, y, group.rates[:, row]))
+    replicates = derived_of(group.form, t, series, w, optimum)
+    # The curve that the parameters draw may differ from the optimum (Eq. 9 at its cap). The spread of the resamples is
+    # about the optimum, so it is moved to the estimate.
+    own = search_from(group.form, t, y[None], w, group.rates[:, row : row + 1])
+    centre = derived_of(group.form, t, y[None], w, own)
     limits = {"peak_step": (t[0], np.inf), "half_rise_step": (t[0], t[-1]), "decay_share": (0.0, 1.0)}
     out = {}
     for name, estimates in group.derived.items():
@@ -199,11 +202,11 @@ def intervals_of(
             values = values + (value - middle)
         if name == "peak_step":
             values = np.where(np.isnan(values), np.where(replicates["end_slope"] > 0, np.inf, -np.inf), values)
-        known = values[~np.isnan(values)]
-        if not np.isfinite(value) or known.size < (1 - MOST_UNKNOWN) * len(series):
+        numbers = values[~np.isnan(values)]
+        if not np.isfinite(value) or numbers.size < (1 - MOST_UNKNOWN) * len(series):
             out[name] = (math.nan, math.nan)
             continue
-        low, high = _percentiles(known)
+        low, high = _percentiles(numbers)
         least, most = limits.get(name, (-np.inf, np.inf))
         lower = max(value - factor * max(value - low, 0.0), least)
         upper = min(value + factor * max(high - value, 0.0), most)

@@ -1,4 +1,4 @@
-"""Quantities of the curve itself: what stays determined where the raw parameters are not."""
+"""Quantities of the curve itself, which stay determined where the raw parameters are not."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from massact.fit.forms import FORMS
 from massact.fit.schemas import DERIVED
 
 HALVINGS = 50  # of the log step
-GRID = 200  # points on which the first peak and crossing of a form without a formula for them are looked for
-GOLDEN = 40  # sections: to the square root of a double's digits
+GRID = 200  # points of the search for the first peak and crossing of a form without a formula for its peak
+GOLDEN = 40  # golden sections: they reach half of the digits of a double
 
 
 def derived(form: str, values: np.ndarray, first: float, last: float) -> dict[str, np.ndarray]:
     """Derived quantities (curve,) on the trained range [first, last] steps, keyed as `massact.fit.schemas.DERIVED`.
 
     `values` is (curve, parameter) in the table's order; curves with NaN parameters have NaN quantities. `peak_value` is
-    the largest value of the curve in the range; `peak_step` is NaN when that value is at an end of the range;
-    `half_rise_step` is the first step halfway from f_start to peak_value, NaN when f_start is the largest; `end_slope`
-    is df / d(ln t) at the last step; `decay_share` is 1 - exp(-b T) with the slowest rate b (1/tau for step1), NaN for
-    forms without one.
+    the largest value of the curve in the range. `peak_step` is NaN if that value is at an end of the range.
+    `half_rise_step` is the first step halfway from f_start to peak_value, NaN if f_start is the largest value.
+    `end_slope` is df / d(ln t) at the last step. `decay_share` is 1 - exp(-b T) with the slowest rate b (1/tau for
+    step1), NaN for forms without one.
     """
     chosen = FORMS[form]
 
@@ -53,25 +53,25 @@ def derived(form: str, values: np.ndarray, first: float, last: float) -> dict[st
 
 
 def _highest(curve: Callable[[np.ndarray], np.ndarray], grid: np.ndarray, heights: np.ndarray) -> np.ndarray:
-    """The step (curve,) of the highest point of curves known on a grid, by golden section between its neighbours."""
+    """The step (curve,) of the highest point: golden section between the neighbours of the highest grid point."""
     at = np.argmax(np.where(np.isnan(heights), -np.inf, heights), axis=1)
     low, high = grid[np.maximum(at - 1, 0)], grid[np.minimum(at + 1, grid.size - 1)]
     ratio = (np.sqrt(5) - 1) / 2
     a, b = high - ratio * (high - low), low + ratio * (high - low)
     fa, fb = curve(a), curve(b)
     for _ in range(GOLDEN):
-        left = fa > fb
-        low, high = np.where(left, low, a), np.where(left, b, high)
-        a, b = np.where(left, high - ratio * (high - low), b), np.where(left, a, low + ratio * (high - low))
-        new = curve(np.where(left, a, b))
-        fa, fb = np.where(left, new, fb), np.where(left, fa, new)
+        lower = fa > fb  # the maximum is in the lower part
+        low, high = np.where(lower, low, a), np.where(lower, b, high)
+        a, b = np.where(lower, high - ratio * (high - low), b), np.where(lower, a, low + ratio * (high - low))
+        new = curve(np.where(lower, a, b))
+        fa, fb = np.where(lower, new, fb), np.where(lower, fa, new)
     return (low + high) / 2
 
 
 def _bracket(
     grid: np.ndarray, heights: np.ndarray, level: np.ndarray, top: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Between which points of a grid each curve first reaches a level; `top` (curve,) where it certainly has."""
+    """The grid points between which each curve first reaches a level; it has reached it at `top` (curve,)."""
     reached = (heights >= level[:, None]) & (grid > grid[0])
     after = np.where(reached.any(axis=1), reached.argmax(axis=1), grid.size - 1)
     return grid[after - 1], np.minimum(grid[after], top)
@@ -80,7 +80,7 @@ def _bracket(
 def _crossing(
     curve: Callable[[np.ndarray], np.ndarray], level: np.ndarray, low: np.ndarray, high: np.ndarray, last: float
 ) -> np.ndarray:
-    """Where curves that are below `level` at `low` and above at `high`, crossing once, cross: bisecting log(t)."""
+    """The step where curves below `level` at `low` and above it at `high` cross it once, by bisection in log t."""
     shift = 1e-6 * last
     a, b = np.log(low + shift), np.log(high + shift)
     for _ in range(HALVINGS):

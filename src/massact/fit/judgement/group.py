@@ -1,4 +1,4 @@
-"""Fits of complete series that share steps: search, parameters, errors, derived quantities, regime."""
+"""Fits of complete series on the same steps: search, parameters, errors, derived quantities and regime."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from massact.fit.judgement.statistics import information, judge, standard_errors
 from massact.fit.schemas import DERIVED
 from massact.fit.status import STATUS_DTYPE, FitStatus
 
-EQUAL = 1e-12  # values whose range is at most this share of their size are equal
+EQUAL = 1e-12  # values count as equal if their range is at most this share of their size
 
 
 @dataclass(frozen=True)
 class Group:
-    """What is known of every series: arrays over (curve,), or (curve, parameter) in the table's order.
+    """The fits of several series: arrays over (curve,), or (curve, parameter) in the table's order.
 
-    `rates` (rate, curve) are those of the search, NaN where there was none; `weights` those the fit ended with.
-    `regime`, `determined` and `peak_determined` are what the curve claims until `judgement.verdict.judged` has held
-    them against the data.
+    `rates` (rate, curve) come from the search, NaN where there was none. `weights` are those at the end of the fit.
+    `regime`, `determined` and `peak_determined` are claims of the curve alone until `judgement.verdict.judged` has
+    tested them on the data.
     """
 
     form: str
@@ -77,15 +77,15 @@ class Group:
 def fit_group(
     form: str, t: np.ndarray, y: np.ndarray, w: np.ndarray, *, loss: Loss = "squares", path: EnginePath = "auto"
 ) -> Group:
-    """The global fit of each series y (curve, step) without missing values, t ascending.
+    """The global fit of each series y (curve, step), without missing values, at ascending steps t.
 
-    Weights w > 0, (step,) or (curve, step).
+    Weights w are positive, (step,) or (curve, step).
     """
     n, k, count = t.size, len(FORMS[form].parameters), len(y)
     if n <= k or not count:
         return _unfitted(form, n, count)
     size = np.abs(y).max(axis=1)
-    # The step responses have no constant term: of the constants they only take 0.
+    # The step responses have no constant term: 0 is the only constant that they draw.
     still = np.ptp(y, axis=1) <= EQUAL * size if FORMS[form].constant else size == 0
     values = FORMS[form].constants(y.mean(axis=1), float(t[-1]))
     status = np.full(count, str(FitStatus.CONSTANT), dtype=STATUS_DTYPE)
@@ -93,13 +93,13 @@ def fit_group(
     moving = np.flatnonzero(~still)
     if moving.size:
         weights = w[moving] if w.ndim == 2 else w
-        found = search(form, t, y[moving], weights, path=path)
+        optimum = search(form, t, y[moving], weights, path=path)
         if loss == "huber":
-            found, ended = huber(form, t, y[moving], weights, found, path)
-            weights, w = ended, np.broadcast_to(w, y.shape).copy()
-            w[moving] = ended
-        values[moving], status[moving] = drawable(form, found, t, y[moving], weights, path=path)
-        rates[:, moving] = found.rates
+            optimum, reduced = huber(form, t, y[moving], weights, optimum, path)
+            weights, w = reduced, np.broadcast_to(w, y.shape).copy()
+            w[moving] = reduced
+        values[moving], status[moving] = drawable(form, optimum, t, y[moving], weights, path=path)
+        rates[:, moving] = optimum.rates
     return describe(form, t, y, w, values, status, rates)
 
 
@@ -112,7 +112,7 @@ def describe(
     status: np.ndarray,
     rates: np.ndarray,
 ) -> Group:
-    """Everything that follows from parameters (curve, parameter), found in whatever way."""
+    """Everything that follows from parameters (curve, parameter), whichever fit they come from."""
     sse, total = sums_of_squares(form, values, t, y, w)
     constant = status == FitStatus.CONSTANT
     sse[constant], total[constant] = 0.0, 0.0
@@ -129,17 +129,17 @@ def describe(
     return Group(form, t.size, *fitted, peaked, [""] * len(y))
 
 
-def derived_of(form: str, t: np.ndarray, y: np.ndarray, w: np.ndarray, found: Optimum) -> dict[str, np.ndarray]:
-    """The derived quantities of optima, by the form that draws every one of these curves."""
+def derived_of(form: str, t: np.ndarray, y: np.ndarray, w: np.ndarray, optimum: Optimum) -> dict[str, np.ndarray]:
+    """The derived quantities of optima, computed by a form that draws all of these curves."""
     form = FORMS[form].drawn_by or form
-    values, status = drawable(form, found, t, y, w)
+    values, status = drawable(form, optimum, t, y, w)
     quantities = derived(form, values, float(t[0]), float(t[-1]))
     quantities["decay_share"][status == FitStatus.AT_EDGE_B_ZERO] = 0.0
     return quantities
 
 
 def _unfitted(form: str, n: int, count: int) -> Group:
-    """Series with too few points for the form."""
+    """The result for series with too few points for the form."""
     unknown, k = np.full(count, np.nan), len(FORMS[form].parameters)
     table = np.full((count, k), np.nan)
     status = FitStatus.FEW_POINTS if n else FitStatus.NO_FINITE_POINTS

@@ -1,18 +1,18 @@
-"""What a fit allows to be said: regimes, the ways a fit can end, and which parameters may be quoted."""
+"""What a fit supports: its regime, the doubts about it, and the quantities and parameters that may be quoted."""
 
 from __future__ import annotations
+
+from collections.abc import Collection
 
 import numpy as np
 
 from massact.fit.forms import FORMS
 from massact.fit.status import ExplainedEnum, FitStatus
 
-PLATEAU = 5.0  # b T above which the plateau was seen: 99.3 % of the decay is completed
+PLATEAU = 5.0  # b T above which the plateau was seen: 99.3 % of the decay is complete
 SLOW = 1.0  # b T below which the decay has hardly begun
 QUOTABLE = 3.0  # b T below which the plateau, and what trades with it, is an extrapolation: 95 % of the decay seen
-VISIBLE_DROP = (
-    2.0  # a peak with b T < 1 counts when the curve falls by more than this many residual deviations after it
-)
+VISIBLE_DROP = 2.0  # fall after a peak, in residual deviations, above which a peak with b T < 1 counts
 LARGEST_RELATIVE_STDERR = 0.3  # a parameter with a larger standard error, relative to itself, is not quoted
 
 
@@ -36,24 +36,32 @@ class Regime(ExplainedEnum):
     )
     DISPUTED = (
         "disputed",
-        "The fitted curve settles, but the data or forms that fit as well do not bear that out: quote no plateau, "
-        "neither K nor what trades with it, and the peak only where it is determined; train longer to see more.",
+        "The fitted curve settles, but the data, or other forms that fit as well, contradict that: quote neither the "
+        "plateau K nor parameters that trade with it, and the peak only where it is determined; train longer.",
     )
     FLAT = (
         "flat",
-        "By BIC a constant describes these points at least as well as this form's curve: quote nothing of the curve.",
+        "By BIC, a constant describes these points at least as well as this form's curve: quote nothing of the curve.",
     )
-    FAILED = ("failed", "There is no curve: quote nothing of it.")
+    FAILED = ("failed", "There is no fitted curve, and nothing to quote.")
 
 
 class Doubt(ExplainedEnum):
     """Why a plateau or a peak of the fitted curve is not quoted; `.text` says more."""
 
     END = ("end_departs", "The last values depart from the settled curve by more than their noise.")
-    RIVAL = ("forms_disagree", "A form that fits as well goes elsewhere: at ten times the last step it is far off.")
+    RIVAL = ("forms_disagree", "A form that fits as well is far from this curve at ten times the last step.")
     NO_FALL = ("no_fall", "The values do not fall after the fitted peak by more than their noise.")
-    HIGHEST_LAST = ("highest_last", "The largest value is the last one.")
+    HIGHEST_LAST = ("highest_last", "The last value is the largest.")
     PEAK_UNBOUNDED = ("peak_unbounded", "The interval of the peak's step reaches beyond the last step.")
+
+
+def undetermined(doubts: Collection[Doubt], *, peaked: bool, peak_determined: bool) -> set[str]:
+    """Derived quantities of a curve that may not be quoted; `peaked` says whether it has an interior maximum."""
+    names: set[str] = {"peak_step"} if peaked and not peak_determined else set()
+    if Doubt.END in doubts:
+        names |= {"f_end", "end_slope"} if peak_determined else {"f_end", "end_slope", "peak_value"}
+    return names
 
 
 def regime_of(
@@ -66,13 +74,13 @@ def regime_of(
     bT
         Slowest rate of decay times the last step.
     peaked, drop
-        Whether there is an interior maximum, and by how much the curve falls from it to the last step.
+        Whether there is an interior maximum, and how far the curve falls from it to the last step.
     sigma
         Residual standard deviation.
     flat
-        Whether a constant has no larger BIC.
+        Whether the BIC of a constant is no larger.
     at_b_zero
-        Whether the best curve is the limit b = 0, whatever b draws it.
+        Whether the best curve is the limit b = 0, even if a positive b draws it.
     """
     bT = np.where(at_b_zero, 0.0, bT)
     passed = peaked & ((bT >= SLOW) | (drop > VISIBLE_DROP * sigma))
@@ -92,9 +100,10 @@ def may_quote(
 ) -> np.ndarray:
     """Which raw parameters (curve, parameter) are determined.
 
-    None on flat series; not where the form calls it `meaningless` or, on a log rise or at b T < 3, `extrapolated`; else
-    where the standard error is known and at most 30 % of the parameter. K is compared with at least the range of the
-    curve, `scale` (curve,), because K = 0 is a value like any other. Of a constant series K alone is.
+    A parameter is determined where its standard error is known and at most 30 % of its size. The size of K is at least
+    the range of the curve, `scale` (curve,), because K = 0 is a value like any other. A parameter is not determined on
+    a flat series, where the form lists it as `meaningless`, or, on a log rise or at b T < 3, as `extrapolated`. On a
+    constant series K alone is determined.
     """
     chosen = FORMS[form]
     is_K = np.array([name == "K" for name in chosen.parameters])

@@ -1,4 +1,4 @@
-"""Goodness of fit, and standard errors by the delta method from the full Jacobian."""
+"""Goodness of fit, and standard errors from the full Jacobian by the delta method."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from massact.fit.judgement.regimes import PLATEAU, may_quote, regime_of
 from massact.fit.status import FitStatus
 
 SINGULAR = 1e-13  # ratio of diagonal entries of R below which the Jacobian is singular
-SETTLED = PLATEAU * np.exp(-PLATEAU)  # end slope over range at which a form without a rate of decay has its plateau
+SETTLED = PLATEAU * np.exp(-PLATEAU)  # end slope over range below which a form without a decay has settled
 
 
 def information(sse: np.ndarray, n: int, k: int) -> dict[str, np.ndarray]:
@@ -42,8 +42,9 @@ def standard_errors(
 ) -> np.ndarray:
     """Standard errors (curve, parameter), the residual variance being sse / (n - k).
 
-    At an edge they are conditional on the rate held there, and NaN for parameters without a meaning there. NaN where
-    the Jacobian is singular. Linear theory: on log-rise curves they are far too small for gamma, t0, lambda and K.
+    At an edge they are conditional on the rate that is fixed there, and NaN for parameters without a meaning there.
+    They are NaN where the Jacobian is singular. They assume a model that is linear near the optimum: on log-rise curves
+    they are far too small for gamma, t0, lambda and K.
     """
     chosen = FORMS[form]
     jacobian, rows = chosen.jacobian(values, t)
@@ -51,14 +52,14 @@ def standard_errors(
     sigma = np.sqrt(sse / (t.size - values.shape[1])) if t.size > values.shape[1] else np.full(sse.shape, np.nan)
     out = np.full(values.shape, np.nan)
     for ending in np.unique(status).tolist():
-        here = np.flatnonzero(status == ending)
+        curves = np.flatnonzero(status == ending)
         fixed = chosen.fixed_at.get(ending)
-        kept = [j for j in range(jacobian.shape[2]) if j != fixed]
-        out[here] = _delta(jacobian[here][:, :, kept], rows[here][:, :, kept]) * sigma[here, None]
-        unusable = chosen.meaningless.get(ending, frozenset())
+        free = [j for j in range(jacobian.shape[2]) if j != fixed]
+        out[curves] = _delta(jacobian[curves][:, :, free], rows[curves][:, :, free]) * sigma[curves, None]
+        meaningless = chosen.meaningless.get(ending, frozenset())
         for j, name in enumerate(chosen.parameters):
-            if name in unusable:
-                out[here, j] = np.nan
+            if name in meaningless:
+                out[curves, j] = np.nan
     with np.errstate(all="ignore"):
         out = out * np.where(chosen.relative, np.abs(values), 1.0)
     return np.where(np.isfinite(out), out, np.nan)
@@ -75,7 +76,7 @@ def judge(
     last: float,
     status: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Regimes (curve,) and whether each parameter may be quoted (curve, parameter)."""
+    """Regimes (curve,), and whether each parameter (curve, parameter) may be quoted."""
     k = values.shape[1]
     scale = quantities["peak_value"] - np.minimum(quantities["f_start"], quantities["f_end"])
     with np.errstate(all="ignore"):

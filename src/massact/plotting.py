@@ -14,8 +14,6 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullForm
 from numpy import ndarray
 from scipy.stats import t as student_t
 
-from massact.report.frames import numbers
-
 FULL_WIDTH = 9.0  # inches; the width of the page's column
 INK, MUTED, RULE = "#1c2128", "#5d6673", "#dde1e7"
 MODEL_COLOURS = ("#2a78b5", "#d9822b", "#3c9a6c", "#c2453d", "#8a68c9", "#8c6d4f", "#d1459b", "#7f8790", "#a5a02c")
@@ -118,15 +116,15 @@ def value_axis(axes: Axes, low: float, high: float, *, which: str = "y", wide: f
 
 
 def _plain(value: float) -> str:
-    shown = f"{value:,.0f}" if abs(value) >= 1e3 else f"{value:.6g}"
-    return shown.replace("-", "−")
+    text = f"{value:,.0f}" if abs(value) >= 1e3 else f"{value:.6g}"
+    return text.replace("-", "−")
 
 
 def half_widths(rows: pd.DataFrame) -> Float[ndarray, " row"]:
     """Half-width of the 95 % interval over sequences (Student's t) of each trajectory row; NaN if unknown."""
-    freedom = numbers(rows, "n_sequences") - 1
+    freedom = np.asarray(rows["n_sequences"], dtype=float) - 1
     quantile = np.where(freedom > 0, student_t.ppf(0.975, np.maximum(freedom, 1)), np.nan)
-    return quantile * numbers(rows, "se")
+    return quantile * np.asarray(rows["se"], dtype=float)
 
 
 def spread_layers(n_layers: int, most: int) -> list[int]:
