@@ -6,6 +6,7 @@ import logging
 from dataclasses import replace
 from pathlib import Path
 
+import massact
 from massact.checkpoints.hub_dataset import HubDataset, fetch_files
 from massact.checkpoints.reach import endpoint_named, hub_is_offline, reachable
 from massact.checkpoints.source import CheckpointStatus, SourceError
@@ -62,6 +63,13 @@ def probe_of(config: Config, folder: Path) -> Probe:
     return replace(probe, source=source)
 
 
+def corpus_path(place: str) -> Path:
+    """The file of the shipped text: the configured place, or the copy that comes with massact in any other folder."""
+    package = Path(massact.__file__).parent
+    shipped = (package / place, package.parents[1] / place)  # in a wheel, in a checkout
+    return next((path for path in (Path(place), *shipped) if path.is_file()), Path(place))
+
+
 def _text(config: Config) -> tuple[str, str, str]:
     """The name of the probe's text, the text, and the dataset it was fetched from (empty: the text is shipped).
 
@@ -82,7 +90,7 @@ def _text(config: Config) -> tuple[str, str, str]:
         log.warning("RedPajama is not available here: %s is probed with the shipped text", config.model.name)
     from massact.train.corpus import read_works, split_works
 
-    _, held_out = split_works(read_works(Path(probe.corpus)), probe.held_out_works)
+    _, held_out = split_works(read_works(corpus_path(probe.corpus)), probe.held_out_works)
     return CORPUS, "\n\n".join(held_out), ""
 
 
