@@ -1,6 +1,6 @@
-"""Put conf/ into the wheel, as massact/conf; everything else is declared in pyproject.toml.
+"""Put conf/ and the shipped text into the wheel, below massact/; everything else is declared in pyproject.toml.
 
-A checkout keeps conf/ at its top, where Hydra and DVC read it.
+A checkout keeps them at its top, where Hydra and DVC read them.
 """
 
 import shutil
@@ -11,13 +11,14 @@ from setuptools.command.build_py import build_py
 
 
 class BuildWithConf(build_py):
-    """The package and a copy of the configuration; an editable install needs no copy."""
+    """The package and copies of the configuration and the text; an editable install needs none."""
 
     def run(self) -> None:
         """Build, then copy."""
         super().run()
         if not self.editable_mode:
-            shutil.copytree("conf", Path(self.build_lib, "massact", "conf"), dirs_exist_ok=True)
+            for folder in ("conf", "data/corpus"):
+                shutil.copytree(folder, Path(self.build_lib, "massact", folder), dirs_exist_ok=True)
 
 
 setup(cmdclass={"build_py": BuildWithConf})

@@ -15,7 +15,7 @@ import pytest
 import massact
 
 ROOT = Path(__file__).parents[1]
-SOURCES = ("src", "conf", "pyproject.toml", "setup.py", "MANIFEST.in", "README.md", "LICENSE")
+SOURCES = ("src", "conf", "data/corpus", "pyproject.toml", "setup.py", "MANIFEST.in", "README.md", "LICENSE")
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +40,7 @@ def test_the_wheel_holds_every_file_of_the_package_and_the_configuration(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
     package = (path for path in (ROOT / "src/massact").rglob("*") if path.is_file() and "__pycache__" not in path.parts)
     wanted = {path.relative_to(ROOT / "src").as_posix() for path in package}
+    wanted.add("massact/data/corpus/shakespeare.txt.gz")
     wanted |= {f"massact/{path.relative_to(ROOT).as_posix()}" for path in (ROOT / "conf").rglob("*.yaml")}
     assert {"massact/py.typed", "massact/artefacts/forecast.json", "massact/conf/config.yaml"} <= wanted
     assert wanted <= names, wanted - names

@@ -10,11 +10,11 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, NoReturn
 
-from massact import __version__
+from massact import __version__, own
 from massact.architecture import Architecture
 from massact.errors import ConfigError, MassactError
 
-COMMANDS = ("forecast", "run", "summary")
+COMMANDS = ("forecast", "measure", "report", "run", "summary")
 ALL = "all"
 _COMMITTED = "git checkout -- dvc.lock src/massact/artefacts/forecast.json && dvc pull"
 
@@ -28,6 +28,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser = _parser()
         _check_command(words)
         arguments = parser.parse_args(words)
+        if arguments.command == "measure":
+            return own.measure_command(arguments)
         sys.stdout.write(arguments.answer(arguments) + "\n")
     except MassactError as error:
         sys.stderr.write(f"massact: {error}\n")
@@ -166,6 +168,14 @@ def _parser() -> argparse.ArgumentParser:
         "--artefact", action=_Once, help="a forecast learnt from your own runs (the JSON file of stage=predict)"
     )
     forecast.set_defaults(answer=forecast_command)
+    _add_measure(commands)
+    report = commands.add_parser("report", help="a page about every model that massact measure has measured")
+    report.add_argument("--out", default=own.RESULTS, help=f"the folder of results (default: {own.RESULTS})")
+    report.add_argument(
+        "--aggregation", default="ratio_of_means", choices=("ratio_of_means", "mean_of_ratios"),
+        help="how sequences are aggregated (default: ratio_of_means, Eq. 8 of the paper)",
+    )  # fmt: skip
+    report.set_defaults(answer=own.report_command)
     commands.add_parser(
         "run", help="a stage or a sweep of the pipeline, as python run.py in a checkout; see: massact run --help"
     )
@@ -173,6 +183,33 @@ def _parser() -> argparse.ArgumentParser:
     summary.add_argument("--results", default="results", help="the pipeline's results folder (default: results)")
     summary.set_defaults(answer=summary_text)
     return parser
+
+
+def _add_measure(commands: Any) -> None:
+    measure = commands.add_parser(
+        "measure",
+        help="measure and fit the checkpoints of a folder, a repository of the Hub, or a suite",
+        description="Measure massive activations over the checkpoints of any causal language model, and fit them.",
+    )
+    measure.add_argument(
+        "where",
+        help="a folder of checkpoints (step1000/, checkpoint-1000/, ...) or of one model; hub:OWNER/NAME; or a known "
+        "model such as pythia-70m",
+    )
+    measure.add_argument("overrides", nargs="*", help="further settings, e.g. fit.resamples=0")
+    measure.add_argument("--steps", action=_Once, help="all (default), log (24, even in log step), or e.g. 0,512,1000")
+    measure.add_argument("--last", action="store_true", help="the last checkpoint alone")
+    measure.add_argument(
+        "--probe", action=_Once,
+        help="what is read: a text (.txt), token ids (.npy), or random (default: the shipped text)",
+    )  # fmt: skip
+    measure.add_argument("--sequences", action=_Once, type=int, help="sequences (default: 10)")
+    measure.add_argument("--length", action=_Once, type=int, help="tokens a sequence (default: at most 1,024)")
+    measure.add_argument("--dtype", action=_Once, help="float32 (default), float16 or bfloat16")
+    measure.add_argument("--device", action=_Once, help="auto (default), cpu or cuda")
+    measure.add_argument("--fit", action=_Once, help="the form to fit (default: eq9)")
+    measure.add_argument("--name", action=_Once, help="what tables call the model (default: the folder's name)")
+    measure.add_argument("--out", action=_Once, default=own.RESULTS, help=f"results (default: {own.RESULTS})")
 
 
 def _whole_numbers(text: str) -> list[int]:

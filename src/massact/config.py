@@ -43,9 +43,9 @@ class ModelConfig:
     repository: str | None = None  # of a suite, e.g. allenai/OLMo-1B-hf
     variant: str | None = None  # of a suite's branches, e.g. stage1; null: the one with most checkpoints
     trust_remote_code: bool = False  # whether code that a checkpoint brings with it may be run
-    architecture: Architecture = MISSING
-    probe: ModelProbeConfig = field(default_factory=ModelProbeConfig)
-    recipe: Recipe = MISSING
+    architecture: Architecture | None = MISSING  # null: that of config.json
+    probe: ModelProbeConfig | None = field(default_factory=ModelProbeConfig)  # null: the tokenizer's own rule
+    recipe: Recipe | None = MISSING  # null: nobody says how the model was trained
 
 
 @dataclass
@@ -63,7 +63,10 @@ class CheckpointsConfig:
 
 @dataclass
 class ProbeConfig:
-    """Which text is read: auto, corpus or redpajama; how many sequences of it; `length` null means the model's."""
+    """Which text is read, how many sequences of it; `length` null means the model's.
+
+    `text`: auto, corpus, redpajama, random (token ids), or a file: a text (.txt) or token ids (.npy).
+    """
 
     text: str = MISSING
     sequences: int = MISSING
@@ -224,6 +227,7 @@ def register() -> None:
     from massact.pipeline import help_text
 
     OmegaConf.register_new_resolver("massact_stages", help_text, replace=True)
+    OmegaConf.register_new_resolver("massact_folder_name", _folder_name, replace=True)
     OmegaConf.register_new_resolver("massact_statistics", _statistics_help, replace=True)
     ConfigStore.instance().store(name="base_config", node=Config)
 
@@ -233,3 +237,12 @@ def _statistics_help() -> str:
     from importlib.metadata import entry_points
 
     return f"  {' '.join([MAGNITUDES, *entry_points(group='massact.statistics').names])}"
+
+
+def _folder_name(path: str) -> str:
+    """A model's name from the path of its folder."""
+    from pathlib import Path
+
+    from massact.names import slug
+
+    return slug(Path(path).resolve().name)

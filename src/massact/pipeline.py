@@ -175,6 +175,7 @@ _OWN = (
     ),
     Stage(name="suite", kind="suites", of_suite=True),
     Stage(name="verify", kind="suites", of_suite=True),
+    Stage(name="measure"),
     Stage(name="audit"),
     Stage(name="published"),
 )

@@ -23,7 +23,8 @@ from massact.recipe import Recipe, checkpoint_steps
 DTYPES = ("float32", "float16", "bfloat16")
 DEVICES = ("auto", "cpu", "cuda")
 SOURCES = ("pythia", "hub", "folder")
-TEXTS = ("auto", "corpus", "redpajama")
+TEXTS = ("auto", "corpus", "redpajama", "random")
+TEXT_FILES = (".txt", ".npy")
 FEATURES = ("both", "paper", "raw")
 
 
@@ -49,14 +50,15 @@ def settings(composed: DictConfig) -> Config:
     names.choice("protocol.dtype", config.protocol.dtype, DTYPES)
     names.choice("protocol.device", config.protocol.device, DEVICES)
     names.choice("protocol.aggregation", config.protocol.aggregation, AGGREGATIONS)
-    names.choice("probe.text", config.probe.text, TEXTS)
+    if Path(config.probe.text).suffix not in TEXT_FILES:
+        names.choice("probe.text", config.probe.text, TEXTS)
     names.choice("predictor.features", config.predictor.features, FEATURES)
     for regressor in config.predictor.regressors:
         regressor_named(str(regressor))
     _statistics(config)
     _names(config)
     _probe(config)
-    if config.model.source == "hub":
+    if steps_are_listed(config.model):
         check_rule(**_rule(config))
     else:
         steps_of(config)
@@ -66,7 +68,12 @@ def settings(composed: DictConfig) -> Config:
     return config
 
 
-def check_trained_here(recipe: Recipe, name: str) -> None:
+def steps_are_listed(model: ModelConfig) -> bool:
+    """Whether only its source knows a model's steps: the branches of a repository, the folders of a training."""
+    return model.source == "hub" or model.recipe is None
+
+
+def check_trained_here(recipe: Recipe | None, name: str) -> None:
     """Refuse the recipe of a model or suite that is trained elsewhere.
 
     Raises
@@ -74,15 +81,16 @@ def check_trained_here(recipe: Recipe, name: str) -> None:
     ConfigError
         Naming the model.
     """
-    if recipe.optimiser is None or recipe.vocab_size is None:
+    if recipe is None or recipe.optimiser is None or recipe.vocab_size is None:
         raise ConfigError(f"{name} is trained elsewhere", "choose a model of a trained family, e.g. pocket-a")
 
 
 def available_steps(model: ModelConfig) -> list[int]:
-    """Every step the model should have a checkpoint of; of a suite only the Hub knows them (`steps_among`)."""
+    """Every step the model should have a checkpoint of, where the configuration says so (not `steps_are_listed`)."""
     if model.source == "pythia":
         return list(PYTHIA_STEPS)
-    return checkpoint_steps(model.recipe.steps, model.recipe.checkpoints)
+    recipe = cast(Recipe, model.recipe)
+    return checkpoint_steps(recipe.steps, recipe.checkpoints)
 
 
 def steps_of(config: Config) -> list[int]:
@@ -133,8 +141,11 @@ def _rule(config: Config) -> dict[str, Any]:
 
 
 def _probe(config: Config) -> None:
-    context = config.model.architecture.context
-    length = config.probe.length if config.probe.length is not None else config.model.probe.length
+    architecture, probe = config.model.architecture, config.model.probe
+    if architecture is None or probe is None:
+        return
+    context = architecture.context
+    length = config.probe.length if config.probe.length is not None else probe.length
     if not 2 <= length <= context:
         raise ConfigError(f"probe.length = {length} does not fit {config.model.name}", f"give 2 to {context} tokens")
 
@@ -161,7 +172,7 @@ def _names(config: Config) -> None:
     plain = {
         "model.name": model.name,
         "model.family": model.family,
-        "model.recipe.name": model.recipe.name,
+        **({"model.recipe.name": model.recipe.name} if model.recipe is not None else {}),
         "suite.name": suite.name,
         "suite.recipe.name": suite.recipe.name,
         "tracking.experiment": config.tracking.experiment,

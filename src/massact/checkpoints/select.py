@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from massact.errors import ConfigError
 
-RULES = ("all", "spaced", "log", "list")
+RULES = ("all", "spaced", "log", "list", "last")
 
 
 def select_steps(
@@ -20,8 +20,9 @@ def select_steps(
     available
         Steps that exist, ascending.
     rule
-        `all`; `list`: exactly `steps`; `log`: about `count` steps, evenly spaced in log step, with the first and the
-        last; `spaced`: step 0 and the powers of two up to 512, then evenly spaced, `count` in total, as in the paper.
+        `all`; `last`: the last one; `list`: exactly `steps`; `log`: about `count` steps, evenly spaced in log step,
+        with the first and the last; `spaced`: step 0 and the powers of two up to 512, then evenly spaced, `count` in
+        total, as in the paper.
 
     Raises
     ------
@@ -34,6 +35,8 @@ def select_steps(
     check_rule(rule=rule, count=count, steps=steps)
     if rule == "all":
         return list(available)
+    if rule == "last":
+        return list(available[-1:])
     if rule == "list":
         return _listed(available, steps or (), model)
     count = count or 0
@@ -54,7 +57,7 @@ def check_rule(*, rule: str, count: int | None, steps: Sequence[int] | None) -> 
         raise ConfigError(f"checkpoints.rule = {rule}", f"choose one of {', '.join(RULES)}")
     if rule == "list" and not steps:
         raise ConfigError("checkpoints=list without steps", "add checkpoints.steps=[0,512]")
-    if rule not in ("all", "list") and (count is None or count < 2):
+    if rule not in ("all", "last", "list") and (count is None or count < 2):
         raise ConfigError(f"checkpoints.count = {count}", "give a number of at least 2")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from dataclasses import replace
 
+from massact.compose.stated import folder_architecture
 from massact.config import Config
 from massact.extract.options import SweepOptions
 from massact.extract.plan import FORWARD_SHARE, forward_flops, matmul_flops_per_second
@@ -20,8 +21,12 @@ def sweep_options(config: Config, device: str) -> SweepOptions:
         The device of the model, for the estimate of time.
     """
 
+    architecture = config.model.architecture or folder_architecture(config)
+
     def seconds_each(probe: Probe) -> float:
-        flops = forward_flops(config.model.architecture, *probe.tokens.shape)
+        if architecture is None:
+            return 0.0
+        flops = forward_flops(architecture, *probe.tokens.shape)
         return flops / (FORWARD_SHARE * matmul_flops_per_second(config.protocol.dtype, device))
 
     return replace(

@@ -6,15 +6,19 @@ import logging
 from dataclasses import replace
 from pathlib import Path
 
+import massact
 from massact.checkpoints.hub_dataset import HubDataset, fetch_files
 from massact.checkpoints.reach import endpoint_named, hub_is_offline, reachable
 from massact.checkpoints.source import CheckpointStatus, SourceError
 from massact.compose.stated import check_architecture
 from massact.config import Config
 from massact.errors import CheckpointError, ConfigError
+from massact.extract.own_probe import RANDOM, file_probe, random_probe, text_probe
 from massact.extract.probe import CORPUS, REDPAJAMA, REDPAJAMA_FILES, Probe, chunk, encode, sampled_documents
+from massact.settings import TEXT_FILES
 
 log = logging.getLogger("massact")
+LONGEST = 1024  # tokens of a sequence, of a model that reads more and whose configuration states no probe
 
 
 def probe_of(config: Config, folder: Path) -> Probe:
@@ -30,22 +34,40 @@ def probe_of(config: Config, folder: Path) -> Probe:
     ConfigError
         When the checkpoints have another architecture than configured, or the text is too short.
     """
-    context = check_architecture(config, folder).get("context")
-    length = config.probe.length if config.probe.length is not None else config.model.probe.length
+    numbers = check_architecture(config, folder)
+    context, own, wanted = numbers.get("context"), config.model.probe, config.probe
+    length = wanted.length or (min(context or LONGEST, LONGEST) if own is None else own.length)
+    if length < 2:
+        raise ConfigError(f"probe.length = {length} has nothing to predict", "give at least 2 tokens")
     if context is not None and length > context:
         raise ConfigError(
             f"probe.length = {length}, but {folder / 'config.json'} says the model reads {context} tokens",
             f"set probe.length={context} or less",
         )
+    size = {"sequences": wanted.sequences, "length": length}
+    if wanted.text == RANDOM:
+        if "vocab_size" not in numbers:
+            raise ConfigError(f"{folder / 'config.json'} states no vocab_size", "take probe.text=FILE.npy")
+        return random_probe(numbers["vocab_size"], **size)
+    if Path(wanted.text).suffix in TEXT_FILES:
+        return file_probe(Path(wanted.text), folder, **size)
     name, text, source = _text(config)
+    if own is None:
+        return replace(text_probe(folder, text, name=name, **size), source=source)
     probe = chunk(
         encode(folder / "tokenizer.json", text),
-        sequences=config.probe.sequences,
-        length=length,
-        first_token=config.model.probe.first_token,
+        **size,
+        first_token=own.first_token,
         text=name,
     )
     return replace(probe, source=source)
+
+
+def corpus_path(place: str) -> Path:
+    """The file of the shipped text: the configured place, or the copy that comes with massact in any other folder."""
+    package = Path(massact.__file__).parent
+    shipped = (package / place, package.parents[1] / place)  # in a wheel, in a checkout
+    return next((path for path in (Path(place), *shipped) if path.is_file()), Path(place))
 
 
 def _text(config: Config) -> tuple[str, str, str]:
@@ -68,7 +90,7 @@ def _text(config: Config) -> tuple[str, str, str]:
         log.warning("RedPajama is not available here: %s is probed with the shipped text", config.model.name)
     from massact.train.corpus import read_works, split_works
 
-    _, held_out = split_works(read_works(Path(probe.corpus)), probe.held_out_works)
+    _, held_out = split_works(read_works(corpus_path(probe.corpus)), probe.held_out_works)
     return CORPUS, "\n\n".join(held_out), ""
 
 

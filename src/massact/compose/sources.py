@@ -9,9 +9,9 @@ from pathlib import Path
 from massact.checkpoints import CheckpointSource, FolderSource, HubSource
 from massact.checkpoints.branches import Branch
 from massact.checkpoints.source import CheckpointStatus, Identity, SourceError
-from massact.config import Config
+from massact.config import Config, ModelConfig
 from massact.errors import CheckpointError, ConfigError
-from massact.settings import available_steps, model_folder, repository_of, steps_among, steps_of
+from massact.settings import available_steps, model_folder, repository_of, steps_among, steps_are_listed, steps_of
 from massact.tracked import Recorded, recorded
 
 log = logging.getLogger("massact")
@@ -76,8 +76,25 @@ def source_of(config: Config) -> CheckpointSource:
 
 
 def selected_steps(config: Config, source: CheckpointSource) -> list[int]:
-    """The configured steps, among those that a suite has, or those that any other model should have."""
-    return steps_among(source.steps(), config) if config.model.source == "hub" else steps_of(config)
+    """The configured steps, among those that the source lists, or those that the model should have."""
+    if not steps_are_listed(config.model):
+        return steps_of(config)
+    steps = source.steps()
+    if not steps:
+        raise CheckpointError(*no_checkpoints(config.model))
+    return steps_among(steps, config)
+
+
+def no_checkpoints(model: ModelConfig) -> tuple[str, str]:
+    """What is said of a source that lists none."""
+    folder = model_folder(model)
+    inner = folder / "checkpoints"
+    if model.source == "folder" and inner.is_dir():
+        return f"{folder} holds no checkpoints itself", f"try the folder inside it: {inner}"
+    return (
+        f"{folder} holds no checkpoints",
+        "give a folder with step1000/, checkpoint-1000/ or the like, or one with config.json and weights",
+    )
 
 
 def _suite_revisions(repository: str, config: Config) -> dict[int, str]:
@@ -97,7 +114,8 @@ def _suite_revisions(repository: str, config: Config) -> dict[int, str]:
         named = "; ".join(f"{name} {why}" for name, why in list(suite.unread.items())[:_NAMED])
         more = f"; and {len(suite.unread) - _NAMED} more" if len(suite.unread) > _NAMED else ""
         log.warning("%s: %d branches are not checkpoints: %s%s", repository, len(suite.unread), named, more)
-    _check_tokens(suite.branches, revisions, config.model.recipe.tokens_per_step)
+    if config.model.recipe is not None:
+        _check_tokens(suite.branches, revisions, config.model.recipe.tokens_per_step)
     return revisions
 
 

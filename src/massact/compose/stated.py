@@ -5,15 +5,18 @@ from __future__ import annotations
 import json
 import logging
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from massact.architecture import Architecture, differences, numbers_in
 from massact.checkpoints.files import read_config
+from massact.checkpoints.folder import FolderSource, trainer_state
 from massact.config import Config
-from massact.errors import ConfigError
+from massact.errors import ConfigError, MassactError
 from massact.extract.outcome import Failure
+from massact.recipe import Recipe
 from massact.settings import model_folder, model_name
 
 if TYPE_CHECKING:
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("massact")
 OTHER_MODEL = "other_model"
+SAME_COUNT = 1e-3  # relative difference between tokens a step that still counts as one number
 _NAMES = tuple(field.name for field in fields(Architecture))
 
 
@@ -48,6 +52,18 @@ def numbers_of(folder: Path) -> dict[str, Any]:
     return numbers_in(read_config(folder)) if path.is_file() else {}
 
 
+def folder_architecture(config: Config) -> Architecture | None:
+    """The architecture of the first checkpoint of a folder; None where its config.json does not state all of it."""
+    if config.model.source != "folder":
+        return None
+    try:
+        source = FolderSource(model_folder(config.model))
+        numbers = numbers_of(source.small_files(source.steps()[0]))
+        return Architecture(**numbers)
+    except (MassactError, IndexError, TypeError):
+        return None
+
+
 def check_architecture(config: Config, folder: Path) -> dict[str, Any]:
     """Check the configured architecture against that of a checkpoint, whose numbers are returned.
 
@@ -60,6 +76,8 @@ def check_architecture(config: Config, folder: Path) -> dict[str, Any]:
         When the checkpoint has another architecture than configured.
     """
     numbers = numbers_of(folder)
+    if config.model.architecture is None:
+        return numbers
     for name, (actual, configured) in differences(numbers, config.model.architecture.as_dict()).items():
         what = f"model.architecture.{name} = {configured}, but {folder / 'config.json'} says {actual}"
         if config.model.source != "folder":
@@ -84,21 +102,25 @@ def hold_to_model(config: Config, source: CheckpointSource, result: SweepResult)
         if key not in by_config:
             by_config[key] = numbers_of(source.small_files(step))
         by_step[step] = by_config[key]
-    configured = config.model.architecture.as_dict()
-    own = config.model.source == "folder" and not _described(config.model.name)
+    architecture = config.model.architecture
+    configured = dict.fromkeys(_NAMES) if architecture is None else architecture.as_dict()
+    own = architecture is None or (config.model.source == "folder" and not _described(config.model.name))
     model, known = configured, True
     if own and by_step:
         counts = Counter(json.dumps(numbers, sort_keys=True) for numbers in by_step.values())
         usual = json.loads(counts.most_common(1)[0][0])
-        known = not differences(usual, configured)
+        known = architecture is not None and not differences(usual, configured)
         model = configured if known else {name: usual.get(name) for name in _NAMES}
     for step, numbers in by_step.items():
         for name, (actual, expected) in list(differences(numbers, model).items())[:1]:
             del result.measured[step], result.identified[step]
             what = f"step {step} is of another model: its config.json says {name} {actual}, the model has {expected}"
             result.failed[step] = Failure(OTHER_MODEL, what, "leave it out, or measure it as a model of its own")
-    if known and (not own or _recipe_given(config)):
-        return Stated(model, config.model.recipe.name, config.model.recipe.tokens_per_step)
+    recipe = config.model.recipe
+    if recipe is None:
+        return Stated(model, "", tokens_per_step(source, result.measured))
+    if known and (not own or _recipe_given(config, recipe)):
+        return Stated(model, recipe.name, recipe.tokens_per_step)
     log.warning(
         "%s: it is not known how it was trained, so its recipe and tokens are left empty (state them with "
         "model.recipe.name=..., model.recipe.batch and .window)",
@@ -112,12 +134,25 @@ def _described(name: str) -> bool:
     return _in_conf("model", name)
 
 
-def _recipe_given(config: Config) -> bool:
+def tokens_per_step(source: CheckpointSource, steps: Iterable[int]) -> int | None:
+    """Tokens of an optimiser step, from the Trainer's count beside the checkpoints; None where it does not say.
+
+    None also where the count is not the same for every step, as in a run whose batch grew.
+    """
+    counts: set[float] = set()
+    for step in steps:
+        tokens = trainer_state(source.small_files(step)).get("num_input_tokens_seen") if step else None
+        if isinstance(tokens, int | float) and tokens > 0:
+            counts.add(tokens / step)
+    low, high = min(counts, default=0.0), max(counts, default=0.0)
+    return round(high) if low and high - low <= SAME_COUNT * high else None
+
+
+def _recipe_given(config: Config, recipe: Recipe) -> bool:
     """Whether the recipe is this model's own: by its folder's training.json, or by a name that is not in conf/recipe/.
 
     A folder measured with another model's configuration inherits that model's recipe, which does not apply to it.
     """
-    recipe = config.model.recipe
     log_of_training = model_folder(config.model) / "training.json"
     try:
         stated: Any = json.loads(log_of_training.read_text(encoding="utf-8"))["recipe"]

@@ -69,7 +69,7 @@ def _cells(row: dict[str, Any]) -> list[str]:
     regime, doubts = Regime(row["regime"]), _doubts(row)
     claim = f"{regime} ({', '.join(doubts)})" if doubts else str(regime)
     r2 = NOTHING if math.isnan(row["r2"]) else f"{row['r2']:.5f}"
-    return [r2, claim, _status(row), *_values(row, regime, doubts), _parameters(row)]
+    return [r2, claim, _status(row), *_values(row, regime, doubts), quoted_parameters(row)]
 
 
 def _values(row: dict[str, Any], regime: Regime, doubts: tuple[Doubt, ...]) -> tuple[str, str, str]:
@@ -95,7 +95,7 @@ def _number(row: dict[str, Any], name: str) -> str:
     return value if math.isnan(lower) else f"{value} [{lower:.4g}, {upper:.4g}]"
 
 
-def _parameters(row: dict[str, Any]) -> str:
+def quoted_parameters(row: dict[str, Any]) -> str:
     """The determined parameters with their standard errors."""
     marks = {name.removesuffix("_determined"): value for name, value in row.items() if name.endswith("_determined")}
     quoted = [name for name, known in marks.items() if known and name in row]

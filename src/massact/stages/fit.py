@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,8 +38,12 @@ def failures(fits: pd.DataFrame) -> list[str]:
     return [f"  {count} of {len(fits)} fits failed: {reason}" for reason, count in failed.value_counts().items()]
 
 
-def fit_records(config: Config, records: pd.DataFrame, metadata: dict[str, Any]) -> pd.DataFrame:
+def fit_records(
+    config: Config, records: pd.DataFrame, metadata: dict[str, Any], quantities: Sequence[str] | None = None
+) -> pd.DataFrame:
     """Fit the configured form to one table of records. Suspect checkpoints are left out by default.
+
+    `quantities` are those of params.yaml when None.
 
     The intervals of derived quantities come from resampling the input sequences, if there are several.
     """
@@ -47,7 +52,8 @@ def fit_records(config: Config, records: pd.DataFrame, metadata: dict[str, Any])
 
     if not config.fit.suspects:
         records = without_suspects(records, metadata)
-    quantities = load_params(Path(config.paths.params)).quantities
+    if quantities is None:
+        quantities = load_params(Path(config.paths.params)).quantities
     return fit_table(
         aggregate(records, config.protocol.aggregation),
         metadata["architecture"],

@@ -1,0 +1,134 @@
+"""`massact measure WHERE` and `massact report`: anybody's checkpoints, and a page about them."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from massact.errors import ConfigError, MissingInputError
+
+RESULTS = "massact-results"
+HUB = "hub:"
+_PROVENANCE = ("model", "seed", "source", "architecture", "tokens_per_step", "checkpoints")
+
+
+def measure_overrides(arguments: argparse.Namespace) -> list[str]:
+    """The composition that a `massact measure` command line means, as words for `massact run`.
+
+    Raises
+    ------
+    ConfigError
+        Options that contradict each other, or steps that are not numbers.
+    MissingInputError
+        A place that is neither a folder nor a known name.
+    """
+    out = Path(arguments.out)
+    words = ["stage=measure", *_model(arguments.where), *_steps(arguments)]
+    words += [f"paths.{name}={_quoted(out / name)}" for name in ("records", "extracted", "fits", "results")]
+    words += ["tracking=none", f"hydra.run.dir={_quoted(out / 'jobs' / '${now:%Y-%m-%d-%H-%M-%S}')}"]
+    options = {
+        "model.name": arguments.name,
+        "probe.text": arguments.probe,
+        "probe.sequences": arguments.sequences,
+        "probe.length": arguments.length,
+        "protocol.dtype": arguments.dtype,
+        "protocol.device": arguments.device,
+        "fit": arguments.fit,
+    }
+    words += [f"{key}={_quoted(value)}" for key, value in options.items() if value is not None]
+    return [*words, *arguments.overrides]
+
+
+def measure_command(arguments: argparse.Namespace) -> int:
+    """Measure, fit and show the layers; returns the exit code."""
+    from massact import app
+
+    sys.argv = ["massact run", *measure_overrides(arguments)]
+    code = app.main()
+    if code == 0:
+        out = "" if arguments.out == RESULTS else f" --out {arguments.out}"
+        sys.stdout.write(f"see it as a page: massact report{out}\n")
+    return code
+
+
+def report_command(arguments: argparse.Namespace) -> str:
+    """Write a page about every model in a folder of results.
+
+    Raises
+    ------
+    MissingInputError
+        A folder without measured models.
+    """
+    from massact.disk import file_target, storing
+    from massact.fit.forms import FORMS
+    from massact.fit.schemas import fits_schema
+    from massact.report import ReportInputs, build_report
+    from massact.tables import read_metadata, read_table
+    from massact.trajectories import RECORDS, aggregate
+
+    folder = Path(arguments.out)
+    path = file_target(folder / "report.html", lambda head: b"massive activations" in head.lower())
+    tables = [table for table in sorted((folder / "extracted").glob("*.parquet")) if "." not in _name(table)]
+    if not tables:
+        raise MissingInputError(f"{folder} holds no measured models", "measure some with: massact measure FOLDER")
+    import pandas as pd
+
+    records = pd.concat([read_table(table, RECORDS) for table in tables], ignore_index=True)
+    fits = {
+        form: pd.concat([read_table(fitted, fits_schema(form)) for fitted in paths], ignore_index=True)
+        for form in FORMS
+        if (paths := [p for t in tables if (p := folder / "fits" / f"{t.stem}-{form}.parquet").is_file()])
+    }
+    inputs = ReportInputs(
+        trajectories=aggregate(records, arguments.aggregation),
+        records=records,
+        fits=fits,
+        provenance=[read_metadata(table, _PROVENANCE) for table in tables],
+    )
+    with storing(path.parent):
+        lines = build_report(inputs, path).lines()
+    return "\n".join([*lines, f"report: {path.resolve()}"])
+
+
+def _name(table: Path) -> str:
+    """A table's name without the model's, in which dots are allowed: a further statistic's follows the seed."""
+    return table.stem.rpartition("-seed")[2]
+
+
+def _model(where: str) -> list[str]:
+    from massact.app import CONF
+
+    if where.startswith(HUB):
+        return ["model=hub", f"model.repository={_quoted(where.removeprefix(HUB))}"]
+    if Path(where).is_dir():
+        return ["model=folder", f"model.folder={_quoted(Path(where))}"]
+    known = sorted(path.stem for path in (CONF / "model").glob("*.yaml"))
+    if where in known and where not in ("folder", "hub"):
+        return [f"model={where}"]
+    raise MissingInputError(
+        f"{where} is not a folder", f"give a folder, {HUB}OWNER/NAME, or one of {', '.join(known[:3])}, ..."
+    )
+
+
+def _steps(arguments: argparse.Namespace) -> list[str]:
+    steps = arguments.steps
+    if arguments.last:
+        if steps is not None:
+            raise ConfigError("--last and --steps contradict each other", "give one of them")
+        return ["checkpoints=last"]
+    if steps is None or steps == "all":
+        return []
+    if steps == "log":
+        return ["checkpoints=log"]
+    try:
+        return ["checkpoints=list", f"checkpoints.steps={[int(part) for part in steps.split(',')]}".replace(" ", "")]
+    except ValueError:
+        raise ConfigError(f"--steps {steps!a} is not a list of steps", "give all, log, or e.g. 0,512,1000") from None
+
+
+def _quoted(value: object) -> str:
+    """A value for Hydra's grammar."""
+    text = str(value)
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'

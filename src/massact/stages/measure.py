@@ -1,0 +1,125 @@
+"""stage=measure: one model from its checkpoints to a table of what happens in each layer; `massact measure WHERE`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from massact.config import Config
+from massact.disk import file_target
+from massact.errors import CheckpointError, FitError
+from massact.extract.options import MAGNITUDES
+from massact.findings.outcomes import onset
+from massact.fit.overview import quoted_parameters
+from massact.fit.schemas import fits_schema
+from massact.settings import table_stem
+from massact.stages.extract import Extraction, extract, save, table_name
+from massact.stages.fit import fit_records
+from massact.stages.places import place
+from massact.tables import write_table
+from massact.trajectories import aggregate
+from massact.trajectories.schemas import FITTED
+
+_HEADS = ("layer", "start", "end", "largest", "at step", "onset", "where", "regime", "R2", "may be quoted")
+
+
+def run(config: Config, output: Path) -> list[str]:
+    """Write records and fits, and return the table of layers.
+
+    Raises
+    ------
+    CheckpointError
+        When a checkpoint could not be measured. The tables of the others are written.
+    """
+    extracted, fitted = place(config, "extracted", output), place(config, "fits", output)
+    for name in config.extract.statistics:
+        file_target(extracted / table_name(config, name))
+    path = file_target(fitted / f"{table_stem(config.model)}-{config.fit.form}.parquet")
+    extractions, failures = extract(config)
+    paths = [save(config, extraction, extracted) for extraction in extractions]
+    extraction = next((e for e in extractions if e.statistic.name == MAGNITUDES), None)
+    if extraction is None:
+        raise CheckpointError(*failures[0])
+    lines, fits = [], None
+    try:
+        fits = fit_records(config, extraction.records, extraction.metadata, FITTED)
+        metadata = {"form": config.fit.form, "aggregation": config.protocol.aggregation}
+        write_table(fits, path, fits_schema(config.fit.form), metadata)
+        paths.append(path)
+    except FitError as error:  # a single checkpoint is no curve, and its measurements stand all the same
+        lines.append(f"no curve was fitted: {error}")
+    lines = [*_head(config, extraction), *layer_table(extraction, fits, config.protocol.aggregation), *lines]
+    lines.append(f"tables: {', '.join(map(str, paths))}")
+    if failures:
+        raise CheckpointError(*failures[0])
+    return lines
+
+
+def layer_table(extraction: Extraction, fits: pd.DataFrame | None, aggregation: str) -> list[str]:
+    """One line a layer: the measured ratio at the first and the last step and where it was largest, its onset (half its
+    rise in log ratio), the position and dimension of the largest activation at the last step, and what the fit says.
+    """
+    trajectories: Any = aggregate(extraction.records, aggregation)
+    ratio = trajectories[trajectories["quantity"] == "ratio"].sort_values("step")
+    by_layer = {} if fits is None else _ratio_fits(fits)
+    rows = [_HEADS]
+    for layer, curve in ratio.groupby("layer"):
+        steps, values = curve["step"].to_numpy(float), curve["value"].to_numpy(float)
+        largest = int(values.argmax())
+        fit = by_layer.get(layer, {})
+        with np.errstate(divide="ignore"):
+            began = onset(steps, np.log(values))
+        rows.append(
+            (
+                str(layer),
+                f"{values[0]:.4g}",
+                f"{values[-1]:.4g}",
+                f"{values[largest]:.4g}",
+                f"{steps[largest]:.0f}",
+                "-" if np.isnan(began) else f"{began:.0f}",
+                _where(extraction.records, layer),
+                _regime(fit),
+                f"{fit['r2']:.3f}" if fit else "-",
+                quoted_parameters(fit) if fit else "-",
+            )
+        )
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+
+
+def _head(config: Config, extraction: Extraction) -> list[str]:
+    """What was measured: the model, its checkpoints, and the probe."""
+    records, probe = extraction.records, extraction.metadata["probe"]
+    steps = sorted(set(records["step"]))
+    first = records["first_token"].iloc[0]
+    begun = f"each begun by token {first}" if first >= 0 else "begun by no special token"
+    return [
+        f"{table_stem(config.model)}: {len(steps)} checkpoints, steps {steps[0]} to {steps[-1]}",
+        f"probe: {records['sequence'].nunique()} sequences of {records['probe_length'].iloc[0]} tokens "
+        f"({probe['text']}, {begun})",
+        "ratio of the largest to the median activation of each block's output:",
+    ]
+
+
+def _ratio_fits(fits: pd.DataFrame) -> dict[int, dict[str, Any]]:
+    table: Any = fits[fits["quantity"] == "ratio"]
+    return {int(row["layer"]): row for row in table.to_dict("records")}
+
+
+def _where(records: pd.DataFrame, layer: Any) -> str:
+    """Position and dimension of the largest activation at the last step, and in how many sequences it is there."""
+    table: Any = records
+    last = table[(table["layer"] == layer) & (table["step"] == table["step"].max())]
+    counts = last.groupby(["token1", "dimension1"]).size().sort_values(ascending=False, kind="stable")
+    token, dimension = counts.index[0]
+    share = f" in {counts.iloc[0]} of {len(last)}" if counts.iloc[0] < len(last) else ""
+    return f"position {token}, dimension {dimension}{share}"
+
+
+def _regime(fit: dict[str, Any]) -> str:
+    if not fit:
+        return "-"
+    return f"{fit['regime']} ({fit['doubts']})" if fit["doubts"] else str(fit["regime"])
