@@ -10,6 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from massact import names
+from massact.architecture import Architecture
 from massact.bounds import check_bounds
 from massact.checkpoints.pythia import PYTHIA_STEPS, repo_id
 from massact.checkpoints.select import check_rule, select_steps
@@ -85,11 +86,26 @@ def check_trained_here(recipe: Recipe | None, name: str) -> None:
         raise ConfigError(f"{name} is trained elsewhere", "choose a model of a trained family, e.g. pocket-a")
 
 
+def described(model: ModelConfig) -> tuple[Architecture, Recipe]:
+    """Architecture and recipe of a model whose configuration states both.
+
+    Raises
+    ------
+    ConfigError
+        A model that only its checkpoints describe.
+    """
+    if model.architecture is None or model.recipe is None:
+        raise ConfigError(
+            f"{model.name} is described by its checkpoints alone", "choose a model that conf/model/ describes"
+        )
+    return model.architecture, model.recipe
+
+
 def available_steps(model: ModelConfig) -> list[int]:
     """Every step the model should have a checkpoint of, where the configuration says so (not `steps_are_listed`)."""
     if model.source == "pythia":
         return list(PYTHIA_STEPS)
-    recipe = cast(Recipe, model.recipe)
+    recipe = described(model)[1]
     return checkpoint_steps(recipe.steps, recipe.checkpoints)
 
 

@@ -65,7 +65,7 @@ def layer_table(extraction: Extraction, fits: pd.DataFrame | None, aggregation: 
     trajectories: Any = aggregate(extraction.records, aggregation)
     ratio = trajectories[trajectories["quantity"] == "ratio"].sort_values("step")
     by_layer = {} if fits is None else _ratio_fits(fits)
-    rows = [_HEADS]
+    rows: list[tuple[str, ...]] = [_HEADS]
     for layer, curve in ratio.groupby("layer"):
         steps, values = curve["step"].to_numpy(float), curve["value"].to_numpy(float)
         largest = int(values.argmax())

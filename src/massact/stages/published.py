@@ -14,6 +14,7 @@ from massact.disk import file_target, write_text
 from massact.errors import CheckpointError, ConfigError
 from massact.settings import (
     available_steps,
+    described,
     model_name,
     repository_of,
     table_stem,
@@ -54,9 +55,9 @@ def run(config: Config, output: Path) -> list[str]:
     read = import_published(
         files.folder,
         size,
-        n_layers=config.model.architecture.n_layers,
+        n_layers=described(config.model)[0].n_layers,
         steps=available_steps(config.model),
-        tokens_per_step=config.model.recipe.tokens_per_step,
+        tokens_per_step=described(config.model)[1].tokens_per_step,
         sequences=config.published.sequences,
     )
     rejected = _write_rejected(read.rejected, path.with_suffix(".rejected.csv"))
@@ -101,8 +102,8 @@ def _metadata(config: Config, read: PublishedImport, origin: Mapping[str, Any]) 
         **origin,
         "model": model_name(config.model),
         "seed": config.model.seed,
-        "architecture": config.model.architecture.as_dict(),
-        "tokens_per_step": config.model.recipe.tokens_per_step,
+        "architecture": described(config.model)[0].as_dict(),
+        "tokens_per_step": described(config.model)[1].tokens_per_step,
         "protocol_version": None,
         "protocol_notes": list(PROTOCOL_NOTES),
         "dtype": "float16",

@@ -14,7 +14,7 @@ from massact.config import Config
 from massact.errors import ConfigError, MassactError
 from massact.outputs import Stranger, files_in, replace_folder, replaceable
 from massact.recipe import Recipe
-from massact.settings import check_trained_here, model_folder, table_stem
+from massact.settings import check_trained_here, described, model_folder, table_stem
 
 MARKER = "training.json"
 # The files that `save_pretrained` writes for a model and a tokenizer.
@@ -33,7 +33,7 @@ def run(config: Config, output: Path) -> list[str]:
     """
     if config.model.source != "folder":
         raise ConfigError(f"{config.model.name} is trained elsewhere", "choose a model of a trained family")
-    recipe, architecture = config.model.recipe, config.model.architecture
+    architecture, recipe = described(config.model)
     check_trained_here(recipe, config.model.name)
     name, final = table_stem(config.model), model_folder(config.model)
     folder = Path(config.paths.runs) / recipe.name / name
