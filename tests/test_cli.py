@@ -102,7 +102,7 @@ def test_wrong_numbers_are_one_line_and_status_2(words, said, capsys):
     [
         ("forcast", "did you mean forecast?"),
         ("sumary", "did you mean summary?"),
-        ("xyz", "commands: forecast, run, summary"),
+        ("xyz", "commands: forecast, measure, report, run, summary"),
     ],
 )
 def test_an_unknown_command_is_answered_with_the_nearest(word, said, capsys):
@@ -203,8 +203,8 @@ def test_run_is_hydras_command_line_in_any_folder(tmp_path):
     command = [sys.executable, "-m", "massact.cli", "run"]
     done = subprocess.run([*command, "stage=extract", "model=pocket-a"], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 3
-    assert "data/pocket/pocket-a-seed0 is not there" in done.stderr
-    assert "Traceback" not in done.stderr
+    assert "data/pocket/pocket-a-seed0 is not there" in done.stdout
+    assert "Traceback" not in done.stdout + done.stderr
     done = subprocess.run([*command, "stage=extrat"], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 2
     assert "extract" in done.stderr

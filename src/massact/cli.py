@@ -196,7 +196,6 @@ def _add_measure(commands: Any) -> None:
         help="a folder of checkpoints (step1000/, checkpoint-1000/, ...) or of one model; hub:OWNER/NAME; or a known "
         "model such as pythia-70m",
     )
-    measure.add_argument("overrides", nargs="*", help="further settings, e.g. fit.resamples=0")
     measure.add_argument("--steps", action=_Once, help="all (default), log (24, even in log step), or e.g. 0,512,1000")
     measure.add_argument("--last", action="store_true", help="the last checkpoint alone")
     measure.add_argument(
@@ -210,6 +209,10 @@ def _add_measure(commands: Any) -> None:
     measure.add_argument("--fit", action=_Once, help="the form to fit (default: eq9)")
     measure.add_argument("--name", action=_Once, help="what tables call the model (default: the folder's name)")
     measure.add_argument("--out", action=_Once, default=own.RESULTS, help=f"results (default: {own.RESULTS})")
+    measure.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides",
+        help="any other setting of massact run, e.g. fit.resamples=0; may be repeated",
+    )  # fmt: skip
 
 
 def _whole_numbers(text: str) -> list[int]:

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from massact.errors import ConfigError, MissingInputError
+from massact.names import nearest_names
 
 RESULTS = "massact-results"
 HUB = "hub:"
@@ -103,11 +104,12 @@ def _model(where: str) -> list[str]:
         return ["model=hub", f"model.repository={_quoted(where.removeprefix(HUB))}"]
     if Path(where).is_dir():
         return ["model=folder", f"model.folder={_quoted(Path(where))}"]
-    known = sorted(path.stem for path in (CONF / "model").glob("*.yaml"))
-    if where in known and where not in ("folder", "hub"):
+    known = sorted({path.stem for path in (CONF / "model").glob("*.yaml")} - {"folder", "hub"})
+    if where in known:
         return [f"model={where}"]
     raise MissingInputError(
-        f"{where} is not a folder", f"give a folder, {HUB}OWNER/NAME, or one of {', '.join(known[:3])}, ..."
+        f"{where} is not a folder",
+        f"give a folder, {HUB}OWNER/NAME, or a known model such as {', '.join(nearest_names(where, known)[:3])}",
     )
 
 

@@ -86,4 +86,4 @@ def test_a_folder_without_a_tokenizer_says_what_to_give_instead(content, tmp_pat
         (tmp_path / "tokenizer.json").write_text(content)
     with pytest.raises(MassactError, match="tokenizer") as caught:
         encoder_of(tmp_path)
-    assert "probe.text=random" in str(caught.value)
+    assert "--probe FILE.npy" in str(caught.value)

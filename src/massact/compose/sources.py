@@ -86,11 +86,16 @@ def selected_steps(config: Config, source: CheckpointSource) -> list[int]:
 
 
 def no_checkpoints(model: ModelConfig) -> tuple[str, str]:
-    """What is said of a source that lists none."""
+    """What happened and the remedy, for a source that lists no checkpoints."""
+    if model.source != "folder":
+        return f"{model.repository} has no checkpoints", "choose another repository or model.variant"
     folder = model_folder(model)
-    inner = folder / "checkpoints"
-    if model.source == "folder" and inner.is_dir():
-        return f"{folder} holds no checkpoints itself", f"try the folder inside it: {inner}"
+    inner = [path for path in sorted(folder.iterdir()) if path.is_dir() and FolderSource(path).steps()]
+    if inner:
+        return (
+            f"{folder} holds no checkpoints itself",
+            f"give a folder inside it: {', '.join(map(str, inner[:_NAMED]))}",
+        )
     return (
         f"{folder} holds no checkpoints",
         "give a folder with step1000/, checkpoint-1000/ or the like, or one with config.json and weights",

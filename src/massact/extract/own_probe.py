@@ -19,7 +19,7 @@ from massact.extract.probe import Probe, chunk
 
 RANDOM = "random"
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "tokenizer_config.json", "spiece.model")
-_REMEDY = "take token ids or a text of your own (probe.text=FILE.npy or FILE.txt) or random tokens (probe.text=random)"
+_REMEDY = "give token ids, a text, or random tokens: --probe FILE.npy, FILE.txt or random (probe.text=...)"
 _WORD = "a"
 
 Encoder = Callable[[str, bool], list[int]]

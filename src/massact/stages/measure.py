@@ -10,13 +10,14 @@ import pandas as pd
 
 from massact.config import Config
 from massact.disk import file_target
-from massact.errors import CheckpointError, FitError
+from massact.errors import CheckpointError
 from massact.extract.options import MAGNITUDES
 from massact.findings.outcomes import onset
 from massact.fit.overview import quoted_parameters
 from massact.fit.schemas import fits_schema
 from massact.settings import table_stem
 from massact.stages.extract import Extraction, extract, save, table_name
+from massact.stages.fit import failures as fit_failures
 from massact.stages.fit import fit_records
 from massact.stages.places import place
 from massact.tables import write_table
@@ -43,33 +44,29 @@ def run(config: Config, output: Path) -> list[str]:
     extraction = next((e for e in extractions if e.statistic.name == MAGNITUDES), None)
     if extraction is None:
         raise CheckpointError(*failures[0])
-    lines, fits = [], None
-    try:
-        fits = fit_records(config, extraction.records, extraction.metadata, FITTED)
-        metadata = {"form": config.fit.form, "aggregation": config.protocol.aggregation}
-        write_table(fits, path, fits_schema(config.fit.form), metadata)
-        paths.append(path)
-    except FitError as error:  # a single checkpoint is no curve, and its measurements stand all the same
-        lines.append(f"no curve was fitted: {error}")
-    lines = [*_head(config, extraction), *layer_table(extraction, fits, config.protocol.aggregation), *lines]
-    lines.append(f"tables: {', '.join(map(str, paths))}")
+    fits = fit_records(config, extraction.records, extraction.metadata, FITTED)
+    metadata = {"form": config.fit.form, "aggregation": config.protocol.aggregation}
+    write_table(fits, path, fits_schema(config.fit.form), metadata)
+    lines = [*_head(config, extraction), *layer_table(extraction, fits, config.protocol.aggregation)]
+    lines += [*fit_failures(fits), f"tables: {', '.join(map(str, [*paths, path]))}"]
     if failures:
         raise CheckpointError(*failures[0])
     return lines
 
 
-def layer_table(extraction: Extraction, fits: pd.DataFrame | None, aggregation: str) -> list[str]:
+def layer_table(extraction: Extraction, fits: pd.DataFrame, aggregation: str) -> list[str]:
     """One line a layer: the measured ratio at the first and the last step and where it was largest, its onset (half its
     rise in log ratio), the position and dimension of the largest activation at the last step, and what the fit says.
     """
     trajectories: Any = aggregate(extraction.records, aggregation)
     ratio = trajectories[trajectories["quantity"] == "ratio"].sort_values("step")
-    by_layer = {} if fits is None else _ratio_fits(fits)
+    ratio_fits: Any = fits[fits["quantity"] == "ratio"]
+    by_layer = {int(row["layer"]): row for row in ratio_fits.to_dict("records")}
     rows: list[tuple[str, ...]] = [_HEADS]
     for layer, curve in ratio.groupby("layer"):
         steps, values = curve["step"].to_numpy(float), curve["value"].to_numpy(float)
         largest = int(values.argmax())
-        fit = by_layer.get(layer, {})
+        fit = by_layer[layer]
         with np.errstate(divide="ignore"):
             began = onset(steps, np.log(values))
         rows.append(
@@ -82,8 +79,8 @@ def layer_table(extraction: Extraction, fits: pd.DataFrame | None, aggregation: 
                 "-" if np.isnan(began) else f"{began:.0f}",
                 _where(extraction.records, layer),
                 _regime(fit),
-                f"{fit['r2']:.3f}" if fit else "-",
-                quoted_parameters(fit) if fit else "-",
+                "-" if np.isnan(fit["r2"]) else f"{fit['r2']:.3f}",
+                quoted_parameters(fit),
             )
         )
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
@@ -104,11 +101,6 @@ def _head(config: Config, extraction: Extraction) -> list[str]:
     ]
 
 
-def _ratio_fits(fits: pd.DataFrame) -> dict[int, dict[str, Any]]:
-    table: Any = fits[fits["quantity"] == "ratio"]
-    return {int(row["layer"]): row for row in table.to_dict("records")}
-
-
 def _where(records: pd.DataFrame, layer: Any) -> str:
     """Position and dimension of the largest activation at the last step, and in how many sequences it is there."""
     table: Any = records
@@ -120,6 +112,4 @@ def _where(records: pd.DataFrame, layer: Any) -> str:
 
 
 def _regime(fit: dict[str, Any]) -> str:
-    if not fit:
-        return "-"
     return f"{fit['regime']} ({fit['doubts']})" if fit["doubts"] else str(fit["regime"])
