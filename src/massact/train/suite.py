@@ -20,9 +20,10 @@ from massact.outputs import replaceable
 from massact.recipe import Recipe, checkpoint_steps
 from massact.tables import read_metadata, read_table
 from massact.train.live import LiveMeasurement, Subject
-from massact.train.loop import forget_state, train
+from massact.train.loop import train
 from massact.train.machine import machine
 from massact.train.members import GRID, Member
+from massact.train.state import forget_state
 from massact.trajectories import RECORDS
 
 if TYPE_CHECKING:
