@@ -128,3 +128,23 @@ def test_the_summary_of_measurements_is_short_and_its_numbers_stand_in_the_lab_n
 def test_every_page_of_the_lab_notebook_is_listed():
     listed = {target for _, target in LINK.findall((ROOT / "docs/lab/README.md").read_text(encoding="utf-8"))}
     assert {page.name for page in ROOT.glob("docs/lab/*.md")} - {"README.md"} <= listed
+
+
+def test_every_file_of_code_that_the_documents_name_is_there():
+    files = [
+        path.relative_to(ROOT).as_posix()
+        for room in ("src", "tests", "benchmarks", "docs")
+        for path in (ROOT / room).rglob("*.py")
+    ]
+    files += ["run.py", "setup.py"]
+    pages = [
+        *(ROOT / "docs").rglob("*.md"),
+        *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "data/README.md")),
+    ]
+    missing = [
+        f"{page.relative_to(ROOT)}: {name}"
+        for page in pages
+        for name in re.findall(r"(?:[A-Za-z_]+/)*[A-Za-z_0-9]+\.py\b", page.read_text(encoding="utf-8"))
+        if not any(file == name or file.endswith(f"/{name}") for file in files)
+    ]
+    assert not missing
