@@ -58,6 +58,7 @@ def test_two_commands_lead_from_a_folder_to_a_page(project, measured):
     assert "6 checkpoints" in page.stdout
     html = (project / "massact-results/report.html").read_text(encoding="utf-8")
     assert "llama" in html
+    assert "Scores</a>" not in html
 
 
 def test_the_tables_say_what_the_folder_says(project, measured):

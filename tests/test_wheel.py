@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import massact
+from tests.runs import write_run
 
 ROOT = Path(__file__).parents[1]
 SOURCES = ("src", "conf", "data/corpus", "pyproject.toml", "setup.py", "MANIFEST.in", "README.md", "LICENSE")
@@ -67,3 +68,17 @@ def test_a_forecast_is_answered_from_the_wheel_alone(wheel, tmp_path):
     assert done.returncode == 0, done.stderr
     assert Path(done.stdout.splitlines()[0]).is_relative_to(tmp_path / "site")
     assert "lower" in done.stdout
+
+
+def test_checkpoints_are_measured_from_the_wheel_alone_in_an_empty_folder(wheel, tmp_path):
+    zipfile.ZipFile(wheel).extractall(tmp_path / "site")
+    project = tmp_path / "own"
+    write_run(project / "run")
+    words = ["measure", "run", "--steps", "0,200", "--sequences", "2", "--length", "16", "--set", "fit.resamples=0"]
+    done = subprocess.run(
+        [sys.executable, "-m", "massact.cli", *words], cwd=project, capture_output=True, text=True, check=False,
+        env={**os.environ, "PYTHONPATH": str(tmp_path / "site"), "HF_HUB_OFFLINE": "1"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "run-seed0: 2 checkpoints, steps 0 to 200" in done.stdout
+    assert (project / "massact-results/extracted/run-seed0.parquet").is_file()

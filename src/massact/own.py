@@ -65,6 +65,7 @@ def report_command(arguments: argparse.Namespace) -> str:
     from massact.fit.forms import FORMS
     from massact.fit.schemas import fits_schema
     from massact.report import ReportInputs, build_report
+    from massact.stages.swept import suspects_of
     from massact.tables import read_metadata, read_table
     from massact.trajectories import RECORDS, aggregate
 
@@ -81,11 +82,14 @@ def report_command(arguments: argparse.Namespace) -> str:
         for form in FORMS
         if (paths := [p for t in tables if (p := folder / "fits" / f"{t.stem}-{form}.parquet").is_file()])
     }
+    provenance = [read_metadata(table, _PROVENANCE) for table in tables]
     inputs = ReportInputs(
         trajectories=aggregate(records, arguments.aggregation),
         records=records,
         fits=fits,
-        provenance=[read_metadata(table, _PROVENANCE) for table in tables],
+        provenance=provenance,
+        suspects=suspects_of(provenance),
+        predicted=False,
     )
     with storing(path.parent):
         lines = build_report(inputs, path).lines()

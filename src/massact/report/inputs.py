@@ -47,6 +47,8 @@ class ReportInputs:
         Recipe, architecture and loss log of each model trained here, by name.
     suspects
         One sentence for each checkpoint that is not what it claims to be.
+    predicted
+        Whether the page has sections on predictions and their scores.
     """
 
     trajectories: pd.DataFrame = field(default_factory=pd.DataFrame)
@@ -57,6 +59,7 @@ class ReportInputs:
     provenance: Sequence[Mapping[str, Any]] = ()
     training: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     suspects: Sequence[str] = ()
+    predicted: bool = True
 
     def checked(self) -> ReportInputs:
         """The same inputs, with non-empty tables validated and empty fits removed.

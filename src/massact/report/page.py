@@ -66,6 +66,8 @@ def _page(inputs: ReportInputs, numbers: Headline) -> str:
         "scores": scores_section(inputs),
         "method": method_section(inputs),
     }
+    if not inputs.predicted:
+        sections = {name: section for name, section in sections.items() if name not in ("predictions", "scores")}
     style = Markup(files("massact.report").joinpath("style.css").read_text(encoding="utf-8").strip())
     named = inputs.named
     models = [named[run] for run in inputs.runs]
