@@ -191,27 +191,27 @@ def numbers_in(config: Mapping[str, Any]) -> dict[str, Any]:
         config = {**config, **inner}
     numbers: dict[str, Any] = {}
     for name, others in _NAMES_IN_CONFIGS.items():
-        found = next((config[other] for other in others if config.get(other) is not None), None)
+        value = next((config[other] for other in others if config.get(other) is not None), None)
         if name in ("n_heads", "d_mlp") and _kind(config) in _RECURRENT:
             continue
         open_width = name == "d_mlp" and (
             _kind(config) in _FOURFOLD_MLP or any(other in config for other in ("n_embd", *others))
         )
-        if found is None and open_width and "d_model" in numbers:
-            found = 4 * numbers["d_model"]
-        if isinstance(found, int) and not isinstance(found, bool) and abs(found) <= sys.float_info.max:
-            numbers[name] = found
+        if value is None and open_width and "d_model" in numbers:
+            value = 4 * numbers["d_model"]
+        if isinstance(value, int) and not isinstance(value, bool) and abs(value) <= sys.float_info.max:
+            numbers[name] = value
     return {**numbers, **_rotary(config, numbers), **_layout(config)}
 
 
-def differences(found: Mapping[str, Any], expected: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """Numbers that both state and that are not the same: name -> (found, expected).
+def differences(actual: Mapping[str, Any], expected: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Numbers that both state and that are not the same: name -> (actual, expected).
 
     >>> differences({"n_layers": 4, "d_mlp": 99}, {"n_layers": 6, "d_model": 64})
     {'n_layers': (4, 6)}
     """
-    both = [name for name in found if expected.get(name) is not None and found[name] is not None]
-    return {n: (found[n], expected[n]) for n in both if not math.isclose(found[n], expected[n], rel_tol=1e-6)}
+    both = [name for name in actual if expected.get(name) is not None and actual[name] is not None]
+    return {n: (actual[n], expected[n]) for n in both if not math.isclose(actual[n], expected[n], rel_tol=1e-6)}
 
 
 def _rotary(config: Mapping[str, Any], numbers: Mapping[str, Any]) -> dict[str, float]:
@@ -252,16 +252,16 @@ def _kind(config: Mapping[str, Any]) -> str:
 def _layout(config: Mapping[str, Any]) -> dict[str, bool]:
     """Whether attention and MLP read the same input."""
     kind = _kind(config)
-    said = next((config[n] for n in ("use_parallel_residual", "parallel_attn") if n in config), None)
-    if not isinstance(said, bool):
-        said = _PARALLEL_UNLESS_SAID.get(kind)
-    if said is None and (kind in _PARALLEL or kind in _SEQUENTIAL):
-        said = kind in _PARALLEL
-    return {} if said is None else {"parallel_residual": said}
+    parallel = next((config[n] for n in ("use_parallel_residual", "parallel_attn") if n in config), None)
+    if not isinstance(parallel, bool):
+        parallel = _PARALLEL_UNLESS_SAID.get(kind)
+    if parallel is None and (kind in _PARALLEL or kind in _SEQUENTIAL):
+        parallel = kind in _PARALLEL
+    return {} if parallel is None else {"parallel_residual": parallel}
 
 
-def _first(said: Mapping[str, Any], *names: str) -> float | None:
+def _first(stated: Mapping[str, Any], *names: str) -> float | None:
     """The first of these that is a number, and one that a float can hold."""
-    found = (said.get(name) for name in names)
-    numbers = (v for v in found if isinstance(v, int | float) and not isinstance(v, bool))
+    values = (stated.get(name) for name in names)
+    numbers = (v for v in values if isinstance(v, int | float) and not isinstance(v, bool))
     return next((v for v in numbers if isinstance(v, float) or abs(v) <= sys.float_info.max), None)

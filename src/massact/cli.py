@@ -116,8 +116,8 @@ def _number(name: str, text: str, kind: str) -> int | float | bool:
             return {"true": True, "false": False}[text.lower()]
         return int(text) if kind == "int" else float(text)
     except (KeyError, ValueError):
-        wanted = {"bool": "true or false", "int": "a whole number"}.get(kind, "a number")
-        raise ConfigError(f"{name} = {_shown(text)} is not {wanted}", f"give {name} as {wanted}") from None
+        expected = {"bool": "true or false", "int": "a whole number"}.get(kind, "a number")
+        raise ConfigError(f"{name} = {_shown(text)} is not {expected}", f"give {name} as {expected}") from None
 
 
 class _Parser(argparse.ArgumentParser):

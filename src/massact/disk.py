@@ -69,14 +69,14 @@ def read_regular(path: Path, limit: int, *, whole: bool = True) -> bytes:
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
-        found = os.fstat(descriptor)
-        if stat.S_ISDIR(found.st_mode):
+        status = os.fstat(descriptor)
+        if stat.S_ISDIR(status.st_mode):
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
-        if not stat.S_ISREG(found.st_mode):
+        if not stat.S_ISREG(status.st_mode):
             raise OSError(errno.EINVAL, "not a regular file", str(path))
-        if whole and found.st_size > limit:
+        if whole and status.st_size > limit:
             raise OSError(errno.EINVAL, f"larger than {limit} bytes", str(path))
-        left, parts = min(found.st_size, limit), []
+        left, parts = min(status.st_size, limit), []
         while left and (part := os.read(descriptor, left)):
             parts.append(part)
             left -= len(part)

@@ -172,8 +172,8 @@ def _compositions(
             if key not in named:
                 swept[str(key)] = _lines(_parse([f"{key}={values}"])[0], groups)
     for choice in itertools.product(*swept.values()):
-        wanted = [*fixed, *choice]
-        yield _without_hydra(whole.copy() if wanted == first else _compose(wanted))
+        overrides = [*fixed, *choice]
+        yield _without_hydra(whole.copy() if overrides == first else _compose(overrides))
 
 
 def _lines(override: Override, groups: dict[str, list[str]]) -> list[str]:

@@ -45,10 +45,10 @@ def below_architecture(number: str, below: Callable[[pd.DataFrame], Any]) -> Cal
 def _stated(metadata: Metadata, number: str) -> dict[str | None, int]:
     """A number of the architectures that a table's metadata states, by model; by None of the only one."""
     entries = metadata.get("members") or metadata.get("models") or []
-    found = {e.get("model"): e.get("architecture") for e in entries if isinstance(e, Mapping)}
+    architectures = {e.get("model"): e.get("architecture") for e in entries if isinstance(e, Mapping)}
     if isinstance(metadata.get("architecture"), Mapping):
-        found = {None: metadata["architecture"]}
-    numbers = {model: a.get(number) for model, a in found.items() if isinstance(a, Mapping)}
+        architectures = {None: metadata["architecture"]}
+    numbers = {model: a.get(number) for model, a in architectures.items() if isinstance(a, Mapping)}
     return {model: value for model, value in numbers.items() if isinstance(value, int)}
 
 

@@ -152,8 +152,8 @@ def table_stem(model: ModelConfig) -> str:
 
 
 def _rule(config: Config) -> dict[str, Any]:
-    wanted = config.checkpoints
-    return {"rule": wanted.rule, "count": wanted.count, "steps": wanted.steps}
+    selection = config.checkpoints
+    return {"rule": selection.rule, "count": selection.count, "steps": selection.steps}
 
 
 def _probe(config: Config) -> None:

@@ -98,8 +98,8 @@ class Schema:
     def _hold(self, rule: Rule, frame: pd.DataFrame, metadata: Mapping[str, Any], place: str) -> None:
         import pandas as pd
 
-        held = pd.Series(rule.holds(frame, metadata))
-        broken = ~(held if held.dtype == bool else held.fillna(True).astype(bool))
+        valid_rows = pd.Series(rule.holds(frame, metadata))
+        broken = ~(valid_rows if valid_rows.dtype == bool else valid_rows.fillna(True).astype(bool))
         if not broken.any():
             return
         row = frame.iloc[int(broken.to_numpy().argmax())]
@@ -133,10 +133,10 @@ def write_table(frame: pd.DataFrame, path: Path, schema: Schema, metadata: Mappi
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    said = dict(metadata or {})
-    valid = schema.validate(frame, str(path), said)
+    stated = dict(metadata or {})
+    valid = schema.validate(frame, str(path), stated)
     table = pa.Table.from_pandas(valid, schema=schema.arrow(), preserve_index=False)
-    table = sealed(table, schema.name, json.dumps(said, sort_keys=True).encode())
+    table = sealed(table, schema.name, json.dumps(stated, sort_keys=True).encode())
     with replacing(path, table.nbytes) as partial:
         pq.write_table(table, partial, compression="zstd", version="2.6", write_page_checksum=True)
 
@@ -164,15 +164,15 @@ def read_metadata(path: Path, needed: Sequence[str] = (), *, remedy: str = _AGAI
     MissingInputError, TableError
         As `read_table`; also when the metadata has none of a `needed` name.
     """
-    said = _metadata(verified(path, remedy), path)
-    lacking = [name for name in needed if name not in said]
+    stated = _metadata(verified(path, remedy), path)
+    lacking = [name for name in needed if name not in stated]
     if lacking:
         raise TableError(
             f"{path}: its metadata has no {', '.join(lacking)}",
             f"{remedy}; or give it what the original file says: "
             f"massact.tables.seal('{path}', metadata=massact.tables.read_metadata(ORIGINAL))",
         )
-    return said
+    return stated
 
 
 def seal(path: Path | str, schema: Schema | None = None, metadata: Mapping[str, Any] | None = None) -> None:
@@ -199,8 +199,8 @@ def seal(path: Path | str, schema: Schema | None = None, metadata: Mapping[str, 
     frame = _frame(table)
     indices = [name for name in frame.columns if re.fullmatch(r"__index_level_\d+__|Unnamed: \d+", str(name))]
     frame = frame.drop(columns=indices)
-    said = _metadata(table, path) if metadata is None else metadata
-    write_table(frame, path, schema or _schema_of(frame, path), said)
+    stated = _metadata(table, path) if metadata is None else metadata
+    write_table(frame, path, schema or _schema_of(frame, path), stated)
 
 
 def _frame(table: pa.Table) -> pd.DataFrame:
@@ -241,15 +241,15 @@ def _schema_of(frame: pd.DataFrame, path: Path) -> Schema:
 def _metadata(table: pa.Table, path: Path) -> dict[str, Any]:
     raw = (table.schema.metadata or {}).get(METADATA_KEY, b"{}")
     try:
-        said = json.loads(raw)
+        stated = json.loads(raw)
     except ValueError:
-        said = None
-    if not isinstance(said, dict):
+        stated = None
+    if not isinstance(stated, dict):
         raise TableError(
             f"{path}: its massact metadata is not a JSON object",
             f"give it what the original file says: massact.tables.seal('{path}', metadata={{...}})",
         )
-    return said
+    return stated
 
 
 def _cast(values: Any, column: Column, where: str) -> Any:

@@ -96,13 +96,13 @@ def outputs(lock: Path) -> Iterator[tuple[str, str]]:
     import yaml
 
     try:
-        said: Any = yaml.load(lock.read_bytes(), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-        stages = said.get("stages", {}).values()
-        found = [(str(out["path"]), str(out["md5"])) for stage in stages for out in stage.get("outs", [])]
+        content: Any = yaml.load(lock.read_bytes(), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        stages = content.get("stages", {}).values()
+        pairs = [(str(out["path"]), str(out["md5"])) for stage in stages for out in stage.get("outs", [])]
     except (OSError, yaml.YAMLError, UnicodeDecodeError, AttributeError, KeyError, TypeError) as error:
         why = " ".join(str(error).split())[:200]
         raise MissingInputError(f"{lock} cannot be read ({why})", f"restore it, e.g. git checkout -- {lock}") from None
-    yield from found
+    yield from pairs
 
 
 def listing(root: Path, md5: str) -> dict[str, str] | None:

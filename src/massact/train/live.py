@@ -256,24 +256,24 @@ class LiveMeasurement:
         """What the store has of these keys, and what it has not, measured in the same passes."""
         stored = {key: None if foreign else self._stored(key) for key in keys}
         missing = [key for key in keys if stored[key] is None]
-        found = self._measured(step, model, missing) if missing else {}
-        if found:
-            self._unkept.setdefault(step, {}).update(found)
-        return {key: outcome for key in keys if (outcome := found.get(key) or stored[key]) is not None}
+        outcomes = self._measured(step, model, missing) if missing else {}
+        if outcomes:
+            self._unkept.setdefault(step, {}).update(outcomes)
+        return {key: outcome for key in keys if (outcome := outcomes.get(key) or stored[key]) is not None}
 
     def _measured(self, step: int, model: Any, keys: Sequence[RecordKey]) -> dict[RecordKey, Outcome]:
         import torch
 
         names = {key.kind.name for key in keys}
-        wanted = [statistic for statistic in self.statistics if statistic.name in names]
+        statistics = [statistic for statistic in self.statistics if statistic.name in names]
         try:
-            found = measure(model, torch.as_tensor(self.probe.tokens), statistics=wanted)
+            measurement = measure(model, torch.as_tensor(self.probe.tokens), statistics=statistics)
         except NotFiniteError as error:
             if len(keys) > 1:  # told for each: some may be finite
                 return {key: self._measured(step, model, [key])[key] for key in keys}
             log.warning("%s step %d: %s", self.subject.model, step, error)
             return {keys[0]: error}
-        return {key: found.only(key.kind.name) for key in keys}
+        return {key: measurement.only(key.kind.name) for key in keys}
 
     def _stored(self, key: RecordKey) -> Outcome | None:
         try:

@@ -86,7 +86,7 @@ class MlflowLogger:
         """Log one step, now or with the next ones."""
         metrics = step_metrics(measurement)
         if _contradict(self._told.get(step, metrics), metrics):  # begun anew: later steps were of the training before
-            self._told = {earlier: said for earlier, said in self._told.items() if earlier < step}
+            self._told = {earlier: values for earlier, values in self._told.items() if earlier < step}
         self._told[step] = metrics
         if time.monotonic() - self._written >= max(self.every_s, self._pause_s):
             self.flush()
@@ -188,13 +188,13 @@ class MlflowLogger:
         now = time.time_ns() // 1_000_000
         metrics = [
             Metric(name, value, now, step)
-            for step, said in self._told.items()
-            for name, value in said.items()
+            for step, values in self._told.items()
+            for name, value in values.items()
             if name not in self._recorded.get(step, {})
         ]
         for first in range(0, len(metrics), _AT_ONCE):
             client.log_batch(self._run_id, metrics=metrics[first : first + _AT_ONCE])
-        self._recorded |= {step: self._recorded.get(step, {}) | said for step, said in self._told.items()}
+        self._recorded |= {step: self._recorded.get(step, {}) | values for step, values in self._told.items()}
 
 
 def step_metrics(measurement: Measurement) -> dict[str, float]:

@@ -93,14 +93,14 @@ def train(
     remove_torn(folder)
     state = resume(folder, architecture, recipe, seed, device, identity)
     began, clock = state.step, time.perf_counter() - state.seconds
-    wanted = set(checkpoint_steps(recipe.steps, recipe.checkpoints))
+    due_steps = set(checkpoint_steps(recipe.steps, recipe.checkpoints))
     loss = state.log[-1]["loss"] if state.log else float("nan")
     with tqdm(total=recipe.steps, initial=state.step, desc=name, unit="step", disable=not progress) as bar:
         while True:
             batch = _windows(text.stream, recipe, seed=seed, step=state.step, batch=recipe.batch).to(device)
             if watch is not None:
                 watch(state.step, state.model)
-            due = state.step in wanted and not any(row["step"] == state.step for row in state.log)
+            due = state.step in due_steps and not any(row["step"] == state.step for row in state.log)
             if due:
                 _log_losses(state, batch, validation, recipe)
                 if keep_checkpoints:
