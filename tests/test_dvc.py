@@ -119,8 +119,9 @@ EDITS = [
 
 
 @pytest.mark.parametrize(("path", "old", "new", "expected"), EDITS, ids=[f"{e[0]}:{e[2]}" for e in EDITS])
-def test_an_edited_value_changes_exactly_the_stages_that_use_it(pulled, path, old, new, expected):
+def test_an_edited_value_changes_exactly_the_stages_that_use_it(pulled, path, old, new, expected, monkeypatch):
     folder, _ = pulled
+    monkeypatch.chdir(folder)  # stages are named from there
     original = (folder / path).read_bytes()
     edit(folder / path, old, new)
     try:
