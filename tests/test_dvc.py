@@ -114,7 +114,7 @@ EDITS = [
     ("src/massact/report/style.css", "{", "{ ", {"report"}),
     ("src/massact/plotting.py", '"""', '""" ', {"report", "findings@nano"}),
     ("src/massact/stages/gather.py", '"""', '""" ', {"gather", "findings@nano"}),
-    ("src/massact/fit/schemas.py", "Table definition", "The table definition", FIT | {"fit_suite@nano"}),
+    ("src/massact/fit/schemas.py", "Schema of", "The schema of", FIT | {"fit_suite@nano"}),
 ]
 
 
@@ -150,7 +150,7 @@ def test_fits_that_are_the_same_end_what_an_edit_of_their_code_runs(small):
         return {path.name: path.read_bytes() for path in (small / "data/fits").glob("*.parquet")}
 
     before = tables()
-    edit(small / "src/massact/fit/schemas.py", "Table definition", "The table definition")
+    edit(small / "src/massact/fit/schemas.py", "Schema of", "The schema of")
     stages = ran(shell(small, "dvc", "repro"))
     assert stages >= SMALL_FIT
     assert tables() != before or stages == SMALL_FIT
