@@ -85,8 +85,9 @@ class LoopbackHub:
     files whose name it holds to this many bytes, `flip` inverts the first bit of their middle byte, `instead` sends
     other content under their true hash, `delay_s` waits before every answer. `spoil` limits how often files are
     truncated or flipped. `unplugged` closes every connection without an answer. `large_file_s` is how long a large file
-    takes to come, a little at a time. `moved` maps a branch to the revision it now is. `whole_files` answers range
-    requests with the whole file.
+    takes to come, a little at a time. `tags` are the revisions that are tags instead of branches; `titles` maps commits
+    to their titles, newest last, and such a commit is no branch. `sent` counts the bytes of files. `moved` maps a
+    branch to the revision it now is. `whole_files` answers range requests with the whole file.
     """
 
     revisions: Revisions
@@ -100,8 +101,11 @@ class LoopbackHub:
     delay_s: float = 0.0
     unplugged: bool = False
     large_file_s: float = 0.0
+    tags: frozenset[str] = frozenset()
+    titles: dict[str, str] = field(default_factory=dict)
     moved: dict[str, str] = field(default_factory=dict)
     whole_files: bool = False
+    sent: int = 0
     asked: list[tuple[str, str]] = field(default_factory=list)
 
     @property
@@ -224,6 +228,9 @@ class _Handler(BaseHTTPRequestHandler):
         if kind == "refs":
             self._refs(repository)
             return
+        if kind == "commits":
+            self._commits(repository)
+            return
         found = self.served.find(repository, revision)
         if found is None:
             self._missing("RevisionNotFound")
@@ -239,11 +246,21 @@ class _Handler(BaseHTTPRequestHandler):
         self._send(200, json.dumps(content).encode(), {"Content-Type": "application/json"})
 
     def _refs(self, repository: str) -> None:
-        names = self.served.revisions[repository]
-        branches = [
+        names = [name for name in self.served.revisions[repository] if name not in self.served.titles]
+        refs = [
             {"name": name, "ref": f"refs/heads/{name}", "targetCommit": commit_of(repository, name)} for name in names
         ]
-        self._send(200, json.dumps({"branches": branches, "tags": [], "converts": []}).encode())
+        branches, tags = ([r for r in refs if (r["name"] in self.served.tags) is tag] for tag in (False, True))
+        self._send(200, json.dumps({"branches": branches, "tags": tags, "converts": []}).encode())
+
+    def _commits(self, repository: str) -> None:
+        """The commits of a branch, newest first; every branch has all of the repository's."""
+        titles = [(c, t) for c, t in self.served.titles.items() if c in self.served.revisions[repository]]
+        commits = [
+            {"id": c, "title": t, "message": "", "authors": [], "date": "2025-01-01T00:00:00.000Z"}
+            for c, t in reversed(titles)
+        ]
+        self._send(200, json.dumps(commits).encode(), {"Content-Type": "application/json"})
 
     def _file(self, repository: str, revision: str, name: str) -> None:
         found = self.served.find(repository, revision)
@@ -285,6 +302,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if self.command == "HEAD":
             return
+        if "/resolve/" in self.path:
+            self.served.sent += len(body)
         slow = self.served.large_file_s if self.path.endswith(LARGE_FILES) else 0.0
         slices = 8 if slow else 1
         for k in range(slices):

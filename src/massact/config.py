@@ -12,11 +12,12 @@ from typing import Any
 from omegaconf import MISSING
 
 from massact.architecture import Architecture
+from massact.checkpoints.naming import Naming
 from massact.extract.options import MAGNITUDES, SweepOptions
 from massact.recipe import Optimiser, Recipe
 from massact.space import DesignSpace
 
-for _frozen in (Architecture, DesignSpace, Optimiser, Recipe, SweepOptions):
+for _frozen in (Architecture, DesignSpace, Naming, Optimiser, Recipe, SweepOptions):
     # OmegaConf makes read-only nodes of frozen classes, and a composition is written to. Their objects stay frozen.
     _frozen.__dataclass_params__.frozen = False  # type: ignore[attr-defined]
 
@@ -35,13 +36,17 @@ class ModelConfig:
 
     name: str = MISSING
     family: str = MISSING
-    source: str = MISSING  # hub (Pythia), suite (branches of `repository`) or folder
-    size: str | None = MISSING  # of a Pythia model, e.g. 70m
+    source: str = MISSING  # pythia, hub (a suite in `repository`) or folder
+    size: str | None = MISSING  # of a suite with several, e.g. 70m
+    corpus: str | None = None  # of a suite with several, e.g. c4
     deduped: bool = MISSING
     seed: int = MISSING  # 0: the standard release
     folder: str | None = MISSING
     repository: str | None = None  # of a suite, e.g. allenai/OLMo-1B-hf
     variant: str | None = None  # of a suite's branches, e.g. stage1; null: the one with most checkpoints
+    naming: Naming | None = None  # where its checkpoints are and how they are named; null: as names usually are
+    choices: dict[str, list[Any]] | None = None  # published values of seed, size, corpus, variant and repository
+    kind: str | None = None  # its class in transformers (`model_type`), for docs/suites.md
     trust_remote_code: bool = False  # whether code that a checkpoint brings with it may be run
     architecture: Architecture | None = MISSING  # null: that of config.json
     probe: ModelProbeConfig | None = field(default_factory=ModelProbeConfig)  # null: the tokenizer's own rule

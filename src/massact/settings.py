@@ -24,6 +24,7 @@ from massact.recipe import Recipe, checkpoint_steps
 DTYPES = ("float32", "float16", "bfloat16")
 DEVICES = ("auto", "cpu", "cuda")
 SOURCES = ("pythia", "hub", "folder")
+CHOICES = ("seed", "size", "corpus", "variant", "repository")
 TEXTS = ("auto", "corpus", "redpajama", "random")
 TEXT_FILES = (".txt", ".npy")
 FEATURES = ("both", "paper", "raw")
@@ -64,6 +65,7 @@ def settings(composed: DictConfig) -> Config:
     else:
         steps_of(config)
     repository_of(config.model)
+    _suite(config.model)
     if config.stage == "train":
         check_trained_here(config.model.recipe, config.model.name)
     return config
@@ -128,7 +130,7 @@ def repository_of(model: ModelConfig) -> str | None:
         return None
     if model.source == "hub":
         names.repository(model.repository, "model.repository")
-        if model.seed:
+        if model.seed and "seed" not in (model.choices or {}):
             raise ConfigError(f"{model.name} has no seeds", "drop model.seed")
         return str(model.repository)
     return repo_id(model.size or "", deduped=model.deduped, seed=model.seed or None)
@@ -137,7 +139,8 @@ def repository_of(model: ModelConfig) -> str | None:
 def model_name(model: ModelConfig) -> str:
     """Name in tables and files: a deduplicated variant, and each kind of a suite's branches, is a model of its own."""
     if model.source == "hub" and model.repository:
-        return "-".join(filter(None, [model.repository.rpartition("/")[2].lower(), model.variant]))
+        name = model.repository.rpartition("/")[2].lower().removesuffix(f"-seed{model.seed}")
+        return "-".join(filter(None, [name, model.variant]))
     return f"{model.name}-deduped" if model.deduped else model.name
 
 
@@ -149,6 +152,29 @@ def model_folder(model: ModelConfig) -> Path:
 def table_stem(model: ModelConfig) -> str:
     """File name of the model's tables, without ending; seed 0 is the standard release."""
     return f"{model_name(model)}-seed{model.seed}"
+
+
+def _suite(model: ModelConfig) -> None:
+    """Check how a suite's checkpoints are named, and which of its models is chosen."""
+    for key, allowed in (model.choices or {}).items():
+        names.choice("a key of model.choices", key, CHOICES)
+        value = getattr(model, key)
+        if value not in allowed and not (key == "variant" and value is None):
+            shown = ", ".join(map(str, allowed))
+            raise ConfigError(f"model.{key} = {value} is not published", f"choose one of {shown}")
+    naming = model.naming
+    if naming is None:
+        return
+    naming.check()
+    if model.source == "pythia" or (naming.refs == "folders") != (model.source == "folder"):
+        raise ConfigError(
+            f"model.naming.refs = {naming.refs} does not go with model.source = {model.source}",
+            "folders are of source folder, all others of source hub",
+        )
+    for part in naming.parts:
+        names.repository(part, "model.naming.parts")
+    if naming.axis != "step" and model.recipe is not None:
+        raise ConfigError(f"model.recipe counts steps, {model.name} counts {naming.axis}", "set model.recipe=null")
 
 
 def _rule(config: Config) -> dict[str, Any]:

@@ -72,9 +72,10 @@ class Appearance:
             return None, False
         source = self.source
         if isinstance(source, FolderSource):
-            return file_reader(source.root / identity.revision_asked / name), False
+            return file_reader(source.small_files(identity.step) / name), False
         if not isinstance(source, HubSource):
             return None, False
+        source = source.part(identity.step)
         from massact.checkpoints.hub_cache import cached_folder
 
         folder = cached_folder(source.repo_id, identity.revision_loaded, source.cache)

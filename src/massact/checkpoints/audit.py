@@ -364,4 +364,4 @@ def _first_twins(identities: Iterable[Identity]) -> dict[int, tuple[int, str]]:
 def _reported(source: CheckpointSource, reports: Mapping[tuple[str, int], str]) -> dict[int, str]:
     if not isinstance(source, HubSource):
         return {}
-    return {step: what for (repository, step), what in reports.items() if repository == source.repo_id}
+    return {step: what for (repository, step), what in reports.items() if repository == source.part(step).repo_id}

@@ -1,46 +1,31 @@
-"""Suites whose checkpoints are branches with individual names, such as OLMo's `stage1-step1000-tokens3B`."""
+"""The checkpoints of a suite: what its repositories name, read by the suite's pattern or by what names usually say."""
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from massact.checkpoints.naming import UNITS, Branch, Naming
 from massact.errors import ConfigError
+
+if TYPE_CHECKING:
+    from massact.checkpoints.refs import Ref
 
 _STEP = re.compile(r"(?:step|ckpt|checkpoint|iter)[-_]?(0*[0-9]{1,12})", re.IGNORECASE)
 _TOKENS = re.compile(r"(?:tokens)?[-_]?([0-9]{1,12}(?:\.[0-9]{1,6})?)([KMBT])(?:-?tokens)?", re.IGNORECASE)
-_UNITS = {"K": 10**3, "M": 10**6, "B": 10**9, "T": 10**12}
 _PART = re.compile(r"[-_/]")
 
 
 @dataclass(frozen=True)
-class Branch:
-    """A branch that holds a checkpoint.
-
-    Attributes
-    ----------
-    step
-        Optimiser step.
-    tokens
-        Training tokens, rounded as in the name; None if the name does not state them.
-    variant
-        The rest of the name (`stage2-ingredient1`), empty for most.
-    """
-
-    name: str
-    step: int
-    tokens: int | None
-    variant: str
-
-
-@dataclass(frozen=True)
 class Branches:
-    """The branches of one repository: those that hold checkpoints, by (variant, step), and the names of the others.
+    """The names in a suite's repositories: those that are checkpoints, by (variant, step), and the others.
 
-    `unread` gives the reason for each branch that is not used.
+    `unread` gives the reason for each name that is not used.
     """
 
     repo_id: str
@@ -51,8 +36,8 @@ class Branches:
         """Number of checkpoints of each variant, largest first."""
         return dict(Counter(branch.variant for branch in self.branches).most_common())
 
-    def revisions(self, variant: str | None = None) -> dict[int, str]:
-        """Step -> branch of one variant, ascending. None selects the variant with the most checkpoints.
+    def of(self, variant: str | None = None) -> dict[int, Branch]:
+        """Step -> checkpoint of one variant, ascending. None selects the variant with the most checkpoints.
 
         Raises
         ------
@@ -63,13 +48,17 @@ class Branches:
         if not known:
             raise ConfigError(
                 f"no branch of {self.repo_id} is named like a checkpoint",
-                "choose a repository whose branches are named like step1000",
+                "choose a repository whose branches are named like step1000, or state model.naming",
             )
         chosen = next(iter(known)) if variant is None else variant
         if chosen not in known:
             names = ", ".join(repr(name) for name in known)
             raise ConfigError(f"{self.repo_id} has no variant {chosen!r}", f"model.variant is one of {names}")
-        return {b.step: b.name for b in sorted(self.branches, key=lambda b: b.step) if b.variant == chosen}
+        return {b.step: b for b in sorted(self.branches, key=lambda b: b.step) if b.variant == chosen}
+
+    def revisions(self, variant: str | None = None) -> dict[int, str]:
+        """Step -> name of one variant; as `of`."""
+        return {step: branch.name for step, branch in self.of(variant).items()}
 
 
 def parse_branch(name: str) -> Branch | None:
@@ -85,7 +74,7 @@ def parse_branch(name: str) -> Branch | None:
         if match := _STEP.fullmatch(part):
             steps.append(int(match[1]))
         elif match := _TOKENS.fullmatch(part):
-            tokens.append(round(float(match[1]) * _UNITS[match[2].upper()]))
+            tokens.append(round(float(match[1]) * UNITS[match[2].upper()]))
         else:
             rest.append(part)
     if len(steps) != 1 or len(tokens) > 1:
@@ -93,45 +82,79 @@ def parse_branch(name: str) -> Branch | None:
     return Branch(name, steps[0], tokens[0] if tokens else None, "-".join(rest))
 
 
-def read_branches(repo_id: str, names: Iterable[str]) -> Branches:
-    """Sort the branches of a repository. If two name the same step of the same variant, neither is used."""
-    by_step: defaultdict[tuple[str, int], list[Branch]] = defaultdict(list)
+def read_branches(repo_id: str, names: Iterable[str], naming: Naming | None = None) -> Branches:
+    """Sort the names of a repository, as `read_refs`."""
+    from massact.checkpoints.refs import Ref
+
+    return read_refs(repo_id, [[Ref(name) for name in sorted(names)]], naming)
+
+
+def read_refs(repo_id: str, parts: Sequence[Iterable[Ref]], naming: Naming | None = None) -> Branches:
+    """Sort the names of a suite's repositories.
+
+    If two names of one repository are the same step of the same variant, neither is used. If two repositories hold it,
+    the first counts.
+
+    Parameters
+    ----------
+    parts
+        The names in each repository.
+    naming
+        The suite's own; None: as `parse_branch`.
+    """
+    branches: dict[tuple[str, int], Branch] = {}
     unread: dict[str, str] = {}
-    for name in sorted(names):
-        branch = parse_branch(name)
-        if branch is None:
-            unread[name] = "names no step" if not _STEP.search(name) else "names more than one step or token count"
-        else:
-            by_step[branch.variant, branch.step].append(branch)
-    branches = []
-    for same in by_step.values():
-        if len(same) == 1:
-            branches += same
-        else:
-            unread |= {b.name: f"names step {b.step}, as {_others(b, same)} does" for b in same}
-    return Branches(repo_id, tuple(sorted(branches, key=lambda b: (b.variant, b.step))), unread)
+    for refs in parts:
+        by_step: defaultdict[tuple[str, int], list[Branch]] = defaultdict(list)
+        for ref in refs:
+            branch = parse_branch(ref.name) if naming is None else naming.read(ref.name)
+            if branch is None:
+                unread[ref.name] = _why_unread(ref.name, naming)
+            else:
+                found = replace(branch, repository=ref.repository, revision=ref.revision)
+                by_step[branch.variant, branch.step].append(found)
+        axis = "step" if naming is None else naming.axis
+        for key, same in by_step.items():
+            if len(same) > 1:
+                unread |= {b.name: f"names {axis} {b.step}, as {_others(b, same)} does" for b in same}
+            elif key in branches:
+                unread[f"{same[0].repository} {same[0].name}"] = (
+                    f"names {axis} {same[0].step}, which {branches[key].repository or repo_id} has"
+                )
+            else:
+                branches[key] = same[0]
+    return Branches(repo_id, tuple(sorted(branches.values(), key=lambda b: (b.variant, b.step))), unread)
 
 
-def list_branches(repo_id: str, *, endpoint: str | None = None, offline: bool, cache: Path | None = None) -> Branches:
-    """The suite of a repository: from the Hub in one request, or from the cache when offline.
+def list_branches(
+    repo_id: str,
+    *,
+    endpoint: str | None = None,
+    offline: bool,
+    cache: Path | None = None,
+    naming: Naming | None = None,
+) -> Branches:
+    """The suite of a repository and its parts: from the Hub in one request each, or from the cache when offline.
 
     Raises
     ------
     SourceError
         The Hub or the network reports an error; `unreachable` when offline and the cache holds nothing of it.
     """
-    from massact.checkpoints.reach import endpoint_named, reachable
-    from massact.checkpoints.refs import branch_commits, cached_branches
-    from massact.checkpoints.source import CheckpointStatus, SourceError
+    from massact.checkpoints.reach import endpoint_named
+    from massact.checkpoints.refs import refs_of
 
     server = endpoint_named(endpoint)
-    if not offline and reachable(server):
-        return read_branches(repo_id, branch_commits(repo_id, server))
-    names = cached_branches(repo_id, cache)
-    if not names:
-        why = "HF_HUB_OFFLINE forbids asking" if offline else f"no answer from {server}"
-        raise SourceError(CheckpointStatus.UNREACHABLE, f"{repo_id}: its branches are not known ({why})", fatal=True)
-    return read_branches(repo_id, names)
+    repositories = [repo_id, *(naming.parts if naming else ())]
+    kind, branch = (naming.refs, naming.branch) if naming else ("branches", "main")
+    parts = [refs_of(name, kind, server, offline=offline, cache=cache, branch=branch) for name in repositories]
+    return read_refs(repo_id, parts if kind != "repos" else [itertools.chain.from_iterable(parts)], naming)
+
+
+def _why_unread(name: str, naming: Naming | None) -> str:
+    if naming is not None:
+        return "does not match model.naming.pattern"
+    return "names no step" if not _STEP.search(name) else "names more than one step or token count"
 
 
 def _joined(parts: list[str]) -> list[str]:

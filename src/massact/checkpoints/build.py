@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from massact.checkpoints.files import folder_weights, read_config
 from massact.checkpoints.foreign import check_native, forbid_kernels, runs_own_code
+from massact.checkpoints.llamas import ORIGIN, as_known_tensors
 from massact.checkpoints.source import CheckpointStatus, SourceError
 from massact.checkpoints.tensors import check_formats, first_line, is_computed, is_unembedding, read_tensors, too_large
 from massact.errors import ConfigError, MassactError
@@ -30,8 +31,9 @@ def load_model(folder: Path, dtype: str, *, trusted: bool = False) -> nn.Module:
     """The model in a folder; errors as in `build_model` and `read_tensors`."""
     _check_dtype(dtype)
     weights = folder_weights(folder)
-    check_native(folder, read_config(folder), trusted=trusted)
-    return build_model(folder, dtype, read_tensors(folder, weights), trusted=trusted)
+    config = read_config(folder)
+    check_native(folder, config, trusted=trusted)
+    return build_model(folder, dtype, as_known_tensors(config, read_tensors(folder, weights)), trusted=trusted)
 
 
 def build_model(
@@ -45,7 +47,8 @@ def build_model(
     Parameters
     ----------
     tensors
-        The tensors of the weight files, under old or new names; transformers converts them.
+        The tensors of the weight files, under old or new names; transformers converts them. Of a class that massact
+        translates, those of `llamas.as_known_tensors`.
     trusted
         Whether the checkpoint's own code may run.
     unembedding
@@ -66,7 +69,7 @@ def build_model(
     check_native(folder, config, trusted=trusted)
     _check_layers(folder, config, len(tensors))
     with _failures(folder):
-        model, report = _made(folder, dtype, tensors, trusted=trusted and runs_own_code(config))
+        model, report = _made(folder, config, dtype, tensors, trusted=trusted and runs_own_code(config))
     _check_complete(folder, model, report, unembedding=unembedding)
     if getattr(model, "hf_quantizer", None) is None:
         whole = (name for name, value in model.state_dict().items() if not value.is_floating_point())
@@ -80,7 +83,9 @@ def decoder_names(model: Any) -> set[str]:
     return {name for name, tensor in (*model.named_parameters(), *model.named_buffers()) if id(tensor) in inside}
 
 
-def _made(folder: Path, dtype: str, tensors: Mapping[str, Tensor], *, trusted: bool) -> tuple[Any, Mapping[str, Any]]:
+def _made(
+    folder: Path, settings: Mapping[str, Any], dtype: str, tensors: Mapping[str, Tensor], *, trusted: bool
+) -> tuple[Any, Mapping[str, Any]]:
     """The model, and transformers' report on the tensors."""
     forbid_kernels()
     import torch
@@ -90,7 +95,10 @@ def _made(folder: Path, dtype: str, tensors: Mapping[str, Tensor], *, trusted: b
 
     hf_logging.disable_progress_bar()
     logging.getLogger("transformers.modeling_utils").addFilter(_without_report)
-    config: Any = AutoConfig.from_pretrained(folder, trust_remote_code=trusted, local_files_only=True)
+    if ORIGIN in settings:
+        config: Any = AutoConfig.for_model(**settings)
+    else:
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=trusted, local_files_only=True)
     own = (getattr(config, "auto_map", None) or {}).get("AutoModelForCausalLM") if trusted else None
     if own is not None:
         kind: Any = get_class_from_dynamic_module(own, str(folder), local_files_only=True)

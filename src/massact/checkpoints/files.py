@@ -12,6 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from massact.checkpoints.llamas import as_known_config
 from massact.checkpoints.source import CheckpointStatus, SourceError
 
 ADAPTER = "adapter_config.json"  # PEFT's
@@ -102,8 +103,8 @@ def folder_weights(folder: Path) -> tuple[str, ...]:
 
 
 def read_config(folder: Path) -> dict[str, object]:
-    """The folder's config.json."""
-    return _read_json(folder / CONFIG)
+    """The folder's config.json, as that of a class in transformers where massact translates it (`llamas`)."""
+    return as_known_config(_read_json(folder / CONFIG))
 
 
 def read_index(folder: Path, weights: Sequence[str]) -> dict[str, str] | None:

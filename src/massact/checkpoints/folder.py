@@ -7,18 +7,21 @@ Trainings name them in different ways: `step1000` (massact, Pythia), `checkpoint
 from __future__ import annotations
 
 import json
+import logging
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from massact.checkpoints.files import CONFIG, combined_sha256, config_id, file_sha256, folder_weights, unreadable
 from massact.checkpoints.foreign import folder_code
+from massact.checkpoints.naming import Naming
 from massact.checkpoints.source import LOCAL, CheckpointStatus, Identity, Resolved, SourceError
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
     from transformers import PreTrainedTokenizerFast
 
+log = logging.getLogger("massact")
 _PLAIN = re.compile(r"step(0|[1-9][0-9]{0,11})")
 _NAMED = re.compile(r"(?:global)?[-_]?(?:step|checkpoint|ckpt|iter|iteration)[-_]?([0-9]{1,12})", re.IGNORECASE)
 TRAINER_STATE = "trainer_state.json"
@@ -54,11 +57,24 @@ class FolderSource:
     ----------
     trust_remote_code
         Whether code that comes with a checkpoint may run if its config.json asks for it.
+    naming
+        How the folders are named; None: as `step_named`.
+    variant
+        Of the folders' names by `naming`; None: the one with the most checkpoints.
     """
 
-    def __init__(self, root: str | Path, *, trust_remote_code: bool = False) -> None:
+    def __init__(
+        self,
+        root: str | Path,
+        *,
+        trust_remote_code: bool = False,
+        naming: Naming | None = None,
+        variant: str | None = None,
+    ) -> None:
         self.root = Path(root)
         self.trust_remote_code = trust_remote_code
+        self.naming = naming
+        self.variant = variant
 
     def steps(self) -> list[int]:
         """Steps found, ascending.
@@ -117,7 +133,7 @@ class FolderSource:
 
     def _folder(self, step: int) -> Path:
         plain = self.root / f"step{step}"
-        folder = plain if plain.is_dir() else self._folders().get(step, plain)
+        folder = plain if self.naming is None and plain.is_dir() else self._folders().get(step, plain)
         if not folder.is_dir():
             raise SourceError(CheckpointStatus.REVISION_MISSING, f"{folder} is not there")
         return folder
@@ -127,6 +143,8 @@ class FolderSource:
         if not self.root.is_dir():
             raise SourceError(CheckpointStatus.UNREACHABLE, f"{self.root} is not there", "check the folder's name")
         folders: dict[int, Path] = {}
+        if self.naming is not None:
+            return self._folders_named(self.naming)
         try:
             for path in sorted(self.root.iterdir()):
                 step = step_named(path.name)
@@ -145,6 +163,21 @@ class FolderSource:
         except OSError as error:
             raise unreadable(self.root, error) from None
         return folders
+
+    def _folders_named(self, naming: Naming) -> dict[int, Path]:
+        """Step -> folder, by the suite's own names. Logs the folders that are left out."""
+        from massact.checkpoints.branches import read_branches
+
+        try:
+            names = [path.name for path in self.root.iterdir() if path.is_dir()]
+        except OSError as error:
+            raise unreadable(self.root, error) from None
+        read = read_branches(str(self.root), names, naming)
+        for name, why in read.unread.items():
+            log.warning("%s: %s %s", self.root, name, why)
+        return (
+            {step: self.root / branch.name for step, branch in read.of(self.variant).items()} if read.branches else {}
+        )
 
     def _hashed(self, step: int) -> tuple[Resolved, dict[str, str]]:
         folder = self._folder(step)

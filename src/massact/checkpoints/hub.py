@@ -61,6 +61,8 @@ class HubSource:
         A file with the listings of commits, so that each is requested once; None: no such file.
     trust_remote_code
         Whether code that comes with a checkpoint may run if its config.json asks for it.
+    tokens
+        Step -> training tokens seen, where the revisions' names state them.
 
     A server that does not answer is no error if the cache holds the requested files.
     """
@@ -76,8 +78,10 @@ class HubSource:
         cache: Path | None = None,
         ledger: Path | None = None,
         trust_remote_code: bool = False,
+        tokens: Mapping[int, int] | None = None,
     ) -> None:
         self.repo_id = repo_id
+        self.tokens = dict(tokens or {})
         self.endpoint = endpoint_named(endpoint)
         self.offline = hub_is_offline() if offline is None else offline
         self.cache = cache
@@ -92,6 +96,10 @@ class HubSource:
     def steps(self) -> list[int]:
         """The steps the repository should have, ascending."""
         return list(self._steps)
+
+    def part(self, step: int) -> HubSource:
+        """The source of the repository that holds a step."""
+        return self
 
     def revision(self, step: int) -> str:
         """Name of a step's revision."""
@@ -333,12 +341,12 @@ class HubSource:
         log.warning("%s %s is read from the cache: %s", self.repo_id, revision, error.what)
 
     def _branches(self) -> dict[str, str]:
-        """Commit of every branch, in one request; empty if the Hub does not answer."""
-        from massact.checkpoints.refs import branch_commits
+        """Commit of every branch and tag, in one request; empty if the Hub does not answer."""
+        from massact.checkpoints.refs import ref_commits
 
         try:
             self._repository.check_reachable()
-            return branch_commits(self.repo_id, self.endpoint)
+            return ref_commits(self.repo_id, self.endpoint)
         except SourceError:
             return {}  # each revision is then requested singly and reports its error
 

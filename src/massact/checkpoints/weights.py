@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from massact.checkpoints.files import combined_sha256, config_id, file_sha256, read_config
 from massact.checkpoints.foreign import folder_code
+from massact.checkpoints.llamas import as_known_tensors
 from massact.checkpoints.parity import BridgeOrPlain, OutputsOf
 from massact.checkpoints.source import CheckpointStatus, Resolved, SourceError
 from massact.checkpoints.tensors import FLOATS, is_computed, is_unembedding, read_tensors
@@ -84,7 +85,8 @@ class CheckpointLoader:
         if resolved.model is not None:
             return Prepared(resolved, {}, None)
         config = {k: v for k, v in read_config(resolved.folder).items() if k not in _SOFTWARE}
-        return Prepared(resolved, config, read_tensors(resolved.folder, resolved.files))
+        tensors = as_known_tensors(config, read_tensors(resolved.folder, resolved.files))
+        return Prepared(resolved, config, tensors)
 
     def load(self, prepared: Prepared) -> Any:
         """The checkpoint's model. The previous model is refilled if the result is the same.

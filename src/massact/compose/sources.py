@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from massact.checkpoints import CheckpointSource, FolderSource, HubSource
-from massact.checkpoints.branches import Branch
+from massact.checkpoints.naming import Branch
+from massact.checkpoints.parts import PartsSource
 from massact.checkpoints.source import CheckpointStatus, Identity, SourceError
 from massact.config import Config, ModelConfig
 from massact.errors import CheckpointError, ConfigError
@@ -66,13 +67,21 @@ def source_of(config: Config) -> CheckpointSource:
         stated = recorded(folder)
         if stated is not None:
             return TrackedFolder(stated, trust_remote_code=model.trust_remote_code)
-        return FolderSource(folder, trust_remote_code=model.trust_remote_code)
-    ledger = Path(config.paths.records) / "hub" / f"{repository.replace('/', '--')}.json"
-    trusted = model.trust_remote_code
+        return FolderSource(
+            folder, trust_remote_code=model.trust_remote_code, naming=model.naming, variant=model.variant
+        )
     if model.source == "pythia":
-        return HubSource(repository, steps=available_steps(model), ledger=ledger, trust_remote_code=trusted)
-    revisions = _suite_revisions(repository, config)
-    return HubSource(repository, steps=list(revisions), revisions=revisions, ledger=ledger, trust_remote_code=trusted)
+        return HubSource(
+            repository,
+            steps=available_steps(model),
+            ledger=_ledger(config, repository),
+            trust_remote_code=model.trust_remote_code,
+        )
+    branches = _suite_branches(repository, config)
+    homes = dict.fromkeys(branch.repository or repository for branch in branches.values())
+    first = [name for name in (repository,) if name in homes]  # its main branch is the finished model
+    parts = [_part(config, name, branches, repository) for name in dict.fromkeys([*first, *homes])]
+    return parts[0] if len(parts) == 1 else PartsSource(parts)
 
 
 def selected_steps(config: Config, source: CheckpointSource) -> list[int]:
@@ -102,14 +111,31 @@ def no_checkpoints(model: ModelConfig) -> tuple[str, str]:
     )
 
 
-def _suite_revisions(repository: str, config: Config) -> dict[int, str]:
-    """Step -> branch of a suite. Logs the variants and branches that are left out."""
+def _ledger(config: Config, repository: str) -> Path:
+    return Path(config.paths.records) / "hub" / f"{repository.replace('/', '--')}.json"
+
+
+def _part(config: Config, name: str, branches: Mapping[int, Branch], repository: str) -> HubSource:
+    """The source of the checkpoints that one repository holds."""
+    own = {step: branch for step, branch in branches.items() if (branch.repository or repository) == name}
+    return HubSource(
+        name,
+        steps=list(own),
+        revisions={step: branch.revision or branch.name for step, branch in own.items()},
+        ledger=_ledger(config, name),
+        trust_remote_code=config.model.trust_remote_code,
+        tokens={step: branch.tokens for step, branch in own.items() if branch.tokens is not None},
+    )
+
+
+def _suite_branches(repository: str, config: Config) -> dict[int, Branch]:
+    """Step -> checkpoint of a suite. Logs the variants and names that are left out."""
     from massact.checkpoints import list_branches
     from massact.checkpoints.reach import hub_is_offline
 
     variant = config.model.variant
-    suite = list_branches(repository, offline=hub_is_offline())
-    revisions = suite.revisions(variant)
+    suite = list_branches(repository, offline=hub_is_offline(), naming=config.model.naming)
+    revisions = suite.of(variant)
     chosen = next(iter(suite.variants())) if variant is None else variant
     others = [f"{name or 'no prefix'} ({count})" for name, count in suite.variants().items() if name != chosen]
     log.info("%s: %d checkpoints of %s", repository, len(revisions), f"variant {chosen}" if chosen else "no variant")
@@ -120,15 +146,15 @@ def _suite_revisions(repository: str, config: Config) -> dict[int, str]:
         more = f"; and {len(suite.unread) - _NAMED} more" if len(suite.unread) > _NAMED else ""
         log.warning("%s: %d branches are not checkpoints: %s%s", repository, len(suite.unread), named, more)
     if config.model.recipe is not None:
-        _check_tokens(suite.branches, revisions, config.model.recipe.tokens_per_step)
+        _check_tokens(revisions.values(), config.model.recipe.tokens_per_step)
     return revisions
 
 
-def _check_tokens(branches: Iterable[Branch], revisions: Mapping[int, str], per_step: int) -> None:
+def _check_tokens(branches: Iterable[Branch], per_step: int) -> None:
     """Check the recipe against the training tokens in the names of branches, which are rounded up or down."""
     for branch in branches:
         expected = branch.step * per_step
-        if branch.tokens is None or revisions.get(branch.step) != branch.name:
+        if branch.tokens is None:
             continue
         if abs(branch.tokens - expected) > max(ROUNDING_TOKENS, ROUNDING_SHARE * expected):
             raise ConfigError(

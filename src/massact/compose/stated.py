@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 import logging
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass, fields
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from massact.architecture import Architecture, differences, numbers_in
 from massact.checkpoints.files import read_config
 from massact.checkpoints.folder import FolderSource, trainer_state
+from massact.checkpoints.hub import HubSource
 from massact.config import Config
 from massact.errors import ConfigError, MassactError
 from massact.extract.outcome import Failure
@@ -39,11 +40,14 @@ class Stated:
         The numbers of `massact.Architecture`. A number is None if neither the configuration nor config.json states it.
     recipe, tokens_per_step
         Empty and None if it is unknown how the model was trained.
+    tokens
+        Step -> training tokens as the checkpoints' names state them, where nothing says how many a step takes.
     """
 
     architecture: dict[str, Any]
     recipe: str
     tokens_per_step: int | None
+    tokens: Mapping[int, int] = field(default_factory=dict)
 
 
 def numbers_of(folder: Path) -> dict[str, Any]:
@@ -104,13 +108,14 @@ def hold_to_model(config: Config, source: CheckpointSource, result: SweepResult)
         by_step[step] = by_config[key]
     architecture = config.model.architecture
     configured = dict.fromkeys(_NAMES) if architecture is None else architecture.as_dict()
+    published = config.model.source == "hub"  # its recipe is stated for its repository
     own = architecture is None or (config.model.source == "folder" and not _described(config.model.name))
     model, known = configured, True
     if own and by_step:
         counts = Counter(json.dumps(numbers, sort_keys=True) for numbers in by_step.values())
         usual = json.loads(counts.most_common(1)[0][0])
-        known = architecture is not None and not differences(usual, configured)
-        model = configured if known else {name: usual.get(name) for name in _NAMES}
+        known = published if architecture is None else not differences(usual, configured)
+        model = configured if known and architecture else {name: usual.get(name) for name in _NAMES}
     for step, numbers in by_step.items():
         for name, (actual, expected) in list(differences(numbers, model).items())[:1]:
             del result.measured[step], result.identified[step]
@@ -118,8 +123,10 @@ def hold_to_model(config: Config, source: CheckpointSource, result: SweepResult)
             result.failed[step] = Failure(OTHER_MODEL, what, "leave it out, or measure it as a model of its own")
     recipe = config.model.recipe
     if recipe is None:
-        return Stated(model, "", tokens_per_step(source, result.measured))
-    if known and (not own or _recipe_given(config, recipe)):
+        named = source.tokens if isinstance(source, HubSource) else {}
+        per_step = None if named else tokens_per_step(source, result.measured)
+        return Stated(model, "", per_step, named)
+    if known and (published or not own or _recipe_given(config, recipe)):
         return Stated(model, recipe.name, recipe.tokens_per_step)
     log.warning(
         "%s: it is not known how it was trained, so its recipe and tokens are left empty (state them with "

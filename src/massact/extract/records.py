@@ -23,12 +23,14 @@ def records_frame(
     model: str,
     seed: int,
     tokens_per_step: int | None,
+    tokens: Mapping[int, int] | None = None,
     statistic: Statistic = DEFAULT,
 ) -> pd.DataFrame:
     """One row per (step, layer, sequence), steps ascending; schema `massact.trajectories.schemas.records_schema`.
 
     A statistic with the axis `head` has one row per head. `tokens_per_step` is None and `recipe` is empty if it is
-    unknown how the model was trained. Steps without a measurement of the statistic have no rows.
+    unknown how the model was trained; then `tokens` may state those seen at each step. Steps without a measurement of
+    the statistic have no rows.
     """
     frames = [
         _step_frame(step, measured[step].arrays(statistic.name), statistic)
@@ -41,10 +43,16 @@ def records_frame(
         recipe=recipe,
         model=model,
         seed=seed,
-        tokens=frame["step"] * tokens_per_step if tokens_per_step is not None else None,
+        tokens=_tokens(frame["step"], tokens_per_step, tokens or {}),
         probe_length=probe.length,
         first_token=probe.first_token,
     )
+
+
+def _tokens(steps: pd.Series, per_step: int | None, stated: Mapping[int, int]) -> pd.Series | None:
+    if per_step is not None:
+        return steps * per_step
+    return steps.map(stated).astype("Int64") if stated else None
 
 
 def _step_frame(step: int, arrays: Mapping[str, ndarray], statistic: Statistic) -> pd.DataFrame:

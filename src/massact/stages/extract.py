@@ -186,14 +186,17 @@ def _extraction(
         model=model_name(config.model),
         seed=config.model.seed,
         tokens_per_step=stated.tokens_per_step,
+        tokens=stated.tokens,
         statistic=statistic,
     )
+    naming = config.model.naming
     fixed = {
         "model": model_name(config.model),
         "seed": config.model.seed,
         "source": repository_of(config.model) or str(model_folder(config.model)),
         "architecture": stated.architecture,
         "tokens_per_step": stated.tokens_per_step,
+        **({"axis": naming.axis} if naming is not None and naming.axis != "step" else {}),
     }
     runtime = {
         "device": device,
