@@ -139,6 +139,21 @@ class LoopbackHub:
                 return status
         return None
 
+    def _as_it_is(self, path: Path) -> bool:
+        return path.name not in {*self.instead, *self.truncate, *self.flip}
+
+    def size(self, path: Path) -> int:
+        """Bytes of a file as it is sent."""
+        return path.stat().st_size if self._as_it_is(path) else len(self.body(path))
+
+    def excerpt(self, path: Path, begin: int, end: int) -> bytes:
+        """A part of a file as it is sent; of a large one no more is read."""
+        if not self._as_it_is(path):
+            return self.body(path)[begin:end]
+        with path.open("rb") as file:
+            file.seek(begin)
+            return file.read(end - begin)
+
     def body(self, path: Path) -> bytes:
         """A file's content as it is sent."""
         body = self.instead.get(path.name, path.read_bytes())
@@ -278,15 +293,15 @@ class _Handler(BaseHTTPRequestHandler):
         if self.command == "HEAD":
             self._send(200, b"", {**headers, "Content-Length": str(path.stat().st_size)})
             return
-        body = self.served.body(path)
         asked = "" if self.served.whole_files else self.headers.get("Range", "")
         if asked.startswith("bytes="):
             begin, _, end = asked.removeprefix("bytes=").partition("-")
-            first, last = int(begin or 0), min(int(end or len(body) - 1), len(body) - 1)
-            headers["Content-Range"] = f"bytes {first}-{last}/{len(body)}"
-            self._send(206, body[first : last + 1], headers)
+            size = self.served.size(path)
+            first, last = int(begin or 0), min(int(end or size - 1), size - 1)
+            headers["Content-Range"] = f"bytes {first}-{last}/{size}"
+            self._send(206, self.served.excerpt(path, first, last + 1), headers)
             return
-        self._send(200, body, headers)
+        self._send(200, self.served.body(path), headers)
 
     def _excerpt(self) -> bool:
         """Whether some bytes are asked for, and not what is left of a download (`bytes=100-`)."""

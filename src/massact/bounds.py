@@ -98,6 +98,7 @@ BOUNDS: dict[str, Bounds] = {
     "suite.ladders.*.n_heads": _HEADS,
     **{f"suite.recipe.{name}": bounds for name, bounds in _RECIPE.items()},
     "published.sequences": Bounds(1, 1e5),
+    "ledger.share": _SHARE,
 }
 
 

@@ -190,6 +190,14 @@ class PublishedConfig:
 
 
 @dataclass
+class LedgerConfig:
+    """Which suites stage=ledger audits (null: all), and the largest share of their weights' bytes that it reads."""
+
+    suites: list[str] | None = MISSING
+    share: float = MISSING
+
+
+@dataclass
 class PathsConfig:
     """Folders and files, relative to the project."""
 
@@ -221,6 +229,7 @@ class Config:
     train: TrainConfig = field(default_factory=TrainConfig)
     suite: SuiteConfig = field(default_factory=SuiteConfig)
     published: PublishedConfig = field(default_factory=PublishedConfig)
+    ledger: LedgerConfig = field(default_factory=LedgerConfig)
     paths: PathsConfig = field(default_factory=PathsConfig)
 
 

@@ -177,6 +177,7 @@ _OWN = (
     Stage(name="verify", kind="suites", of_suite=True),
     Stage(name="measure"),
     Stage(name="audit"),
+    Stage(name="ledger"),
     Stage(name="published"),
 )
 STAGES: Registry[Stage] = Registry("stage", "massact.stages", _OWN, instance_of(Stage), ConfigError)

@@ -65,7 +65,7 @@ def settings(composed: DictConfig) -> Config:
     else:
         steps_of(config)
     repository_of(config.model)
-    _suite(config.model)
+    check_suite(config.model)
     if config.stage == "train":
         check_trained_here(config.model.recipe, config.model.name)
     return config
@@ -154,8 +154,14 @@ def table_stem(model: ModelConfig) -> str:
     return f"{model_name(model)}-seed{model.seed}"
 
 
-def _suite(model: ModelConfig) -> None:
-    """Check how a suite's checkpoints are named, and which of its models is chosen."""
+def check_suite(model: ModelConfig) -> None:
+    """Check how a suite's checkpoints are named, and which of its models is chosen.
+
+    Raises
+    ------
+    ConfigError
+        Names the key.
+    """
     for key, allowed in (model.choices or {}).items():
         names.choice("a key of model.choices", key, CHOICES)
         value = getattr(model, key)

@@ -5,6 +5,7 @@ Files are a few kilobytes and named after labels; what matters is who shares one
 
 from __future__ import annotations
 
+import json
 import math
 import zlib
 from collections.abc import Callable, Mapping
@@ -49,13 +50,13 @@ class Report:
     bins: bool = False
     revision: Callable[[int], str] = field(default=lambda step: f"step{step}")
 
-    def serve(self, root: Path) -> dict[str, Path]:
-        """Branch -> folder."""
+    def serve(self, root: Path, padding: int = 0) -> dict[str, Path]:
+        """Branch -> folder; weights of `padding` more bytes than there is need for."""
         branches = {self.revision(step): labels for step, labels in self.files.items()}
         if self.main:
             branches["main"] = self.main
         return {
-            name: self._folder(root / (name if self.bins else "-".join(labels) or name), labels, name)
+            name: self._folder(root / (name if self.bins else "-".join(labels) or name), labels, name, padding)
             for name, labels in branches.items()
         }
 
@@ -67,7 +68,7 @@ class Report:
             self.repository, steps=steps, revisions=revisions, offline=False, endpoint=endpoint, cache=cache
         )
 
-    def _folder(self, folder: Path, labels: tuple[str, ...], branch: str) -> Path:
+    def _folder(self, folder: Path, labels: tuple[str, ...], branch: str, padding: int) -> Path:
         if folder.is_dir():
             return folder
         folder.mkdir(parents=True)
@@ -75,6 +76,8 @@ class Report:
         for k, label in enumerate(labels):
             name = "model.safetensors" if len(labels) == 1 else f"model-{k + 1:05d}-of-{len(labels):05d}.safetensors"
             write_weights(folder / name, seed=zlib.crc32(label.encode()), trained=label not in self.untrained)
+            if padding:
+                pad(folder / name, padding)
         if len(labels) > 1:
             (folder / "model.safetensors.index.json").write_text("{}")
         if self.bins:
@@ -97,6 +100,18 @@ def write_weights(path: Path, *, seed: int, trained: bool) -> None:
     if trained:
         tensors = {name: 1.4 * value + rng.normal(0, 0.02, value.shape) for name, value in tensors.items()}
     save_file({name: value.astype(np.float16) for name, value in tensors.items()}, path)
+
+
+def pad(path: Path, size: int) -> None:
+    """Add a tensor of zeros, which takes no room on a disk."""
+    content = path.read_bytes()
+    length = int.from_bytes(content[:8], "little")
+    header, values = json.loads(content[8 : 8 + length]), content[8 + length :]
+    header["padding"] = {"dtype": "U8", "shape": [size], "data_offsets": [len(values), len(values) + size]}
+    text = json.dumps(header).encode()
+    with path.open("wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text + values)
+        file.truncate(file.tell() + size)
 
 
 def own(*steps: int) -> dict[int, tuple[str, ...]]:

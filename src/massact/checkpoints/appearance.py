@@ -2,30 +2,68 @@
 
 from __future__ import annotations
 
+import math
+import threading
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 
 from tqdm import tqdm
 
-from massact.checkpoints.excerpt import Reader, file_reader, hub_reader
+from massact.checkpoints.excerpt import FIRST_BYTES, Reader, file_reader, hub_reader
 from massact.checkpoints.folder import FolderSource
 from massact.checkpoints.hub import HubSource
 from massact.checkpoints.source import CheckpointSource, Identity
-from massact.checkpoints.untrained import Look, look
+from massact.checkpoints.untrained import SAMPLE, Look, look
 
 _AT_ONCE = 8
 _PROGRESS_DELAY_S = 2.0
 _PYTHIA = "EleutherAI/pythia-"
 
 
+@dataclass(frozen=True)
+class Reading:
+    """How much of the weights an inspection reads.
+
+    Attributes
+    ----------
+    first_bytes
+        Read at once from the start of a file, where its header is.
+    sample
+        Values of a matrix.
+    share
+        Largest share of all bytes of the weights; None: any.
+    """
+
+    first_bytes: int = FIRST_BYTES
+    sample: int = SAMPLE
+    share: float | None = None
+
+
 class Appearance:
     """Inspects weight files and caches the results by content.
 
     After one failed range request no other is tried: the server does not support them.
+
+    Parameters
+    ----------
+    reading
+        How much may be read; None: the usual amount of every file.
+    total
+        Bytes of all weights, of which `reading.share` may be read.
+
+    Attributes
+    ----------
+    bytes_read
+        Bytes of weight files read so far.
     """
 
-    def __init__(self, source: CheckpointSource) -> None:
+    def __init__(self, source: CheckpointSource, reading: Reading | None = None, total: int = 0) -> None:
         self.source = source
+        self.reading = reading or Reading()
+        self.bytes_read = 0
+        self._left = math.inf if self.reading.share is None else self.reading.share * total
+        self._lock = threading.Lock()
         self._looks: dict[tuple[str, str], Look] = {}
         self._silent = False
 
@@ -61,10 +99,33 @@ class Appearance:
         read, remote = self._reader(identity, name)
         if read is None or (remote and self._silent):
             return Look(answered=False)
+        read = self._metered(read)
         pythia = isinstance(self.source, HubSource) and self.source.repo_id.startswith(_PYTHIA)
-        result = look(read, pythia=pythia, whole=len(identity.files) == 1)
+        result = look(
+            read,
+            pythia=pythia,
+            whole=len(identity.files) == 1,
+            first=self.reading.first_bytes,
+            sample=self.reading.sample,
+        )
         self._silent = self._silent or (remote and not result.answered and read(0, 1) is None)
         return result
+
+    def _metered(self, read: Reader) -> Reader:
+        """A reader that counts, and reads nothing beyond the share."""
+
+        def metered(begin: int, length: int) -> bytes | None:
+            with self._lock:
+                if length > self._left:
+                    return None
+                self._left -= length
+            content = read(begin, length)
+            with self._lock:
+                self.bytes_read += len(content or b"")
+                self._left += length - len(content or b"")
+            return content
+
+        return metered
 
     def _reader(self, identity: Identity, name: str) -> tuple[Reader | None, bool]:
         """A reader of a checkpoint's file, and whether it sends requests to the Hub."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
-from massact.checkpoints.appearance import Appearance
+from massact.checkpoints.appearance import Appearance, Reading
 from massact.checkpoints.groups import MAIN, Group, Judgement, groups, judge, steps_named
 from massact.checkpoints.hub import HubSource
 from massact.checkpoints.known import REPORTED, REPORTED_BY_VALUE
@@ -63,6 +63,8 @@ class Audit:
         Groups of checkpoints with identical files, each with its judgement.
     looks
         Step -> what its weights look like, for the checkpoints that were inspected.
+    bytes_read
+        Bytes of weight files that the inspection read.
     """
 
     identities: dict[int, Identity] = field(default_factory=dict)
@@ -73,6 +75,7 @@ class Audit:
     final_suspect: str = ""
     groups: list[tuple[Group, Judgement]] = field(default_factory=list)
     looks: dict[int, Look] = field(default_factory=dict)
+    bytes_read: int = 0
 
     def table(self) -> pd.DataFrame:
         """One row per step and one for the finished model: see COLUMNS.
@@ -110,7 +113,13 @@ class Audit:
         return " ".join(within), str(self.looks[step].state) if step in self.looks else ""
 
 
-def audit(source: CheckpointSource, steps: Sequence[int] | None = None, *, look_at_all: bool = False) -> Audit:
+def audit(
+    source: CheckpointSource,
+    steps: Sequence[int] | None = None,
+    *,
+    look_at_all: bool = False,
+    reading: Reading | None = None,
+) -> Audit:
     """Identify checkpoints and find those that are not what they claim to be.
 
     Parameters
@@ -120,6 +129,8 @@ def audit(source: CheckpointSource, steps: Sequence[int] | None = None, *, look_
     look_at_all
         Whether to read some values of every checkpoint (a few hundred kilobytes each). Otherwise only step 0 is
         inspected, and in a local folder only if step 0 shares its weights with later steps.
+    reading
+        How much of the weights may be read; None: as much as `look_at_all` needs.
 
     Raises
     ------
@@ -139,15 +150,16 @@ def audit(source: CheckpointSource, steps: Sequence[int] | None = None, *, look_
                 result.revisions[step] = source.revision(step)
     _raise_if_hopeless(result, selected)
     result.final = source.final() if remote else None
-    appearance = Appearance(source)
     known = [*result.identities.values(), *([result.final] if result.final else [])]
+    appearance = Appearance(source, reading, sum(identity.bytes for identity in known))
     if look_at_all:
         result.looks = appearance.of_many(known)
-    elif isinstance(source, HubSource) and 0 in selected and 0 in result.identities:
+    elif isinstance(source, HubSource) and _from_start(source) and 0 in selected and 0 in result.identities:
         result.looks = {0: appearance.of(result.identities[0])}
     _judge_groups(result, source, appearance)
     result.suspects = _suspects(result, source)
     result.final_suspect = _final_suspect(result)
+    result.bytes_read = appearance.bytes_read
     return result
 
 
@@ -224,7 +236,7 @@ def _raise_if_hopeless(audit: Audit, selected: Sequence[int]) -> None:
 def _judge_groups(audit: Audit, source: CheckpointSource, appearance: Appearance) -> None:
     """Find the groups of identical files and judge each."""
     last = _last(audit, source)
-    for group in groups(audit.identities.values(), audit.final):
+    for group in groups(audit.identities.values(), audit.final, from_start=_from_start(source)):
         seen = Look()
         if group.first and (len(group.steps) > len(group.first) or group.main):
             seen = appearance.of(audit.identities[group.first[0]], group.files[0])
@@ -273,7 +285,7 @@ def _suspects(audit: Audit, source: CheckpointSource) -> dict[int, str]:
             reasons[step] += [(name, twin) for name in group.files]
             if group.first:
                 notes[step].append(judgement.why)
-    for step, what in _by_appearance(audit).items():
+    for step, what in _by_appearance(audit, from_start=_from_start(source)).items():
         notes[step].append(what)
     texts = {}
     for step in sorted({*reasons, *notes}):
@@ -290,13 +302,18 @@ def _suspects(audit: Audit, source: CheckpointSource) -> dict[int, str]:
     return dict(sorted(texts.items()))
 
 
-def _by_appearance(audit: Audit) -> dict[int, str]:
+def _from_start(source: CheckpointSource) -> bool:
+    """Whether step 0 is the initialisation: on other axes it is the first chunk of data, or nothing."""
+    return getattr(source, "axis", "step") == "step"
+
+
+def _by_appearance(audit: Audit, *, from_start: bool) -> dict[int, str]:
     """Steps whose weights look wrong for their position, unless the judgement of their group covers them."""
     judged = {step for group, judgement in audit.groups if group.first for step in judgement.wrong}
     trained = any(seen.state is State.TRAINED for seen in audit.looks.values())
     out = {}
     for step, seen in audit.looks.items():
-        if step == 0 and seen.state is State.TRAINED and step not in judged:
+        if step == 0 and from_start and seen.state is State.TRAINED and step not in judged:
             out[step] = f"looks trained ({seen.sign})"
         elif step >= _LATE and seen.state is State.UNTRAINED and trained and step not in judged:
             out[step] = f"looks untrained ({seen.sign})"

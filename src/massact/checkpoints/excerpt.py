@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 Reader = Callable[[int, int], bytes | None]
 
 RANGE_TIMEOUT_S = 10.0
-_FIRST_BYTES = 1 << 16  # enough for the header of most files
+FIRST_BYTES = 1 << 16  # enough for the header of most files
 _LONGEST_HEADER = 1 << 24
 _LENGTH_BYTES = 8
 _ITEM_BYTES = {"F16": 2, "BF16": 2, "F32": 4, "F64": 8}
@@ -76,9 +76,9 @@ def hub_reader(endpoint: str, repo_id: str, commit: str, name: str) -> Reader:
     return read
 
 
-def read_header(read: Reader) -> dict[str, Stored] | None:
+def read_header(read: Reader, first_bytes: int = FIRST_BYTES) -> dict[str, Stored] | None:
     """Tensors of a safetensors file by name; None if it cannot be read or is not such a file."""
-    first = read(0, _FIRST_BYTES)
+    first = read(0, first_bytes)
     if first is None or len(first) < _LENGTH_BYTES:
         return None
     length = int.from_bytes(first[:_LENGTH_BYTES], "little")

@@ -75,6 +75,7 @@ class FolderSource:
         self.trust_remote_code = trust_remote_code
         self.naming = naming
         self.variant = variant
+        self.axis = "step" if naming is None else naming.axis
 
     def steps(self) -> list[int]:
         """Steps found, ascending.

@@ -34,6 +34,8 @@ class Group:
         Whether these are all the weights of each member.
     sha256
         The hash of the first shared file.
+    from_start
+        Whether step 0 is the initialisation. On an axis of data chunks it is not.
     """
 
     name: str
@@ -42,10 +44,13 @@ class Group:
     files: tuple[str, ...]
     whole: bool
     sha256: str
+    from_start: bool = True
 
     @property
     def first(self) -> tuple[int, ...]:
         """The member steps before any training."""
+        if not self.from_start:
+            return ()
         return tuple(step for step in self.steps if step in FIRST_STEPS)
 
     def shares(self, with_whom: str) -> str:
@@ -62,7 +67,7 @@ class Judgement:
     remedy: str = ""
 
 
-def groups(identities: Iterable[Identity], final: Identity | None) -> list[Group]:
+def groups(identities: Iterable[Identity], final: Identity | None, *, from_start: bool = True) -> list[Group]:
     """Groups of two or more checkpoints with identical files, ordered by first step.
 
     Files that the same checkpoints share form one group. A sharded checkpoint can be in several groups.
@@ -83,7 +88,7 @@ def groups(identities: Iterable[Identity], final: Identity | None) -> list[Group
         names = tuple(sorted(name for name, _ in files))
         whole = all(len(known[step].files) == len(names) for step in steps)
         own = tuple(step for step in steps if step != MAIN)
-        result.append(Group(f"g{len(result) + 1}", own, MAIN in steps, names, whole, min(files)[1]))
+        result.append(Group(f"g{len(result) + 1}", own, MAIN in steps, names, whole, min(files)[1], from_start))
     return result
 
 

@@ -63,6 +63,8 @@ class HubSource:
         Whether code that comes with a checkpoint may run if its config.json asks for it.
     tokens
         Step -> training tokens seen, where the revisions' names state them.
+    axis
+        What `step` counts (`naming.AXES`).
 
     A server that does not answer is no error if the cache holds the requested files.
     """
@@ -79,9 +81,11 @@ class HubSource:
         ledger: Path | None = None,
         trust_remote_code: bool = False,
         tokens: Mapping[int, int] | None = None,
+        axis: str = "step",
     ) -> None:
         self.repo_id = repo_id
         self.tokens = dict(tokens or {})
+        self.axis = axis
         self.endpoint = endpoint_named(endpoint)
         self.offline = hub_is_offline() if offline is None else offline
         self.cache = cache

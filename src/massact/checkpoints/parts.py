@@ -32,6 +32,7 @@ class PartsSource(HubSource):
             cache=first.cache,
             trust_remote_code=first.trust_remote_code,
             tokens={step: count for part in self.parts for step, count in part.tokens.items()},
+            axis=first.axis,
         )
 
     def part(self, step: int) -> HubSource:

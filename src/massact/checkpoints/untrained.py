@@ -14,14 +14,14 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from massact.checkpoints.excerpt import Reader, Stored, read_header, read_values
+from massact.checkpoints.excerpt import FIRST_BYTES, Reader, Stored, read_header, read_values
 
 if TYPE_CHECKING:
     import numpy as np
 
 # The standard deviation of 65,536 values has an error of .3 %; training changes the embedding's by tens of per cent.
 TOLERANCE = 0.05
-_SAMPLE = 1 << 16
+SAMPLE = 1 << 16
 _NORMS = 2  # of the first block
 _NORM_WEIGHT = re.compile(r"(?:.*[._])?(?:\w*norm\w*|ln_?\w*)\.weight")
 _LAYER = re.compile(r"\.(\d+)\.")
@@ -45,7 +45,9 @@ class Look:
     answered: bool = True
 
 
-def look(read: Reader, *, pythia: bool = False, whole: bool = True) -> Look:
+def look(
+    read: Reader, *, pythia: bool = False, whole: bool = True, first: int = FIRST_BYTES, sample: int = SAMPLE
+) -> Look:
     """Inspect one safetensors file.
 
     Parameters
@@ -54,16 +56,18 @@ def look(read: Reader, *, pythia: bool = False, whole: bool = True) -> Look:
         Whether the model was initialised like Pythia, so that the standard deviations are known.
     whole
         Whether the file holds all layers.
+    first, sample
+        Bytes to read at once from the start of the file, and values to read of a matrix.
 
     Do not trust `trained` for the start of a run that continues another, or `untrained` if norms are frozen.
     """
-    header = read_header(read)
+    header = read_header(read, first)
     if header is None:
         return Look(answered=False)
     norms = _norms_look(read, header)
     if norms.state is State.TRAINED or not pythia:
         return norms
-    deviations = _deviations_look(read, header, whole=whole)
+    deviations = _deviations_look(read, header, whole=whole, sample=sample)
     return deviations if deviations.state is State.TRAINED or norms.state is State.UNKNOWN else norms
 
 
@@ -86,7 +90,7 @@ def _norms_look(read: Reader, header: Mapping[str, Stored]) -> Look:
     return Look(State.UNTRAINED, "its norms are constant") if seen else Look()
 
 
-def _deviations_look(read: Reader, header: Mapping[str, Stored], *, whole: bool) -> Look:
+def _deviations_look(read: Reader, header: Mapping[str, Stored], *, whole: bool, sample: int) -> Look:
     """Judge by the standard deviations of Pythia's initialisation."""
     embedding = header.get(_EMBEDDING)
     if embedding is None or len(embedding.shape) != 2 or not all(embedding.shape):
@@ -98,7 +102,7 @@ def _deviations_look(read: Reader, header: Mapping[str, Stored], *, whole: bool)
         expected[_ATTENTION_OUT] = 2 / (layers * math.sqrt(width))
     seen = False
     for name, deviation in expected.items():
-        values = _sample(read, header[name]) if name in header else None
+        values = _sample(read, header[name], sample) if name in header else None
         if values is None or values.size < 2:
             continue
         seen, measured = True, float(values.std())
@@ -108,10 +112,10 @@ def _deviations_look(read: Reader, header: Mapping[str, Stored], *, whole: bool)
     return Look(State.UNTRAINED, "its standard deviations are those of Pythia's initialisation") if seen else Look()
 
 
-def _sample(read: Reader, stored: Stored) -> np.ndarray | None:
+def _sample(read: Reader, stored: Stored, most: int) -> np.ndarray | None:
     """Values from the middle of a tensor: the first rows of an embedding may belong to tokens that never occur."""
     count = math.prod(stored.shape)
-    return read_values(read, stored, first=max(0, count - _SAMPLE) // 2, most=_SAMPLE)
+    return read_values(read, stored, first=max(0, count - most) // 2, most=most)
 
 
 def _depth(name: str) -> tuple[float, str]:

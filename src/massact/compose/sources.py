@@ -125,6 +125,7 @@ def _part(config: Config, name: str, branches: Mapping[int, Branch], repository:
         ledger=_ledger(config, name),
         trust_remote_code=config.model.trust_remote_code,
         tokens={step: branch.tokens for step, branch in own.items() if branch.tokens is not None},
+        axis=config.model.naming.axis if config.model.naming is not None else "step",
     )
 
 

@@ -20,7 +20,7 @@ from massact.settings import table_stem
 # The pipeline's choice of each group in which it has only one.
 _CHOICES = {
     "checkpoints": "all", "probe": "auto", "protocol": "default", "extract": "default", "sweep": "default",
-    "predictor": "default", "train": "default", "published": "default", "paths": "default",
+    "predictor": "default", "train": "default", "published": "default", "ledger": "default", "paths": "default",
     "experiment": "pocket", "fit": "eq9",
 }  # fmt: skip
 # Keys that change no number: paths, speed, logging.
