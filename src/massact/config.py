@@ -193,7 +193,7 @@ class PublishedConfig:
 class LedgerConfig:
     """Which suites stage=ledger audits (null: all), and the largest share of their weights' bytes that it reads."""
 
-    suites: list[str] | None = MISSING
+    only: list[str] | None = MISSING
     share: float = MISSING
 
 

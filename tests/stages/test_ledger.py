@@ -38,7 +38,7 @@ def served(tmp_path_factory):
 def test_every_planted_fault_is_found_for_a_hundredth_of_the_bytes(served, tmp_path, stage):
     tags = frozenset(name for name in served["bigscience/bloom-7b1-intermediate"] if name != "main")
     with serving(served, tags=tags) as hub:
-        done = stage(hub.url, "stage=ledger", f"ledger.suites={SUITES}", f"paths.records={tmp_path}/records")
+        done = stage(hub.url, "stage=ledger", f"ledger.only={SUITES}", f"paths.records={tmp_path}/records")
         sent = hub.sent
     assert done.exit_code == 0, done.said
     table = pd.read_csv(tmp_path / "job/ledger.csv", keep_default_na=False)
@@ -55,16 +55,16 @@ def test_every_planted_fault_is_found_for_a_hundredth_of_the_bytes(served, tmp_p
     main = table[table["step"] < 0].set_index("repository")["state"].to_dict()
     assert main["allenai/OLMo-2-1124-7B"] == "other"
     assert main["EleutherAI/pythia-2.8b"] == "suspect"
-    assert "6 of 21 models" in done.said
+    assert "6 of 24 models" in done.said
 
 
 def test_an_unknown_suite_is_answered_with_the_nearest(tmp_path, stage):
-    done = stage("http://127.0.0.1:9", "stage=ledger", "ledger.suites=[pythia-13b]")
+    done = stage("http://127.0.0.1:9", "stage=ledger", "ledger.only=[pythia-13b]")
     assert done.exit_code == 2
     assert "pythia-12b" in done.error
 
 
 def test_a_hub_that_nobody_reaches_ends_it(tmp_path, stage):
-    done = stage("http://127.0.0.1:9", "stage=ledger", "ledger.suites=[lucie-7b]", f"paths.records={tmp_path}/records")
+    done = stage("http://127.0.0.1:9", "stage=ledger", "ledger.only=[lucie-7b]", f"paths.records={tmp_path}/records")
     assert done.exit_code == 3
     assert "no model could be audited" in done.error

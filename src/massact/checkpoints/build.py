@@ -68,10 +68,12 @@ def build_model(
     config = read_config(folder)
     check_native(folder, config, trusted=trusted)
     _check_layers(folder, config, len(tensors))
-    with _failures(folder):
+    with _failures(folder, _quantisation(config)):
         model, report = _made(folder, config, dtype, tensors, trusted=trusted and runs_own_code(config))
     _check_complete(folder, model, report, unembedding=unembedding)
-    if getattr(model, "hf_quantizer", None) is None:
+    if getattr(model, "hf_quantizer", None) is not None:
+        log.warning("%s is quantised: its outputs are those of the weights as transformers unpacks them", folder)
+    else:
         whole = (name for name, value in model.state_dict().items() if not value.is_floating_point())
         check_formats(folder, tensors, whole)
     return model
@@ -119,8 +121,14 @@ def _made(
     )
 
 
+def _quantisation(config: Mapping[str, Any]) -> str:
+    """The method that a checkpoint was quantised by; empty if it was not."""
+    settings = config.get("quantization_config")
+    return str(settings.get("quant_method") or "a method it does not name") if isinstance(settings, dict) else ""
+
+
 @contextmanager
-def _failures(folder: Path) -> Iterator[None]:
+def _failures(folder: Path, quantised: str) -> Iterator[None]:
     """Turn any error of transformers, or of a library it calls, into a failure of this checkpoint."""
     try:
         yield
@@ -130,6 +138,12 @@ def _failures(folder: Path) -> Iterator[None]:
         if out_of_memory(error):
             raise too_large(folder) from None
         reason = f"{type(error).__name__}: {first_line(error)}"
+        if quantised:
+            raise SourceError(
+                CheckpointStatus.LOAD_FAILED,
+                f"{folder} is quantised ({quantised}): it is measured only where transformers unpacks it ({reason})",
+                "measure the model that it was made from, in float32, float16 or bfloat16",
+            ) from None
         raise SourceError(CheckpointStatus.LOAD_FAILED, f"{folder} does not load ({reason})") from None
 
 

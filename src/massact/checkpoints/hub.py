@@ -152,7 +152,10 @@ class HubSource:
                 text = f"{self.repo_id} {self.revision(step)} cannot be read ({type(error).__name__}: {error})"
                 return SourceError(CheckpointStatus.LOAD_FAILED, " ".join(text.split()))
 
-        self._commits = {} if self.offline else self._branches()
+        try:
+            self._commits = {} if self.offline else self._branches()
+        except SourceError as error:  # no such repository, so no such revision
+            return dict.fromkeys(steps, error)
         with ThreadPoolExecutor(_REQUESTS_AT_ONCE) as pool:
             identities = dict(zip(steps, self._progress(pool.map(identity, steps), len(steps)), strict=True))
         self._ledger.save()
@@ -351,7 +354,9 @@ class HubSource:
         try:
             self._repository.check_reachable()
             return ref_commits(self.repo_id, self.endpoint)
-        except SourceError:
+        except SourceError as error:
+            if error.fatal:
+                raise
             return {}  # each revision is then requested singly and reports its error
 
     def _info(self, revision: str) -> tuple[str, dict[str, Listed]]:

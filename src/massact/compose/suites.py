@@ -35,7 +35,7 @@ def members(names: Sequence[str], conf: Path, own: Path | None = None) -> Iterat
     """
     known = suites(conf, own)
     for name in names:
-        choice("ledger.suites", name, known)
+        choice("ledger.only", name, known)
     searched = [] if own is None else [f'hydra.searchpath=["file://{own.resolve()}"]']
     with initialize_config_dir(str(conf.resolve()), version_base="1.3"):
         composed = [compose("config", overrides=[f"model={name}", *searched]).model for name in names]

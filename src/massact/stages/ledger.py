@@ -35,7 +35,7 @@ def run(config: Config, output: Path) -> list[str]:
     from massact.app import CONF
 
     own = own_folder()
-    names = suites(CONF, own) if config.ledger.suites is None else config.ledger.suites
+    names = suites(CONF, own) if config.ledger.only is None else config.ledger.only
     models = list(members(names, CONF, own))
     ledger = Integrity()
     for model in models:
