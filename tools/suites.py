@@ -19,10 +19,10 @@ DOCUMENT = ROOT / "docs/suites.md"
 _HEAD = """# The published suites
 
 Each row is a file in `conf/model/`, measured by its name: `massact measure smollm3`, or
-`python run.py stage=extract model=smollm2 model.size=360M`. *Models* counts the choices of size, corpus, seed, repository
-and phase; DataDecide's seeds are `model.variant`. `step` counts what the column *axis* says. Every row is tested against a
-loopback hub with small random weights under its real names (`tests/stages/test_suites.py`; Pythia's in
-`tests/stages/test_hub_sweep.py`). Made by `python tools/suites.py`.
+`python run.py stage=extract model=smollm2 model.size=360M`. *Models* counts the choices of size, corpus, seed,
+repository and phase; DataDecide's seeds are `model.variant`. `step` counts what the column *axis* says. Every row is
+tested against a loopback hub with small random weights under its real names (`tests/stages/test_suites.py`; Pythia's
+in `tests/stages/test_hub_sweep.py`). Made by `python tools/suites.py`.
 
 | suite | repository | models | checkpoints are | named | axis | class | measured through |
 |---|---|---|---|---|---|---|---|
