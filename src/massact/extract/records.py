@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -43,16 +44,16 @@ def records_frame(
         recipe=recipe,
         model=model,
         seed=seed,
-        tokens=_tokens(frame["step"], tokens_per_step, tokens or {}),
+        tokens=_tokens(frame, tokens_per_step, tokens or {}),
         probe_length=probe.length,
         first_token=probe.first_token,
     )
 
 
-def _tokens(steps: pd.Series, per_step: int | None, stated: Mapping[int, int]) -> pd.Series | None:
+def _tokens(frame: Any, per_step: int | None, stated: Mapping[int, int]) -> Any:
     if per_step is not None:
-        return steps * per_step
-    return steps.map(stated).astype("Int64") if stated else None
+        return frame["step"] * per_step
+    return frame["step"].map(stated).astype("Int64") if stated else None
 
 
 def _step_frame(step: int, arrays: Mapping[str, ndarray], statistic: Statistic) -> pd.DataFrame:

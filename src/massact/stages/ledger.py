@@ -6,6 +6,7 @@ import logging
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from massact.checkpoints.audit import audit
 from massact.checkpoints.hub import HubSource
@@ -73,7 +74,8 @@ def _lines(ledger: Integrity, models: int) -> list[str]:
     states = Counter(table["state"])
     counts = ", ".join(f"{count} {state}" for state, count in states.most_common())
     share = 100 * ledger.bytes_read / ledger.weight_bytes if ledger.weight_bytes else 0.0
-    wrong = table[~table["state"].isin([OK, OTHER])].to_dict("records")
+    bad: Any = table[~table["state"].isin([OK, OTHER])]  # pandas' stubs know no column types
+    wrong = bad.to_dict("records")
     named = [f"{row['repository']} {row['revision']}: {row['state']}, {row['why']}" for row in wrong[:_NAMED]]
     more = [f"and {len(wrong) - _NAMED} more"] if len(wrong) > _NAMED else []
     return [
