@@ -133,7 +133,7 @@ def test_every_page_of_the_lab_notebook_is_listed():
 def test_every_file_of_code_that_the_documents_name_is_there():
     files = [
         path.relative_to(ROOT).as_posix()
-        for room in ("src", "tests", "benchmarks", "docs")
+        for room in ("src", "tests", "benchmarks", "docs", "tools")
         for path in (ROOT / room).rglob("*.py")
     ]
     files += ["run.py", "setup.py"]

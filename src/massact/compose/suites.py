@@ -11,7 +11,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
 from massact.checkpoints.pythia import NOT_DEDUPED, SEEDED, SEEDS
-from massact.config import ModelConfig
+from massact.config import ModelConfig, register
 from massact.names import choice
 from massact.settings import check_suite, repository_of
 
@@ -36,6 +36,7 @@ def members(names: Sequence[str], conf: Path, own: Path | None = None) -> Iterat
     known = suites(conf, own)
     for name in names:
         choice("ledger.only", name, known)
+    register()
     searched = [] if own is None else [f'hydra.searchpath=["file://{own.resolve()}"]']
     with initialize_config_dir(str(conf.resolve()), version_base="1.3"):
         composed = [compose("config", overrides=[f"model={name}", *searched]).model for name in names]
