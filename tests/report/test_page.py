@@ -213,7 +213,7 @@ def test_the_page_says_which_suspects_are_in_the_curves(tmp_path):
     page = built(dataclasses.replace(inputs, suspects=said), tmp_path)
     assert "2 checkpoints are not what they claim or could not be measured" in page.words
     assert "marked “not measured” is in no curve below" in page.words
-    assert "left out of the fits unless fit.suspects=true" in page.words
+    assert "the fits exclude them unless fit.suspects=true" in page.words
 
 
 @pytest.mark.filterwarnings("error::UserWarning", "error::RuntimeWarning")

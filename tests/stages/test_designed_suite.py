@@ -134,7 +134,7 @@ def test_the_dataset_and_what_it_shows(trained):
     assert (table["weights_sha256"].str.len() == 64).all()
     shown = (folder / "results/findings/tiny/findings.md").read_text()
     assert "| trainings | 15 |" in shown
-    assert "twice the heads multiplies by" in shown
+    assert "factor for twice the heads" in shown
     assert "noise ceiling" in shown
     assert (folder / "results/findings/tiny/trajectories.png").stat().st_size > 5000
     assert pd.read_parquet(folder / "trajectories/pocket.parquet")["family"].unique().tolist() == ["pocket"]
