@@ -101,7 +101,7 @@ def test_what_is_no_file_in_a_claims_place_is_one_typed_line(tmp_path):
     (tmp_path / "folder").mkdir()
     (tmp_path / "link").symlink_to("nowhere")
     os.mkfifo(tmp_path / "pipe")
-    for name, why in {"folder": "Is a directory", "link": "a link that leads nowhere", "pipe": "not a regular"}.items():
+    for name, why in {"folder": "Is a directory", "link": "a broken link", "pipe": "not a regular"}.items():
         with pytest.raises(StorageError, match=rf"{why}.*{name}.*; move away"), claims.held(tmp_path / name):
             raise AssertionError("it was taken")
         assert not claims.elsewhere(tmp_path / name)

@@ -86,7 +86,7 @@ def test_an_artefact_of_ones_own_is_read_and_held_to_its_hash(tmp_path, capsys):
         ([*NUMBERS, "--layers", "0,9"], "no layer 9; give 0 to 3, or all"),
         ([*NUMBERS, "--recip", "nano"], "--recip"),
         ([*NUMBERS, "--recipe"], "--recipe"),
-        ([*NUMBERS, "--artefact", "absent.json"], "absent.json is not there"),
+        ([*NUMBERS, "--artefact", "absent.json"], "absent.json does not exist"),
         ([], "name=number"),
     ],
 )
@@ -203,7 +203,7 @@ def test_run_is_hydras_command_line_in_any_folder(tmp_path):
     command = [sys.executable, "-m", "massact.cli", "run"]
     done = subprocess.run([*command, "stage=extract", "model=pocket-a"], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 3
-    assert "data/pocket/pocket-a-seed0 is not there" in done.stdout
+    assert "data/pocket/pocket-a-seed0 does not exist" in done.stdout
     assert "Traceback" not in done.stdout + done.stderr
     done = subprocess.run([*command, "stage=extrat"], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 2

@@ -30,7 +30,7 @@ def test_reasons_are_told_apart():
     assert "quota" in said(errno.EDQUOT) and "4773 bytes needed" in said(errno.EDQUOT)
     assert "free space there" in said(errno.ENOSPC) and "4773 bytes needed" in said(errno.ENOSPC)
     assert "ulimit -f" in said(errno.EFBIG)
-    assert "move away what stands in its place" in said(errno.EISDIR, name="/a/b") and "/a/b" in said(
+    assert "move away what is in its place" in said(errno.EISDIR, name="/a/b") and "/a/b" in said(
         errno.EISDIR, name="/a/b"
     )
 

@@ -103,7 +103,7 @@ def test_a_lock_of_sqlite_itself_is_waited_for(tmp_path, whole):
 
 @pytest.mark.parametrize(
     ("kind", "word"),
-    [("garbage", "no SQLite database"), ("a folder", "Is a directory"), ("truncated", "mlflow.db"),
+    [("garbage", "not an SQLite database"), ("a folder", "Is a directory"), ("truncated", "mlflow.db"),
      ("under a file", "cannot be written to"), ("a pipe", "not a regular file")],
 )  # fmt: skip
 def test_a_store_that_is_no_database_is_one_line_at_once(tmp_path, whole, kind, word, caplog):

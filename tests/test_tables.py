@@ -144,7 +144,7 @@ def test_sealing_names_what_it_lacks(tmp_path):
         seal(path, SCHEMA)
     with pytest.raises(TableError, match="nearest to schema"):
         seal(path, metadata={})
-    with pytest.raises(MissingInputError, match="is not there"):
+    with pytest.raises(MissingInputError, match="does not exist"):
         seal(tmp_path / "none.parquet")
 
 

@@ -86,8 +86,8 @@ def test_a_flipped_bit_is_that_checkpoint_s_status_and_the_others_go_on(project,
     path = project / "step2" / name
     assert str(caught.value) == (
         f"{path} is not the file that data/pocket/dvc.lock records; "
-        f"bring it back with: rm {path} && dvc pull {project}; "
-        "or, if you made it, keep it: dvc commit -f data/pocket/dvc.yaml"
+        f"restore it with: rm {path} && dvc pull {project}; "
+        "or, if you created it, keep it with: dvc commit -f data/pocket/dvc.yaml"
     )
 
 

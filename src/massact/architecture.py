@@ -104,7 +104,7 @@ class Architecture:
                 f"nearest head counts that do: {', '.join(map(str, near))}",
             )
         if not 0 <= self.rotary_fraction <= 1:
-            raise ArchitectureError(f"rotary_fraction = {self.rotary_fraction} is not a share", "give 0 to 1")
+            raise ArchitectureError(f"rotary_fraction = {self.rotary_fraction} is not between 0 and 1", "give 0 to 1")
         if not 0 < self.rotary_base <= LARGEST["rotary_base"]:
             raise ArchitectureError(
                 f"rotary_base = {self.rotary_base} is not between 0 and {LARGEST['rotary_base']:g}", "Pythia uses 10000"
@@ -139,7 +139,7 @@ def _count(name: str, value: Any) -> int:
         raise ArchitectureError(f"{name} = {_shown(value)} is not a positive whole number", f"give {name} >= 1")
     if number > LARGEST[name]:
         raise ArchitectureError(
-            f"{name} = {_shown(value)} is beyond any transformer", f"give at most {LARGEST[name]:,}"
+            f"{name} = {_shown(value)} is larger than in any transformer", f"give at most {LARGEST[name]:,}"
         )
     return number
 

@@ -73,7 +73,7 @@ BOUNDS: dict[str, Bounds] = {
     "sweep.sequences_at_once": Bounds(1, 1e6, "give at least 1, or null"),
     "sweep.patience_s": Bounds(0, 1e7, "give 0 (none) or more seconds"),
     "sweep.bandwidth_mb_s": Bounds(0, 1e9, above=True),
-    "fit.resamples": Bounds(0, 1e5, "give 0 for no intervals, or some hundred"),
+    "fit.resamples": Bounds(0, 1e5, "give 0 for no intervals, or a few hundred"),
     "predictor.folds": Bounds(2, 1e4, "give at least 2: each fold is predicted from the others"),
     "predictor.seed": _SEED,
     "predictor.forecast.anchors": Bounds(2, 10_000),

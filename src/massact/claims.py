@@ -115,7 +115,7 @@ def holder(path: Path) -> Holder | None:
         age = time.time() - path.stat().st_mtime
     except FileNotFoundError:
         if path.is_symlink():
-            raise FileExistsError(errno.EEXIST, "a link that leads nowhere", str(path)) from None
+            raise FileExistsError(errno.EEXIST, "a broken link", str(path)) from None
         return None
     line, _, command = text.partition("\n")
     host, pid, born = (*line.split(" "), "", "", "")[:3]

@@ -38,7 +38,7 @@ def refused(error: OSError, folder: Path, needed: int, otherwise: str) -> Storag
     elif error.errno in _IN_THE_WAY and error.filename is not None:
         why = f"{why}: {os.fsdecode(error.filename)}"
     advice = f"{remedy}, or {otherwise}" if remedy else otherwise
-    return StorageError(f"{folder} cannot be written to ({why})", f"{advice}; what is finished is kept")
+    return StorageError(f"{folder} cannot be written to ({why})", f"{advice}; finished work is kept")
 
 
 _ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -50,7 +50,7 @@ _REMEDIES = {
     errno.EACCES: "get permission to write there (chmod u+w)",
     errno.EPERM: "get permission to write there (chmod u+w, chattr -i)",
     errno.EROFS: "the file system is read-only: mount it writable",
-    **dict.fromkeys(_IN_THE_WAY, "move away what stands in its place"),
+    **dict.fromkeys(_IN_THE_WAY, "move away what is in its place"),
 }
 
 
@@ -91,16 +91,16 @@ def input_bytes(path: Path, remedy: str, limit: int = 1_000_000_000) -> bytes:
     Raises
     ------
     MissingInputError
-        When it is not there (`remedy` is the command that brings it), may not be read, or is no regular file of at
-        most `limit` bytes.
+        When it does not exist (`remedy` is the command that fetches it), may not be read, or is not a regular file
+        of at most `limit` bytes.
     """
     try:
         return read_regular(path, limit)
     except FileNotFoundError:
-        raise MissingInputError(f"{path} is not there", remedy) from None
+        raise MissingInputError(f"{path} does not exist", remedy) from None
     except OSError as error:
         why = error.strerror or " ".join(str(error).split())
-        raise MissingInputError(f"{path} cannot be read ({why})", "put a file there that this user may read") from None
+        raise MissingInputError(f"{path} cannot be read ({why})", "provide a file that this user can read") from None
 
 
 def file_target(path: Path, ours: Callable[[bytes], bool] | None = None) -> Path:
@@ -124,7 +124,7 @@ def file_target(path: Path, ours: Callable[[bytes], bool] | None = None) -> Path
     if not path.exists():
         return path
     if not path.is_file():
-        raise _foreign(path, "a folder" if path.is_dir() else "no regular file")
+        raise _foreign(path, "a folder" if path.is_dir() else "not a regular file")
     if ours is not None and not ours(_head(path)):
         raise _foreign(path, "a file that massact did not write")
     return path

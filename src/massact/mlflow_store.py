@@ -209,7 +209,7 @@ def require_database(tracking_uri: str) -> None:
     except OSError as error:
         raise StorageError(f"{store} cannot be read ({error.strerror})", "give another tracking.uri") from None
     if begin and begin != _SQLITE_HEADER:
-        raise StorageError(f"{store} is no SQLite database", "move it away, or give another tracking.uri")
+        raise StorageError(f"{store} is not an SQLite database", "move it away, or give another tracking.uri")
 
 
 def _wait(done: Callable[[], bool], holder: Callable[[], str], store: Path, deadline: float) -> None:
@@ -218,7 +218,7 @@ def _wait(done: Callable[[], bool], holder: Callable[[], str], store: Path, dead
     while not done():
         now = time.monotonic()
         if now > deadline:
-            raise StorageError(f"{store} is held by {holder()}", "end that process or let it go on")
+            raise StorageError(f"{store} is held by {holder()}", "stop that process or let it continue")
         if not logged and now - began > _SILENCE_S:
             logged = True
             log.warning("%s is held by %s: waiting for at most %.0f s", store, holder(), deadline - began)

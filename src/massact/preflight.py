@@ -66,7 +66,7 @@ def in_project(configs: Sequence[Config], project: Path) -> None:
     Raises
     ------
     MissingInputError
-        When `paths.params` is not there; the message names the folder to run from.
+        When `paths.params` does not exist; the message names the folder to run from.
     """
     for config in configs:
         params = Path(config.paths.params)
@@ -194,7 +194,7 @@ def _compose(overrides: list[str]) -> DictConfig:
     try:
         return compose("config", overrides=overrides, return_hydra_config=True)
     except YAMLError as error:
-        raise ConfigError(f"conf/ is not YAML ({' '.join(str(error).split())})", "mend that line") from None
+        raise ConfigError(f"conf/ is not YAML ({' '.join(str(error).split())})", "correct that line") from None
     except (HydraException, OmegaConfBaseException) as error:
         cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error
         first = " ".join(str(cause).split("\n")[:1])

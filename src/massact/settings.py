@@ -96,7 +96,7 @@ def described(model: ModelConfig) -> tuple[Architecture, Recipe]:
     """
     if model.architecture is None or model.recipe is None:
         raise ConfigError(
-            f"{model.name} is described by its checkpoints alone", "choose a model that conf/model/ describes"
+            f"{model.name} is described only by its checkpoints", "choose a model that conf/model/ describes"
         )
     return model.architecture, model.recipe
 
@@ -178,7 +178,7 @@ def _statistics(config: Config) -> None:
     if not statistics:
         raise ConfigError("extract.statistics = []", f"name at least one, e.g. [{MAGNITUDES}]")
     if config.stage == "run" and MAGNITUDES not in statistics:
-        remedy = f"add {MAGNITUDES}, or take stage=extract"
+        remedy = f"add {MAGNITUDES}, or use stage=extract"
         raise ConfigError(f"extract.statistics leaves out {MAGNITUDES}, which stage=run fits", remedy)
 
 
@@ -219,8 +219,8 @@ def _place(key: str, place: str | None, *, named: bool = False) -> None:
     """Refuse a path that cannot be one: empty, with control characters; `named`: one without a last name, as `..`."""
     parts = Path(place or "").parts
     if not place or any(ord(letter) < 32 or ord(letter) == 127 for letter in place):
-        raise ConfigError(f"{key} = {place!a} is no path", "give the path of a folder or file")
+        raise ConfigError(f"{key} = {place!a} is not a path", "give the path of a folder or file")
     if any(len(part.encode("utf-8", "surrogatepass")) > 255 for part in parts):
         raise ConfigError(f"{key} has a part of more than 255 bytes", "give a shorter path")
     if named and (not parts or parts[-1] in ("..", "/")):
-        raise ConfigError(f"{key} = {place!a} is no folder to replace", "name the folder itself")
+        raise ConfigError(f"{key} = {place!a} is not a folder that may be replaced", "name the folder itself")

@@ -21,7 +21,7 @@ if TYPE_CHECKING:  # schemas are read by commands that must answer at once; pand
     import pyarrow as pa
 
 _NULLABLE = {"int32": "Int32", "int64": "Int64", "bool": "boolean"}
-_AGAIN = "make it with: dvc repro"
+_AGAIN = "create it with: dvc repro"
 
 
 @dataclass(frozen=True)
@@ -78,13 +78,13 @@ class Schema:
         if missing or unknown:
             raise TableError(
                 f"{place}: columns missing {missing or 'none'}, not in schema '{self.name}' {unknown or 'none'}",
-                "make the table again with this version of massact",
+                "recreate the table with this version of massact",
             )
         typed = {name: _cast(frame[name], column, f"{place}, column {name}") for name, column in self.columns.items()}
         out = pd.DataFrame(typed).reset_index(drop=True)
         repeated = out.duplicated(list(self.key))
         if repeated.any():
-            raise TableError(f"{place}: more than one row for {self._named(out, repeated)}", "make the table again")
+            raise TableError(f"{place}: more than one row for {self._named(out, repeated)}", "recreate the table")
         for rule in self.rules:
             self._hold(rule, out, metadata or {}, place)
         return out
@@ -107,7 +107,7 @@ class Schema:
         raise TableError(
             f"{place}: {rule.meaning}, but not at {self._named(frame, broken)}{f' ({shown})' if shown else ''}; "
             f"rows that break this rule: {int(broken.sum())}",
-            "make the table again",
+            "recreate the table",
         )
 
     def _named(self, frame: pd.DataFrame, rows: pd.Series) -> str:
@@ -147,7 +147,7 @@ def read_table(path: Path, schema: Schema, *, remedy: str = _AGAIN) -> pd.DataFr
     Raises
     ------
     MissingInputError
-        When it is not there or may not be read; `remedy` is the command that makes it.
+        When it does not exist or may not be read; `remedy` is the command that creates it.
     TableError
         When it is not Parquet, damaged, without a seal (`seal` gives it one), or not of this schema.
     """
@@ -234,7 +234,7 @@ def _schema_of(frame: pd.DataFrame, path: Path) -> Schema:
     lacking, more = sorted(set(nearest.columns) - here), sorted(here - set(nearest.columns))
     raise TableError(
         f"{path} is nearest to schema '{nearest.name}': it lacks {lacking or 'nothing'}, adds {more or 'nothing'}",
-        "mend its columns, or name its schema: massact.tables.seal(path, schema)",
+        "correct its columns, or name its schema: massact.tables.seal(path, schema)",
     )
 
 
@@ -256,7 +256,7 @@ def _cast(values: Any, column: Column, where: str) -> Any:
     import numpy as np
     import pandas as pd
 
-    again = "make the table again"
+    again = "recreate the table"
     if column.dtype == "string":
         if values.isna().any():
             raise TableError(f"{where}: empty values", again)

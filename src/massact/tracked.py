@@ -41,11 +41,12 @@ class Recorded:
         return [path for path, md5 in paths if path.is_file() and file_md5(path) != md5]
 
     def refusal(self, path: Path) -> tuple[str, str]:
-        """What is said of a file that differs, and the commands: one brings it back, one records what is here."""
+        """The message for a file that differs, with two commands: one restores it, one records the present content."""
         back = f"rm {shlex.quote(str(path))} && dvc pull {shlex.quote(str(self.path))}"
         return (
             f"{path} is not the file that {self.lock} records",
-            f"bring it back with: {back}; or, if you made it, keep it: dvc commit -f {self.lock.with_name('dvc.yaml')}",
+            f"restore it with: {back}; or, if you created it, keep it with: dvc commit -f "
+            f"{self.lock.with_name('dvc.yaml')}",
         )
 
     def _below(self, folder: str) -> Iterator[tuple[str, str]]:

@@ -132,10 +132,10 @@ def test_a_probe_longer_than_the_model_reads_is_refused(tmp_path, llama):
 
 def test_every_reason_is_named():
     result = SweepResult()
-    result.failed = {step: Failure("unreachable", f"step {step} is not there", "") for step in range(3)}
+    result.failed = {step: Failure("unreachable", f"step {step} does not exist", "") for step in range(3)}
     result.failed[7] = Failure("corrupt", "step 7 has no tokenizer.json", "fetch it")
     what, remedy = failure(result)
     assert what == (
-        "4 of 4 checkpoints not measured: step 2 is not there (1 for another reason: step 7 has no tokenizer.json)"
+        "4 of 4 checkpoints not measured: step 2 does not exist (1 for another reason: step 7 has no tokenizer.json)"
     )
     assert remedy == "run it again: finished ones are kept"

@@ -143,8 +143,8 @@ def test_the_dataset_and_what_it_shows(trained):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["stage=suite", "suite.only=[tiny-099-seed0]"], "suite.only: tiny-099-seed0 is no member; nearest: tiny-0"),
-        (["stage=suite", "suite.space.layers=[8,2]"], "suite.space.layers = [8, 2] is no range"),
+        (["stage=suite", "suite.only=[tiny-099-seed0]"], "suite.only: tiny-099-seed0 is not a member; nearest: tiny-0"),
+        (["stage=suite", "suite.space.layers=[8,2]"], "suite.space.layers = [8, 2] is not a range"),
         (["stage=suite", "suite.space.width=[48]"], "give [smallest, largest]"),
         (["stage=suite", "suite.replicated=[40]"], "suite.replicated has 40"),
         (["stage=suite", "suite.architectures=100", "suite.space.mlp_ratio=[4,4]"], "100 were requested"),

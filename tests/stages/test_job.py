@@ -41,7 +41,7 @@ def test_what_nobody_foresaw_is_one_line_and_stops_no_other_job(tmp_path, launch
     assert done.returncode == 3, said
     assert "Traceback" not in said
     assert "0 of 2 jobs done" in said
-    assert "ImportError: no kernel for this processor; nobody foresaw this" in said
+    assert "ImportError: no kernel for this processor; unexpected error" in said
     for number in (0, 1):
         assert "pyarrow.py" in (tmp_path / f"sweep/{number}/traceback.txt").read_text(encoding="utf-8")
 
@@ -79,7 +79,7 @@ def test_a_signal_is_one_line_and_releases_claims(tmp_path, number, status):
     said = process.communicate(timeout=120)[1]
     assert process.returncode == status, said
     assert "Traceback" not in said
-    assert [line for line in said.splitlines() if "the same command goes on from there" in line]
+    assert [line for line in said.splitlines() if "the same command continues from there" in line]
     assert not list(tmp_path.glob("runs/suite/*/.claim"))
     assert json.loads((tmp_path / "job/status.json").read_text())["state"] == "interrupted"
 

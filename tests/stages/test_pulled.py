@@ -36,7 +36,7 @@ def project(tmp_path) -> tuple[Path, dict[str, Path]]:
 
 
 def test_a_whole_store_is_said_to_be_whole(project):
-    assert diagnosis(project[0]) == ["all 4 objects in data/store are whole; see why with: dvc pull -v -R data"]
+    assert diagnosis(project[0]) == ["all 4 objects in data/store are intact; see the cause with: dvc pull -v -R data"]
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,7 @@ def test_what_is_wrong_is_named_with_the_command(project, name, content, words):
     said = diagnosis(root)
     assert words in said[0]
     assert str(objects[name].relative_to(root)) in said[0]
-    assert said[-1] == "bring them back with: git checkout -- data/store && dvc pull -R data"
+    assert said[-1] == "restore them with: git checkout -- data/store && dvc pull -R data"
 
 
 def test_what_is_missing_from_an_archive_is_named_with_a_command_that_needs_no_git(project):
@@ -70,7 +70,7 @@ def test_what_is_missing_from_an_archive_is_named_with_a_command_that_needs_no_g
     objects["a"].unlink()
     said = diagnosis(root)
     assert "data/f/folder/a: it is missing" in said[0]
-    assert said[-1].endswith("take data/store from the archive again, or from a git clone; then: sh tools/pull.sh")
+    assert said[-1].endswith("copy data/store again from the archive or from a git clone; then: sh tools/pull.sh")
     assert "git checkout" not in said[-1]
 
 
@@ -87,4 +87,4 @@ def test_a_lock_that_cannot_be_read_is_one_line(project, monkeypatch, capsys):
 
 
 def test_no_store_is_said(tmp_path):
-    assert "data/store, the DVC remote with the shipped data, is not here" in diagnosis(tmp_path)[0]
+    assert "data/store, the DVC remote with the shipped data, is missing" in diagnosis(tmp_path)[0]

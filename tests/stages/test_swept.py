@@ -34,7 +34,7 @@ def refused(name: str, path: Path) -> MassactError:
 @pytest.mark.parametrize("name", READERS)
 def test_what_is_no_readable_file_is_one_line(name, tmp_path):
     path = tmp_path / name
-    assert "is not there" in refused(name, path).what
+    assert "does not exist" in refused(name, path).what
     path.mkdir()
     assert "cannot be read (Is a directory)" in refused(name, path).what
     path.rmdir()

@@ -47,7 +47,7 @@ def probe_of(config: Config, folder: Path) -> Probe:
     size = {"sequences": wanted.sequences, "length": length}
     if wanted.text == RANDOM:
         if "vocab_size" not in numbers:
-            raise ConfigError(f"{folder / 'config.json'} states no vocab_size", "take probe.text=FILE.npy")
+            raise ConfigError(f"{folder / 'config.json'} states no vocab_size", "use probe.text=FILE.npy")
         return random_probe(numbers["vocab_size"], **size)
     if Path(wanted.text).suffix in TEXT_FILES:
         return file_probe(Path(wanted.text), folder, **size)

@@ -115,7 +115,7 @@ def hold_to_model(config: Config, source: CheckpointSource, result: SweepResult)
         for name, (actual, expected) in list(differences(numbers, model).items())[:1]:
             del result.measured[step], result.identified[step]
             what = f"step {step} is of another model: its config.json says {name} {actual}, the model has {expected}"
-            result.failed[step] = Failure(OTHER_MODEL, what, "leave it out, or measure it as a model of its own")
+            result.failed[step] = Failure(OTHER_MODEL, what, "leave it out, or measure it as a separate model")
     recipe = config.model.recipe
     if recipe is None:
         return Stated(model, "", tokens_per_step(source, result.measured))
