@@ -67,7 +67,7 @@ def test_another_format_than_the_model_is_in_is_refused(tmp_path):
 
 def test_a_model_in_memory_is_never_made_a_bridge_and_has_the_tokenizer_it_is_given(tmp_path):
     source = MemorySource({0: tiny_model()})
-    with pytest.raises(SourceError, match="not made a bridge"):
+    with pytest.raises(SourceError, match="cannot be wrapped in a bridge"):
         source.load(source.resolve(0))
     with pytest.raises(SourceError, match="no tokenizer"):
         source.tokenizer(0)

@@ -78,7 +78,7 @@ def test_a_damaged_record_is_measured_again(family, tmp_path):
 def test_a_missing_step_is_a_failure_of_its_own(family, tmp_path):
     result, _ = sweep(family, tmp_path, [0, 7, 2])
     assert sorted(result.measured) == [0, 2]
-    assert "step7 is not there" in result.failed[7].what
+    assert "step7 does not exist" in result.failed[7].what
 
 
 def test_overflowing_weights_are_a_failure_that_names_the_layer(family, tmp_path):

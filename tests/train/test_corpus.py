@@ -47,6 +47,6 @@ def test_what_is_no_text_in_gzip_is_one_line(tmp_path):
     whole = path.read_bytes()
     for content in (b"plain text", whole[:-9], whole[:12] + b"\xff" + whole[13:], gzip.compress(b"\xff\xfe")):
         path.write_bytes(content)
-        with pytest.raises(ParseError, match="is not a text in gzip") as caught:
+        with pytest.raises(ParseError, match="is not gzipped text") as caught:
             read_works(path)
         assert "\n" not in str(caught.value)

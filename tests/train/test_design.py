@@ -64,7 +64,7 @@ def test_the_correlation_is_pearsons_over_what_varies():
 @pytest.mark.parametrize(
     ("numbers", "said"),
     [
-        ({"layers": (8, 2)}, "no range"),
+        ({"layers": (8, 2)}, "not a range"),
         ({"width": (50, 60)}, "multiple of 16"),
         ({"width_multiple": 12}, "multiple of 8"),
         ({"rotary_fractions": ()}, "no choice"),

@@ -244,9 +244,9 @@ def test_steps_are_whole_numbers_of_any_kind(tmp_path, step):
 
 @pytest.mark.parametrize("step", [True, np.True_, torch.tensor(True), 1.5, float("nan"), "1", None, -1, np.arange(2)])
 def test_what_is_no_step_is_refused_at_once(tmp_path, step):
-    with pytest.raises(TrainError, match="is no number of steps"):
+    with pytest.raises(TrainError, match="is not a number of steps"):
         live(tmp_path)(step, tiny_model())
-    with pytest.raises(TrainError, match="is no number of steps"):
+    with pytest.raises(TrainError, match="is not a number of steps"):
         live(tmp_path, steps=[step])
     assert not list(tmp_path.iterdir())
 

@@ -153,7 +153,7 @@ def test_excerpts_are_rejected_and_an_empty_table_is_still_a_table(tmp_path):
 
 
 def test_a_folder_that_is_not_there_is_said(tmp_path):
-    with pytest.raises(MissingInputError, match="is not there"):
+    with pytest.raises(MissingInputError, match="does not exist"):
         imported(tmp_path / "none")
 
 

@@ -129,8 +129,8 @@ def list_branches(repo_id: str, *, endpoint: str | None = None, offline: bool, c
         return read_branches(repo_id, branch_commits(repo_id, server))
     names = cached_branches(repo_id, cache)
     if not names:
-        why = "HF_HUB_OFFLINE forbids asking" if offline else f"no answer from {server}"
-        raise SourceError(CheckpointStatus.UNREACHABLE, f"{repo_id}: its branches are not known ({why})", fatal=True)
+        why = "HF_HUB_OFFLINE forbids the request" if offline else f"no answer from {server}"
+        raise SourceError(CheckpointStatus.UNREACHABLE, f"{repo_id}: its branches cannot be listed ({why})", fatal=True)
     return read_branches(repo_id, names)
 
 

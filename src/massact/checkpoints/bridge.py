@@ -132,7 +132,7 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
     except Exception as error:  # the tokenizers library raises bare Exception
         first = first_line(error)
         raise SourceError(
-            CheckpointStatus.LOAD_FAILED, f"{folder / 'tokenizer.json'} is no tokenizer ({first})"
+            CheckpointStatus.LOAD_FAILED, f"{folder / 'tokenizer.json'} is not a tokenizer ({first})"
         ) from None
 
 

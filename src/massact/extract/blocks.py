@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from massact.errors import MeasureError
 from massact.extract.wrappers import inside
 
-_REMEDY = "pass a Hugging Face decoder whose blocks hand on one residual stream, or a TransformerBridge"
+_REMEDY = "pass a Hugging Face decoder whose blocks pass on a single residual stream, or a TransformerBridge"
 # The trial run of a class has this many tokens, or a whole sequence where they do not suffice.
 _FEW = 3
 

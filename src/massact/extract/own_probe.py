@@ -101,7 +101,7 @@ def file_probe(path: Path, folder: Path, *, sequences: int, length: int) -> Prob
         As `encoder_of`.
     """
     if not path.is_file():
-        raise MissingInputError(f"{path} is not there", "give a text or an array of token ids (.npy)")
+        raise MissingInputError(f"{path} does not exist", "give a text or an array of token ids (.npy)")
     if path.suffix == ".npy":
         return Probe.of(_token_array(path, sequences), text=path.name)
     try:
@@ -123,5 +123,5 @@ def _token_array(path: Path, sequences: int) -> Int[ndarray, "sequence position"
             "save whole numbers of shape (sequence, position)",
         )
     if len(ids) < sequences:
-        raise ConfigError(f"{path} holds {len(ids)} sequences, {sequences} are asked for", "lower probe.sequences")
+        raise ConfigError(f"{path} holds {len(ids)} sequences, {sequences} are requested", "lower probe.sequences")
     return ids[:sequences]

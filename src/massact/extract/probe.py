@@ -95,7 +95,7 @@ def encode(tokenizer_file: Path, text: str) -> Int[ndarray, " token"]:
 
     if not tokenizer_file.is_file():
         raise MissingInputError(
-            f"{tokenizer_file} is not there", "a checkpoint needs its tokenizer.json to be probed with text"
+            f"{tokenizer_file} does not exist", "a checkpoint needs its tokenizer.json to be probed with text"
         )
     try:
         tokenizer = Tokenizer.from_file(str(tokenizer_file))

@@ -132,9 +132,7 @@ class Suite:
             try:
                 content = json.loads(path.read_text(encoding="utf-8"))
             except ValueError:
-                raise TrainError(
-                    f"{path} is damaged", f"remove {path.parent}, and the member is trained again"
-                ) from None
+                raise TrainError(f"{path} is damaged", f"remove {path.parent} to train the member again") from None
         elif member.name in self._published_rows:
             path, content = self.published, self._published_rows[member.name]
         else:

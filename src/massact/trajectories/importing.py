@@ -82,7 +82,7 @@ def import_published(
         When the folder does not exist.
     """
     if not folder.is_dir():
-        raise MissingInputError(f"{folder} is not there", "name a folder of exp2_pythia_<size>_step<N> files")
+        raise MissingInputError(f"{folder} does not exist", "name a folder of exp2_pythia_<size>_step<N> files")
     rejected: dict[str, tuple[int, str]] = {}
     named = _named(folder, size, steps, rejected)
     read: dict[int, Float[ndarray, "sequence statistic layer"]] = {}
