@@ -142,5 +142,5 @@ def test_words_counts_and_shares():
             check_count(bad, "resamples", 1)
     assert check_share(0.5, "tail") == 0.5
     for bad in (0, 1, np.nan, "half", None):
-        with pytest.raises(FitError, match=r"tail = .* is not a share"):
+        with pytest.raises(FitError, match=r"tail = .* is not between 0 and 1"):
             check_share(bad, "tail")

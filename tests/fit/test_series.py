@@ -130,7 +130,7 @@ def test_bad_input():
     ):
         with pytest.raises(FitError, match=message):
             fit_series(SHORT, y, **options)
-    with pytest.raises(FitError, match="one value a step"):
+    with pytest.raises(FitError, match="one value per step"):
         fit_series(SHORT, y[:-1])
 
 

@@ -86,7 +86,7 @@ def test_the_layout_of_the_file_makes_no_difference(tmp_path):
 
 
 def test_files_that_cannot_be_an_artefact_are_refused_at_once(tmp_path):
-    with pytest.raises(MissingInputError, match=r"is not there.*stage=predict"):
+    with pytest.raises(MissingInputError, match=r"does not exist.*stage=predict"):
         read_artefact(tmp_path / "absent.json")
     os.mkfifo(tmp_path / "fifo")
     (tmp_path / "huge").touch()
