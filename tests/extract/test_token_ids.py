@@ -78,7 +78,7 @@ REFUSED = {
     "three axes": [[[1, 2]]],
     "no sequences": np.empty((0, 3), dtype=np.int64),
     "no positions": [[], []],
-    "differ in length": [[1, 2], [3]],
+    "several lengths": [[1, 2], [3]],
     "negative": [[1, -1]],
     "too large for int64": np.array([[2**63]], dtype=np.uint64),
     "too large for any": [[2**70]],
