@@ -1,4 +1,4 @@
-"""Hostile names through every setting that becomes a path: how many are refused in one line, or stay in their folder.
+"""Hostile names in every setting that becomes a path: how many are refused in one line, or stay in their folder.
 
     python benchmarks/faults_names.py --commands 8
 

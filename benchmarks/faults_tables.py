@@ -1,4 +1,4 @@
-"""How many damaged tables are believed: single flipped bits, cut files, metadata of another table.
+"""How many damaged tables are accepted: single flipped bits, cut files, metadata of another table.
 
 A trial is held when the table is refused with one line, or read with exactly the values and metadata written.
 

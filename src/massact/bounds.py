@@ -49,7 +49,7 @@ _RECIPE = {
     "optimiser.epsilon": Bounds(0, 1, above=True),
     "optimiser.clip": Bounds(0, 1e6, above=True),
 }
-# `*` stands for one name of a mapping; lists are held to their bounds member by member, null is left alone.
+# `*` stands for one name of a mapping; each member of a list is checked; null is not checked.
 BOUNDS: dict[str, Bounds] = {
     "model.seed": Bounds(0, 2**32 - 1, "give 0 (the standard release) or a positive seed"),
     "model.architecture.n_layers": _LAYERS,
@@ -135,7 +135,7 @@ def _is_number(value: Any) -> bool:
 
 
 def _found(node: Any, parts: list[str], name: str) -> Iterator[tuple[str, Any]]:
-    """Every value a key stands for, with its full name; none where a part of the way is null."""
+    """Every value that a key stands for, with its full name; nothing if a part of the path is null."""
     if node is None or (parts and not isinstance(node, dict)):
         return
     if not parts:

@@ -35,24 +35,24 @@ class ModelConfig:
 
     name: str = MISSING
     family: str = MISSING
-    source: str = MISSING  # hub (Pythia), suite (branches of `repository`) or folder
+    source: str = MISSING  # folder, pythia, or hub (branches of `repository`)
     size: str | None = MISSING  # of a Pythia model, e.g. 70m
     deduped: bool = MISSING
     seed: int = MISSING  # 0: the standard release
     folder: str | None = MISSING
     repository: str | None = None  # of a suite, e.g. allenai/OLMo-1B-hf
     variant: str | None = None  # of a suite's branches, e.g. stage1; null: the one with most checkpoints
-    trust_remote_code: bool = False  # whether code that a checkpoint brings with it may be run
+    trust_remote_code: bool = False  # whether code in a checkpoint may run
     architecture: Architecture | None = MISSING  # null: that of config.json
     probe: ModelProbeConfig | None = field(default_factory=ModelProbeConfig)  # null: the tokenizer's own rule
-    recipe: Recipe | None = MISSING  # null: nobody says how the model was trained
+    recipe: Recipe | None = MISSING  # null: unknown
 
 
 @dataclass
 class CheckpointsConfig:
     """Which steps: `rule` is all, spaced, log or list; `count` for spaced and log, `steps` for list.
 
-    `suspects`: whether to measure checkpoints whose weights are not their own.
+    `suspects`: whether to measure checkpoints with another step's weights.
     """
 
     rule: str = MISSING

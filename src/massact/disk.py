@@ -1,4 +1,4 @@
-"""Room on disks, files written whole or not at all, and what is said when a disk refuses."""
+"""Free disk space, atomic writes, and the messages for a disk that refuses a file."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def input_bytes(path: Path, remedy: str, limit: int = 1_000_000_000) -> bytes:
 
 
 def file_target(path: Path, ours: Callable[[bytes], bool] | None = None) -> Path:
-    """The path of a file that will be written, once nothing of somebody else's stands there and its folder takes files.
+    """The path of a file to write, after checking that it replaces no foreign file and its folder accepts files.
 
     Parameters
     ----------
@@ -116,7 +116,7 @@ def file_target(path: Path, ours: Callable[[bytes], bool] | None = None) -> Path
     OutputError
         A folder, a device, a link out of the working folder, or a file of another kind.
     StorageError
-        When its folder, or the one in which that will be made, takes no files.
+        When its folder, or the one in which that will be created, accepts no files.
     """
     _takes_files(path.parent)
     if path.is_symlink() and not path.resolve().is_relative_to(Path.cwd()):

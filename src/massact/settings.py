@@ -183,7 +183,7 @@ def _statistics(config: Config) -> None:
 
 
 def _names(config: Config) -> None:
-    """Refuse names that become files and are no safe component of a path, and places that are none."""
+    """Refuse names of files that are not a safe path component, and invalid paths."""
     model, suite = config.model, config.suite
     plain = {
         "model.name": model.name,

@@ -28,9 +28,9 @@ _AGAIN = "create it with: dvc repro"
 class Column:
     """One column: type, meaning with unit, and whether it can hold NaN or null.
 
-    Types are string, bool, int32, int64, float32 and float64. `nan` is for floats. `null` is for whole numbers and
-    bool that nobody may know: such a column has pandas' nullable type where a value is null, the plain type elsewhere.
-    A string that nobody knows is empty.
+    Types are string, bool, int32, int64, float32 and float64. `nan` is for floats. `null` is for whole numbers
+    and bools that may be unknown: such a column has pandas' nullable type if a value is null, otherwise the plain type.
+    An unknown string is empty.
     """
 
     dtype: str
@@ -41,10 +41,10 @@ class Column:
 
 @dataclass(frozen=True)
 class Rule:
-    """What must hold in every row: `holds(frame, metadata)` is true, or null, for each row that may be so.
+    """A condition on every row: `holds(frame, metadata)` is true or null for each valid row.
 
-    `columns` are those that a message shows of the row that breaks it; `meaning` says what must hold. The metadata is
-    the table's own, empty where nobody has given it.
+    A message shows `columns` of the row that breaks the rule; `meaning` states the condition. The metadata is the
+    table's own, empty if it has none.
     """
 
     columns: tuple[str, ...]
@@ -176,10 +176,10 @@ def read_metadata(path: Path, needed: Sequence[str] = (), *, remedy: str = _AGAI
 
 
 def seal(path: Path | str, schema: Schema | None = None, metadata: Mapping[str, Any] | None = None) -> None:
-    """Vouch for a table as it is: one that pandas wrote again, or that you edited or made yourself.
+    """Seal a table as it is: one that pandas has written again, or that you edited or created.
 
     The file is validated, then written in place with page checksums and a seal. An index column that pandas added is
-    left out.
+    removed.
 
     Parameters
     ----------

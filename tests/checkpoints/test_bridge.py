@@ -135,7 +135,7 @@ def test_the_folders_tokenizer_goes_with_the_bridge_and_none_is_looked_for(tmp_p
     with pytest.raises(SourceError, match=r"tokenizer\.json"):
         load_tokenizer(tmp_path / "bare")
     (tmp_path / "bare" / "tokenizer.json").write_text("{}")
-    with pytest.raises(SourceError, match="no tokenizer") as caught:
+    with pytest.raises(SourceError, match="not a tokenizer") as caught:
         load_tokenizer(tmp_path / "bare")
     assert caught.value.status is CheckpointStatus.LOAD_FAILED
 

@@ -62,7 +62,7 @@ class HubSource:
     trust_remote_code
         Whether code that comes with a checkpoint may run if its config.json asks for it.
 
-    A server that does not answer is no error if the cache holds the requested files.
+    A server that does not answer is not an error if the cache holds the requested files.
     """
 
     def __init__(

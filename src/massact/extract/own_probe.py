@@ -1,4 +1,4 @@
-"""The probe of anybody's model: text in its own tokens, token ids of one's own, or random ones.
+"""The probe of any model: a text in the model's own tokens, given token ids, or random token ids.
 
 The tokenizer is the one saved with the checkpoint. Whether sequences begin with a special token is the tokenizer's own
 rule: Llama's puts one in front, GPT-NeoX's does not.
@@ -57,7 +57,7 @@ def first_token_of(encode: Encoder) -> int | None:
 
     >>> first_token_of(lambda text, special: [1, 65] if special else [65])
     1
-    >>> first_token_of(lambda text, special: [65, 2] if special else [65]) is None  # one at the end is no first token
+    >>> first_token_of(lambda text, special: [65, 2] if special else [65]) is None  # one at the end does not count
     True
     """
     plain, special = encode(_WORD, False), encode(_WORD, True)

@@ -52,7 +52,7 @@ def token_ids(tokens: Any) -> Int64[ndarray, "sequence position"]:
         raise MeasureError(f"tokens are {kind} of shape {tuple(ids.shape)}", _REMEDY)
     for end in (int(ids.min()), int(ids.max())):
         if not 0 <= end <= _LARGEST:
-            raise MeasureError(f"token {end} is no id", "ids count from 0")
+            raise MeasureError(f"token {end} is not a token id", "give ids from 0 on")
     return np.ascontiguousarray(ids, dtype=np.int64)
 
 
