@@ -4,8 +4,8 @@
     python benchmarks/live_overhead.py --whole 3  # pairs of whole trainings of the small model, with and without
 
 A shortened training measures 44 times, with other steps in between. Share: 44 m / (2048 s + 44 m), where m and s are
-the medians over measurements and steps. MLflow adds 44 calls, and at most one write per five seconds of the whole training.
-Opening its store is reported separately, because it does not grow with the training.
+the medians over measurements and steps. MLflow adds 44 calls, and at most one write per five seconds of the whole
+training. Opening its store is reported separately, because it does not grow with the training.
 """
 
 from __future__ import annotations

@@ -359,7 +359,7 @@ POLISHED = 1e-18  # promised share of the SSE at which the rates of the best min
 EDGE_MARGIN = 1e-9
 SAME = 0.03  # log rates nearer than this to the best minimum's lead to it
 MATTERS = 1e-4
-DAMPED, PROMISES = 0.1, 4.0  # a nearly undamped step, times this, bounds the way to the minimum
+DAMPED, PROMISES = 0.1, 4.0  # with less damping, a start is left if this many predicted gains fall short
 
 
 @njit(cache=True, error_model="numpy")
