@@ -224,11 +224,11 @@ class _Handler(BaseHTTPRequestHandler):
         if kind == "refs":
             self._refs(repository)
             return
-        found = self.served.find(repository, revision)
-        if found is None:
+        checkpoint = self.served.find(repository, revision)
+        if checkpoint is None:
             self._missing("RevisionNotFound")
             return
-        folder, commit = found
+        folder, commit = checkpoint
         files = sorted(p for p in folder.rglob("*") if p.is_file())
         if kind == "tree":
             content: Any = [_entry(path, folder) for path in files]
@@ -246,11 +246,11 @@ class _Handler(BaseHTTPRequestHandler):
         self._send(200, json.dumps({"branches": branches, "tags": [], "converts": []}).encode())
 
     def _file(self, repository: str, revision: str, name: str) -> None:
-        found = self.served.find(repository, revision)
-        if found is None:
+        checkpoint = self.served.find(repository, revision)
+        if checkpoint is None:
             self._missing("RevisionNotFound")
             return
-        folder, commit = found
+        folder, commit = checkpoint
         path = folder / name
         if not path.is_file():
             self._missing("EntryNotFound", {"X-Repo-Commit": commit})

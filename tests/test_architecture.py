@@ -143,8 +143,8 @@ def test_positions_and_layout_are_those_of_the_kind(config, expected):
 
 
 def test_older_configurations_name_rotary_otherwise():
-    said = {"model_type": "gpt_neox", "rotary_pct": 0.5, "rotary_emb_base": 77, "use_parallel_residual": False}
-    assert numbers_in(said) == {"rotary_fraction": 0.5, "rotary_base": 77.0, "parallel_residual": False}
+    settings = {"model_type": "gpt_neox", "rotary_pct": 0.5, "rotary_emb_base": 77, "use_parallel_residual": False}
+    assert numbers_in(settings) == {"rotary_fraction": 0.5, "rotary_base": 77.0, "parallel_residual": False}
     assert numbers_in({"model_type": "gpt_neox"}) == {
         "rotary_fraction": 0.25, "rotary_base": 10000.0, "parallel_residual": True,
     }  # fmt: skip

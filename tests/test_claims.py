@@ -17,8 +17,8 @@ def test_a_claim_is_held_by_one_process_at_a_time(tmp_path):
         assert not claims.elsewhere(path)
         code = f"import sys; from pathlib import Path; from massact import claims; p = Path({str(path)!r});"
         there = f"{code} print(claims.elsewhere(p), claims.take(p))"
-        said = subprocess.run([sys.executable, "-c", there], capture_output=True, text=True, check=True).stdout
-        assert said.split() == ["True", "False"]
+        output = subprocess.run([sys.executable, "-c", there], capture_output=True, text=True, check=True).stdout
+        assert output.split() == ["True", "False"]
     assert not path.exists()
 
 
@@ -83,9 +83,9 @@ def test_the_time_of_a_claim_is_renewed_while_its_process_works(tmp_path):
         while path.stat().st_mtime < 2e9 and time.time() - path.stat().st_mtime > 100 and time.monotonic() < deadline:
             time.sleep(0.05)
         assert time.time() - path.stat().st_mtime < 100
-        found = claims.holder(path)
-        assert found is not None and found.pid == process.pid
-        assert "-c import sys, time;" in str(found) and socket.gethostname() in str(found)
+        holder = claims.holder(path)
+        assert holder is not None and holder.pid == process.pid
+        assert "-c import sys, time;" in str(holder) and socket.gethostname() in str(holder)
         process.kill()
 
 

@@ -95,11 +95,11 @@ def test_what_the_message_says_mends_it(project):
     """Either way: the recorded content comes back out of DVC's cache, or what is here is recorded."""
     path = project / "step2/model.safetensors"
     flip(path)
-    mine = file_md5(path)
+    new_md5 = file_md5(path)
     dvc("commit", "-q", "-f", "data/pocket/dvc.yaml")
     stated = recorded(project)
     assert stated is not None
-    assert stated.md5s["step2/model.safetensors"] == mine
+    assert stated.md5s["step2/model.safetensors"] == new_md5
     flip(path)
     assert stated.differing("step2") == [path]
     path.unlink()
@@ -117,8 +117,8 @@ def test_a_csv_and_a_training_log_that_differ_are_said(project, caplog):
     with caplog.at_level(logging.WARNING, "massact"):
         read_csv(Path("results/scores.csv"), NUMBERS)
         warn_unless_recorded(project / "training.json", project)
-    said = [record.getMessage() for record in caplog.records]
-    assert [line.partition(";")[0] for line in said] == [
+    messages = [record.getMessage() for record in caplog.records]
+    assert [line.partition(";")[0] for line in messages] == [
         "results/scores.csv is not the file that dvc.lock records",
         f"{project / 'training.json'} is not the file that data/pocket/dvc.lock records",
     ]
@@ -136,8 +136,8 @@ def test_what_no_lock_names_is_not_held_to_one(project, tmp_path):
 def test_a_damaged_list_is_not_believed(project, caplog):
     stated = recorded(project)
     assert stated is not None
-    found = json.loads(json.dumps([{"md5": h, "relpath": n} for n, h in sorted(stated.md5s.items())]))
-    name = md5(json.dumps(found).encode()).hexdigest() + ".dir"
+    entries = json.loads(json.dumps([{"md5": h, "relpath": n} for n, h in sorted(stated.md5s.items())]))
+    name = md5(json.dumps(entries).encode()).hexdigest() + ".dir"
     assert listing(Path(), name) == dict(stated.md5s)
     flip(CACHE / object_place(name))
     assert listing(Path(), name) is None

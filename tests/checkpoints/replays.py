@@ -205,8 +205,8 @@ def replay(report: Report, root: Path, *, whole_files: bool = False) -> Verdict:
     from tests.hub import serving
 
     with serving({report.repository: report.serve(root / "served")}, whole_files=whole_files) as hub:
-        found = audit(report.source(hub.url, root / "hub"), look_at_all=True)
+        result = audit(report.source(hub.url, root / "hub"), look_at_all=True)
         looks, downloads = hub.requests["range"], hub.requests["file"]
-    flagged = frozenset({*found.suspects, *found.errors})
-    trusted = frozenset(found.identities) - flagged
-    return Verdict(flagged, trusted, found.final_suspect, found.lines(), looks, downloads)
+    flagged = frozenset({*result.suspects, *result.errors})
+    trusted = frozenset(result.identities) - flagged
+    return Verdict(flagged, trusted, result.final_suspect, result.lines(), looks, downloads)

@@ -137,7 +137,7 @@ def test_a_hub_that_cannot_be_had_at_all_is_an_error(weights, tmp_path):
         other = HubSource("EleutherAI/pythia-15m", steps=[0, 1], offline=False, endpoint=hub.url, cache=tmp_path)
         with pytest.raises(SourceError, match="pythia-15m"):
             audit_table(other)
-    gone = HubSource(REPOSITORY, steps=[0, 1], offline=True, cache=tmp_path)
+    offline = HubSource(REPOSITORY, steps=[0, 1], offline=True, cache=tmp_path)
     with pytest.raises(SourceError) as caught:
-        audit_table(gone)
+        audit_table(offline)
     assert caught.value.status is CheckpointStatus.UNREACHABLE

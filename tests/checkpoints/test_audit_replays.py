@@ -58,12 +58,12 @@ def test_without_a_look_step_2_alone_is_suspect_and_what_only_numbers_show_is_tr
 def test_main_is_consulted_when_some_steps_are_asked_for(tmp_path):
     report = REPORTS["pythia-205"]
     with serving({report.repository: report.serve(tmp_path / "served")}) as hub:
-        found = audit(report.source(hub.url, tmp_path / "hub"), [0, 66000, 143000])
+        result = audit(report.source(hub.url, tmp_path / "hub"), [0, 66000, 143000])
         looks = hub.requests["range"]
-    assert found.final is not None
-    assert 66000 not in found.suspects
-    assert found.suspects[0].startswith("has the weights of main; they look trained (")
-    assert found.suspects[143000].startswith("has the weights of step 54000")
+    assert result.final is not None
+    assert 66000 not in result.suspects
+    assert result.suspects[0].startswith("has the weights of main; they look trained (")
+    assert result.suspects[143000].startswith("has the weights of step 54000")
     assert 0 < looks <= 8  # of step 0 alone
 
 
@@ -71,8 +71,8 @@ def test_a_source_of_some_steps_is_held_to_main_too(tmp_path):
     report = REPORTS["start-is-end"]
     with serving({report.repository: report.serve(tmp_path / "served")}, whole_files=True) as hub:
         some = replace(report, files={step: report.files[step] for step in (0, 1, 1000)})  # not the last
-        found = audit(some.source(hub.url, tmp_path / "hub"))
-    assert set(found.suspects) == {0, 1}
+        result = audit(some.source(hub.url, tmp_path / "hub"))
+    assert set(result.suspects) == {0, 1}
 
 
 def test_the_table_names_groups_and_looks(tmp_path):
@@ -91,6 +91,6 @@ def test_what_was_reported_is_told_where_nobody_can_be_asked(tmp_path):
     served = report.serve(tmp_path / "served")
     write_cache(tmp_path / "hub", {report.repository: {name: served[name] for name in ("step1000", "step66000")}})
     source = HubSource(report.repository, steps=list(report.files), offline=True, cache=tmp_path / "hub")
-    found = audit(source, [1000, 66000])
-    assert found.suspects == {1000: "serves the weights of main (EleutherAI/pythia issue 205)"}
-    assert found.final is None
+    result = audit(source, [1000, 66000])
+    assert result.suspects == {1000: "serves the weights of main (EleutherAI/pythia issue 205)"}
+    assert result.final is None

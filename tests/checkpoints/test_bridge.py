@@ -1,4 +1,4 @@
-"""The bridge against plain Hugging Face models: equal to the last bit, and refusing what is not whole."""
+"""The bridge against plain Hugging Face models: equal to the last bit; incomplete checkpoints are refused."""
 
 from __future__ import annotations
 

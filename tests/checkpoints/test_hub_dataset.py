@@ -126,7 +126,7 @@ def test_a_file_that_comes_wrong_is_fetched_again_and_then_refused(tmp_path, dat
 
 
 @pytest.mark.parametrize(
-    ("fail", "said"),
+    ("fail", "message"),
     [
         ({"/api/": 500}, "answered 500"),
         ({"/api/": 429}, "allows no more requests"),
@@ -134,11 +134,11 @@ def test_a_file_that_comes_wrong_is_fetched_again_and_then_refused(tmp_path, dat
         ({"/resolve/": 404}, ""),
     ],
 )
-def test_a_failing_hub_is_one_line_and_status_3(tmp_path, dataset, online, fail, said):
+def test_a_failing_hub_is_one_line_and_status_3(tmp_path, dataset, online, fail, message):
     with serve(dataset, fail=fail) as hub, pytest.raises(CheckpointError) as caught:
         part(at(tmp_path, hub.url))
     assert caught.value.exit_code == 3
-    assert said in caught.value.what
+    assert message in caught.value.what
     assert "\n" not in str(caught.value)
 
 

@@ -82,11 +82,11 @@ def test_a_bridge_that_differs_or_fails_is_tried_once_and_the_model_loaded_again
     for bridge, words in ((lambda m: other, "differs from Hugging Face's own layer 0"), (fails, "no such part")):
         tried = Tried(bridge, tiny_model(seed=0))
         config = {"kind": words}
-        given, why = choice.given(model, config, wrap=tried.wrap, again=tried.again)
-        assert given is tried.model
+        chosen, why = choice.given(model, config, wrap=tried.wrap, again=tried.again)
+        assert chosen is tried.model
         assert words in why
-        given, again = choice.given(model, config, wrap=tried.wrap, again=tried.again)
-        assert (given is model, again) == (True, why)
+        chosen, again = choice.given(model, config, wrap=tried.wrap, again=tried.again)
+        assert (chosen is model, again) == (True, why)
         assert (tried.wrapped, tried.loaded) == (1, 1)
 
 
@@ -98,8 +98,8 @@ def test_a_class_that_no_adapter_knows_is_never_wrapped():
     model = tiny_model()
     model.__class__ = Own
     tried = Tried(fails, None)
-    given, why = BridgeOrPlain(block_outputs).given(model, {}, wrap=tried.wrap, again=tried.again)
-    assert given is model
+    chosen, why = BridgeOrPlain(block_outputs).given(model, {}, wrap=tried.wrap, again=tried.again)
+    assert chosen is model
     assert why == "TransformerLens knows no Own"
     assert tried.wrapped == tried.loaded == 0
 

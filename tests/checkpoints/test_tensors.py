@@ -44,21 +44,21 @@ def rewrite(folder: Path, change) -> None:
 
 
 def remap(folder: Path, change) -> None:
-    said = json.loads((folder / INDEX).read_text())
-    (folder / INDEX).write_text(json.dumps({**said, "weight_map": change(said["weight_map"])}))
+    index = json.loads((folder / INDEX).read_text())
+    (folder / INDEX).write_text(json.dumps({**index, "weight_map": change(index["weight_map"])}))
 
 
 def outcomes(family: Path, order) -> dict[int, object]:
     """Medians, or the status, of steps loaded one after the other."""
-    source, loader, found = FolderSource(family), CheckpointLoader(), {}
+    source, loader, results = FolderSource(family), CheckpointLoader(), {}
     for step in order:
         try:
             model = loader.load(loader.prepare(source.resolve(step)))
-            found[step] = measure(model, TOKENS).median.tolist()
+            results[step] = measure(model, TOKENS).median.tolist()
         except SourceError as error:
             assert "\n" not in str(error)
-            found[step] = error.status
-    return found
+            results[step] = error.status
+    return results
 
 
 def both_places(family: Path, step: int) -> object:
@@ -90,8 +90,8 @@ def test_an_index_that_is_not_that_of_the_shards_is_refused(sharded, change):
 def test_shards_are_measured_as_the_whole_file_is_and_the_index_is_in_their_identity(family, sharded):
     assert outcomes(family, range(3)) == outcomes(sharded, range(3))
     before = FolderSource(sharded).identify(0)
-    said = json.loads((sharded / "step0" / INDEX).read_text())
-    (sharded / "step0" / INDEX).write_text(json.dumps(said, indent=7))
+    index = json.loads((sharded / "step0" / INDEX).read_text())
+    (sharded / "step0" / INDEX).write_text(json.dumps(index, indent=7))
     after = FolderSource(sharded).identify(0)
     assert before.weights_sha256 == after.weights_sha256
     assert before.config_id != after.config_id

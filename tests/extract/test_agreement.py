@@ -68,12 +68,12 @@ def test_settings_that_decide_no_hidden_state_and_defaults_left_out_are_no_diffe
     moved = shutil.copytree(family, tmp_path / "family")
     edit(moved / "step1", transformers_version="4.1", use_cache=False, bos_token_id=7, hidden_dropout=0.1)
     path = moved / "step2" / "config.json"
-    said = json.loads(path.read_text())
-    del said["layer_norm_eps"]
-    path.write_text(json.dumps(said))
+    settings = json.loads(path.read_text())
+    del settings["layer_norm_eps"]
+    path.write_text(json.dumps(settings))
     source = FolderSource(moved)
-    found = agreement(source, {step: source.identify(step) for step in STEPS})
-    assert (found.failures, found.suspects) == ({}, {})
+    result = agreement(source, {step: source.identify(step) for step in STEPS})
+    assert (result.failures, result.suspects) == ({}, {})
 
 
 def test_models_in_memory_have_no_files_to_compare():

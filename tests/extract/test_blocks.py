@@ -38,9 +38,9 @@ def test_a_list_of_as_many_parts_is_not_taken_for_the_blocks():
     """XLM keeps attentions, feed-forward parts and two kinds of norms apart: only the last norms give the stream."""
     model = made(BY_LABEL["XLMWithLMHeadModel"], 0)
     with torch.no_grad():
-        stated = model.transformer(tokens(), output_hidden_states=True).hidden_states
-    given = block_outputs(model, tokens())
-    assert all(same(given[layer], stated[layer + 1]) for layer in range(2))
+        hidden_states = model.transformer(tokens(), output_hidden_states=True).hidden_states
+    outputs = block_outputs(model, tokens())
+    assert all(same(outputs[layer], hidden_states[layer + 1]) for layer in range(2))
 
 
 class Looped(nn.Module):
@@ -154,6 +154,6 @@ def test_a_hook_that_needs_a_whole_sequence_does_not_stop_the_search():
     handle = model.gpt_neox.layers[0].register_forward_hook(lambda m, a, out: seen.append(out[..., 7, :]))
     with pytest.raises(IndexError):
         model(torch.tensor([[1, 2, 3]]))
-    found = measure(model, torch.arange(16).reshape(2, 8))
+    measurement = measure(model, torch.arange(16).reshape(2, 8))
     handle.remove()
-    same_measurements(found, measure(tiny_model(), torch.arange(16).reshape(2, 8)))
+    same_measurements(measurement, measure(tiny_model(), torch.arange(16).reshape(2, 8)))

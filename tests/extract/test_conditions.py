@@ -51,9 +51,9 @@ def test_products_are_in_full_precision_and_the_setting_is_put_back():
 
 
 def test_weights_of_double_precision_are_measured_in_it():
-    found = measure(tiny_model().double(), TOKENS)
-    assert found.top.dtype == np.float32
-    np.testing.assert_allclose(found.top, measure(tiny_model(), TOKENS).top, rtol=1e-5)
+    measurement = measure(tiny_model().double(), TOKENS)
+    assert measurement.top.dtype == np.float32
+    np.testing.assert_allclose(measurement.top, measure(tiny_model(), TOKENS).top, rtol=1e-5)
 
 
 def test_everything_is_put_back_after_a_failure():

@@ -193,8 +193,8 @@ def test_a_record_is_believed_for_its_own_key_only(tmp_path, caplog):
     assert caplog.text.count("is damaged") == 1
     back = store.read(keys[1])
     assert isinstance(back, Measurement) and np.all(back.top == 7.0)
-    found = store.described(keys[1])
-    assert found is not None and found[1] == {"weights": 4096, "tokens": "t"}
+    description = store.described(keys[1])
+    assert description is not None and description[1] == {"weights": 4096, "tokens": "t"}
 
 
 @pytest.mark.parametrize(
@@ -210,9 +210,9 @@ def test_a_record_is_believed_for_its_own_key_only(tmp_path, caplog):
 @pytest.mark.parametrize("payload", [b"", b"\xff" * 64, b"\x02\0\0\0\0\0\0\0{}", b"good"])
 def test_a_sealed_record_of_another_kind_is_measured_again(tmp_path, head, payload):
     store = RecordStore(tmp_path)
-    believed = payload == b"good" and head == {"key": "ab" * 32, "parts": {}, "words": {}}
+    valid = payload == b"good" and head == {"key": "ab" * 32, "parts": {}, "words": {}}
     sealed(store, "ab" * 32, head, save(measurement().arrays()) if payload == b"good" else payload)
-    assert (store.read("ab" * 32) is not None) == believed
+    assert (store.read("ab" * 32) is not None) == valid
 
 
 def altered(**changes):

@@ -167,9 +167,9 @@ def test_provenance_says_how_blocks_were_read_the_same_after_a_continuation(tmp_
             for steps in ([0], [0, 1], [0, 1])
         ]  # fmt: skip
         assert [len(run.seconds) for run in runs] == [1, 1, 0]
-        said = [provenance(run, probe, dtype="float32", fixed={}) for run in runs]
-        assert said[1] == said[2]
-        assert {name: said[2][name] for name in said[2] if name.startswith("attached")} == expected
+        metadata = [provenance(run, probe, dtype="float32", fixed={}) for run in runs]
+        assert metadata[1] == metadata[2]
+        assert {name: metadata[2][name] for name in metadata[2] if name.startswith("attached")} == expected
 
 
 def test_a_folders_models_are_read_by_plain_hooks_and_older_records_say_nothing(family, tmp_path):

@@ -46,8 +46,8 @@ def forms(rows):
 def test_every_form_of_the_same_ids_is_the_same_measurement_and_the_same_probe(form):
     model = tiny_model()
     expected = measure(model, torch.tensor(ROWS))
-    found = measure(model, forms(ROWS)[form])
-    assert all(np.array_equal(array, expected.arrays()[name]) for name, array in found.arrays().items())
+    measurement = measure(model, forms(ROWS)[form])
+    assert all(np.array_equal(array, expected.arrays()[name]) for name, array in measurement.arrays().items())
     assert Probe.of(forms(ROWS)[form]).sha256 == Probe.of(ROWS).sha256
 
 

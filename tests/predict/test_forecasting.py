@@ -160,11 +160,11 @@ def test_numbers_that_are_not_used_are_named_with_what_was_measured(artefact):
     other = Architecture(**{**a.as_dict(), "parallel_residual": False, "rotary_fraction": 1.0, "rotary_base": 500.0})
     tables = [forecast(one, artefact=artefact) for one in (a, other)]
     pd.testing.assert_frame_equal(*tables)  # they make no difference, and the forecast says so:
-    plain, said = (table.attrs["unused"] for table in tables)
+    plain, unused = (table.attrs["unused"] for table in tables)
     for name in ("vocab_size", "context", "rotary_fraction (0.25)", "rotary_base", "parallel_residual (true)"):
         assert name in plain
     assert "Your" not in plain
-    assert "Your parallel_residual=false makes no difference to the forecast, and none of them had it." in said
+    assert "Your parallel_residual=false makes no difference to the forecast, and none of them had it." in unused
     shipped = forecast(Architecture(**{**a.as_dict(), "parallel_residual": False})).attrs["unused"]
     assert "parallel_residual (false and true)" in shipped
     assert "Your parallel_residual=false makes no difference to the forecast." in shipped

@@ -68,13 +68,13 @@ def test_what_is_no_artefact_is_refused(value):
     ],
 )  # fmt: skip
 def test_an_artefact_with_its_hash_but_an_impossible_part_is_never_made(name, value):
-    made = recipes()
-    made["grid"][name] = value
+    content = recipes()
+    content["grid"][name] = value
     with pytest.raises(ParseError, match="recipe grid"):
-        sealed(made)
-    del made["grid"][name]
+        sealed(content)
+    del content["grid"][name]
     with pytest.raises(ParseError, match=f"recipe grid: '{name}' is missing"):
-        sealed(made)
+        sealed(content)
 
 
 def test_the_layout_of_the_file_makes_no_difference(tmp_path):

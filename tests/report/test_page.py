@@ -135,12 +135,12 @@ def test_same_inputs_give_the_same_bytes_in_this_process_and_in_another(tmp_path
 
 
 def test_headline_numbers_are_on_the_page(made, page):
-    found = made[1]
-    assert found.max_ratio is not None
-    assert found.best_held_out is not None
+    numbers = made[1]
+    assert numbers.max_ratio is not None
+    assert numbers.best_held_out is not None
     assert "4 models" in page.words
-    assert f"{found.max_ratio.value:,.0f}" in page.words
-    assert f"{found.best_held_out.r2:.2f}" in page.words
+    assert f"{numbers.max_ratio.value:,.0f}" in page.words
+    assert f"{numbers.best_held_out.r2:.2f}" in page.words
 
 
 def test_cautions_name_the_number_of_architectures(page):
@@ -209,8 +209,8 @@ def test_every_regime_is_explained(tmp_path):
 
 def test_the_page_says_which_suspects_are_in_the_curves(tmp_path):
     inputs = make_inputs((Shape("plain", 1, 64, 2),), steps=FEW_STEPS, slices=1, targets=FEW)
-    said = ["plain step 4: has the weights of step 2 (not measured)", "plain step 8: has the weights of step 16"]
-    page = built(dataclasses.replace(inputs, suspects=said), tmp_path)
+    suspects = ["plain step 4: has the weights of step 2 (not measured)", "plain step 8: has the weights of step 16"]
+    page = built(dataclasses.replace(inputs, suspects=suspects), tmp_path)
     assert "2 checkpoints are not what they claim or could not be measured" in page.words
     assert "marked “not measured” is in no curve below" in page.words
     assert "the fits exclude them unless fit.suspects=true" in page.words

@@ -61,15 +61,15 @@ def test_a_killed_training_continues_and_ends_with_whole_checkpoints(tmp_path, c
 
 
 def test_a_folder_of_somebody_else_s_is_refused_before_any_work_and_keeps_its_files(tmp_path, corpus):
-    mine = tmp_path / "final"
-    mine.mkdir()
-    (mine / "thesis.txt").write_text("mine")
+    folder = tmp_path / "final"
+    folder.mkdir()
+    (folder / "thesis.txt").write_text("folder")
     done = subprocess.run(command(tmp_path, corpus), cwd=ROOT, capture_output=True, text=True, check=False)
-    said = done.stdout + done.stderr
-    assert done.returncode == 2, said
-    assert said.count("\n") == 1
-    assert f"massact: pocket-d: {mine} is not empty and has no training.json" in said
-    assert [path.name for path in mine.iterdir()] == ["thesis.txt"]
+    output = done.stdout + done.stderr
+    assert done.returncode == 2, output
+    assert output.count("\n") == 1
+    assert f"massact: pocket-d: {folder} is not empty and has no training.json" in output
+    assert [path.name for path in folder.iterdir()] == ["thesis.txt"]
     assert not (tmp_path / "runs").exists()
 
 

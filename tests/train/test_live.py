@@ -45,9 +45,9 @@ def test_the_numbers_are_those_of_a_measurement_of_the_same_weights(tmp_path):
     models = {step: tiny_model(seed=step) for step in (0, 4)}
     watch = live(tmp_path)
     for step, model in models.items():
-        found = watch(step, model)
+        measurement = watch(step, model)
         alone = measure(model, TOKENS)
-        assert all(np.array_equal(found.arrays()[name], array) for name, array in alone.arrays().items())
+        assert all(np.array_equal(measurement.arrays()[name], array) for name, array in alone.arrays().items())
     table = watch.records()
     rows = table[(table["step"] == 4) & (table["layer"] == 1)]
     assert rows["top1"].tolist() == measure(models[4], TOKENS).top[:, 1, 0].tolist()
@@ -210,10 +210,10 @@ def test_the_table_has_its_schema_and_says_where_it_is_from(tmp_path):
     watch.write(tmp_path / "tiny.parquet")
     table = read_table(tmp_path / "tiny.parquet", RECORDS)
     assert len(table) == 2 * 3
-    said = read_metadata(tmp_path / "tiny.parquet")
-    assert said["source"] == "measured in training"
-    assert said["architecture"] == tiny().as_dict()
-    assert said["probe"] == {"text": "own", "length": 8, "first_token": 0}
+    metadata = read_metadata(tmp_path / "tiny.parquet")
+    assert metadata["source"] == "measured in training"
+    assert metadata["architecture"] == tiny().as_dict()
+    assert metadata["probe"] == {"text": "own", "length": 8, "first_token": 0}
 
 
 def test_a_model_without_blocks_is_refused(tmp_path):
@@ -385,8 +385,8 @@ def journal_of(tmp_path):
 
 def sealed(content):
     content.pop("sha256", None)
-    said = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-    return json.dumps({**content, "sha256": said})
+    digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    return json.dumps({**content, "sha256": digest})
 
 
 def swap(content, *names):

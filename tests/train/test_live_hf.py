@@ -71,9 +71,9 @@ def test_training_is_measured_and_ends_with_the_same_bits(tmp_path):
     measured = fit(tmp_path, [TrainerMeasurement(watch, table=tmp_path / "tiny.parquet"), weights])
     assert same_weights(plain, measured)
     assert not same_weights(plain, tiny_gpt2())
-    found = watch.result().measured
-    assert sorted(found) == [0, 1, 2, 4, 6]
-    for step, measurement in found.items():
+    measurements = watch.result().measured
+    assert sorted(measurements) == [0, 1, 2, 4, 6]
+    for step, measurement in measurements.items():
         assert np.array_equal(measurement.top, measure(weights.at[step], TOKENS).top)
     table = read_table(tmp_path / "tiny.parquet", RECORDS)
     assert sorted(table["step"].unique()) == [0, 1, 2, 4, 6]
@@ -154,10 +154,10 @@ def test_a_real_training_is_measured_as_its_checkpoints_are(tmp_path):
     callback = TrainerMeasurement(watch, table=tmp_path / "real.parquet")
     Trainer(model=real_model(), args=arguments, train_dataset=data, callbacks=[callback]).train()
     assert_spike_appeared(watch)
-    found, tokens = watch.result().measured, torch.from_numpy(data.probe.tokens)
+    measured, tokens = watch.result().measured, torch.from_numpy(data.probe.tokens)
     for step in (128, REAL_STEPS):
         saved = AutoModelForCausalLM.from_pretrained(tmp_path / f"trainer/checkpoint-{step}")
-        assert_same(found[step], measure(saved, tokens))
+        assert_same(measured[step], measure(saved, tokens))
     assert len(read_table(tmp_path / "real.parquet", RECORDS)) == 20 * 3 * 10
 
 

@@ -59,11 +59,11 @@ def test_both_paths_give_the_same_optimum(t, noise):
 def test_coefficients_are_those_of_the_columns():
     _, y, _ = series(PYTHIA, 64)
     w = 1 / (1 + PYTHIA / 1e4)
-    found = search("eq14", PYTHIA, y, w, path="numba")
-    again = evaluate(EQ14, PYTHIA, w, y * w, found.rates)
-    drawn = sum(found.a[:, j : j + 1] * c for j, c in enumerate(EQ14.columns(PYTHIA, found.rates)))
-    np.testing.assert_allclose(np.vecdot((y - drawn) * w, (y - drawn) * w), found.sse, rtol=1e-9)
-    np.testing.assert_allclose(again.sse, found.sse, rtol=1e-9)
+    optimum = search("eq14", PYTHIA, y, w, path="numba")
+    again = evaluate(EQ14, PYTHIA, w, y * w, optimum.rates)
+    drawn = sum(optimum.a[:, j : j + 1] * c for j, c in enumerate(EQ14.columns(PYTHIA, optimum.rates)))
+    np.testing.assert_allclose(np.vecdot((y - drawn) * w, (y - drawn) * w), optimum.sse, rtol=1e-9)
+    np.testing.assert_allclose(again.sse, optimum.sse, rtol=1e-9)
 
 
 def test_the_capped_search_is_the_same():
