@@ -1,4 +1,4 @@
-"""Folders of checkpoints as people's own trainings leave them: small random models, with a tokenizer."""
+"""Folders of checkpoints as user trainings write them: small random models with a tokenizer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every number of the configuration has bounds, and what lies outside is one line before any work."""
+"""Every number of the configuration has bounds, and a value outside them is refused in one line before any work."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the documents show is true."""
+"""The documents are true: examples run, links lead somewhere, named files exist."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The pipeline in real clones: what an edit re-runs, and what a newcomer's first commands do."""
+"""The pipeline in real clones: the stages that an edit re-runs, and a new user's first commands."""
 
 from __future__ import annotations
 

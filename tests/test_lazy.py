@@ -1,4 +1,4 @@
-"""Public names: listed where a shell completes them, imported when they are asked for."""
+"""Public names: listed for completion, imported on first use."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Folders and files that are written over: nothing of anybody else's is removed, and no crash leaves half of either."""
+"""Replacing folders and files: no foreign file is removed, and no crash leaves a partial result."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`massact measure WHERE && massact report`, as somebody with checkpoints of their own types it."""
+"""`massact measure WHERE && massact report` on a user's own checkpoints."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every wrong value is one line that names the nearest valid ones, before torch is imported."""
+"""Every invalid value gives one line with the nearest valid values, before torch is imported."""
 
 from __future__ import annotations
 

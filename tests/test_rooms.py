@@ -1,4 +1,4 @@
-"""The rooms of the house import what stands below them, and never what stands above."""
+"""Each sub-package imports only from those below it."""
 
 import ast
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What a stage reads is held to the hashes that DVC recorded."""
+"""Files that a stage reads are checked against the hashes that DVC recorded."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The wheel holds what an installed massact needs: its artefacts, the configuration, its types."""
+"""The wheel contains all that an installed massact needs: its artefacts, the configuration, its types."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The Hub path, against a loopback server: what is fetched, what is recorded, and how each failure ends."""
+"""The Hub path against a loopback server: the requests, the records, and the status of each failure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files of a dataset from a loopback hub: fetched once, held to their hashes, and how each failure ends."""
+"""Files of a dataset from a loopback hub: fetched once, checked against hashes, and the status of each failure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Weights in memory behind the same interface: a model in training, swept as it is."""
+"""Weights in memory as a source: a model in training is swept unchanged."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A bridge is trusted where it equals Hugging Face's model to the last bit; elsewhere plain hooks serve."""
+"""A bridge is used if it equals Hugging Face's model to the last bit; otherwise plain hooks are."""
 
 from __future__ import annotations
 

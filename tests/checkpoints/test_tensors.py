@@ -1,4 +1,4 @@
-"""Weights are read from exactly the files that were hashed, by one way for every checkpoint, and are all there is."""
+"""Weights are read from exactly the files that were hashed, in the same way for every checkpoint, and completely."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What weights look like, against GPT-NeoX of our own initialisation and other families."""
+"""Whether weights look trained: GPT-NeoX with our own initialisation, and other families."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What tables say of a folder's model is what its config.json files say."""
+"""Tables describe a folder's model as its config.json files do."""
 
 from __future__ import annotations
 

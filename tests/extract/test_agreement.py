@@ -1,4 +1,4 @@
-"""Steps of one model are of one shape and are run alike, wherever the odd one comes."""
+"""All steps of a model must have one shape and one set of settings, whichever step differs."""
 
 from __future__ import annotations
 

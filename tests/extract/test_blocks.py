@@ -1,4 +1,4 @@
-"""Blocks are found wherever a class keeps them, and what has no residual stream is refused."""
+"""Blocks are found in every class, and models without a single residual stream are refused."""
 
 from __future__ import annotations
 

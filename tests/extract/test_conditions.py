@@ -1,4 +1,4 @@
-"""Measuring in the weights' own precision, whatever a training has set, and wherever weights are kept."""
+"""A measurement uses the weights' own precision, whatever the training has set, and supports offloaded weights."""
 
 from __future__ import annotations
 

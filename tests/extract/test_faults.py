@@ -1,4 +1,4 @@
-"""Nothing is lost: real kills, full disks and rival processes around a sweep over local checkpoints."""
+"""A sweep over local checkpoints loses nothing: real kills, full disks and concurrent processes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Nothing is lost and nothing is left: kills at random moments of sweeps that download, and rivals in one cache."""
+"""Kills at random moments of downloading sweeps, and two sweeps in one cache: nothing is lost or left behind."""
 
 from __future__ import annotations
 

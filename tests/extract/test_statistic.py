@@ -1,4 +1,4 @@
-"""What a statistic is found by: the records made before there were others stay those of `Magnitudes`."""
+"""Record keys by statistic: records from before there were several statistics belong to `Magnitudes`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Checkpoints of a folder measured: continued, never measured twice, failures kept apart."""
+"""A sweep over a folder: it continues, measures nothing twice, and separates failures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whatever people pass as tokens is taken where it has one meaning, and refused in one typed line where not."""
+"""Token ids are accepted in every form with a single meaning, and refused in one typed line otherwise."""
 
 from __future__ import annotations
 

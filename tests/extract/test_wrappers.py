@@ -1,4 +1,4 @@
-"""What training and adapter libraries wrap around a model is taken off, adapters and all."""
+"""Wrappers of training and adapter libraries are removed, and adapters are measured with the model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Options of regressors are held to what each regressor takes before anything is fitted."""
+"""Options of regressors are checked against each regressor's parameters before any fit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The forecast artefact is held to what it says it is for, and to its hash."""
+"""The forecast artefact is checked against its stated purpose and its hash."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the figures are drawn from: intervals, axes, curves, colours, and how they are put into the page."""
+"""The figures: intervals, axes, curves, colours, and their embedding in the page."""
 
 from __future__ import annotations
 

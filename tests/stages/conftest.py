@@ -1,4 +1,4 @@
-"""A stage in this process: what it says and how it ends, without the seconds that a new process takes to import."""
+"""Run a stage in this process and collect its output and status, without the import time of a new process."""
 
 from __future__ import annotations
 

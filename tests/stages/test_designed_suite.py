@@ -1,4 +1,4 @@
-"""A designed suite as a user types it: trained by two workers, verified, gathered, fitted, and what it shows."""
+"""A designed suite on the command line: trained by two workers, verified, gathered, fitted, and summarised."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""stage=extract on the command line, against a loopback hub that lacks what it should have."""
+"""stage=extract on the command line, against a loopback hub with missing files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What docs/findings.md says of the shipped suite is what its command gives."""
+"""The tables of docs/findings.md are those of its command's output."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The user's own sweep over Pythia: against a loopback hub with random weights of the true shapes, and without any."""
+"""A sweep over Pythia models: against a loopback hub with random weights of the true shapes, and without a hub."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How jobs end: what nobody foresaw, signals, full disks, and what the sweep says of them."""
+"""How jobs end: unexpected errors, signals, full disks, and the summary of a sweep."""
 
 from __future__ import annotations
 

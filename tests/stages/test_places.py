@@ -1,4 +1,4 @@
-"""A run of one's own writes to its own place; the pipeline's outputs and the shipped artefact stay as they are."""
+"""A user's own run writes to its own folder; the pipeline's outputs and the shipped artefact do not change."""
 
 from __future__ import annotations
 

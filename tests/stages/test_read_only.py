@@ -1,4 +1,4 @@
-"""A checkout that this user may not write to: one line from each stage, before its work."""
+"""A checkout without write permission: each stage ends in one line before its work."""
 
 import shutil
 import subprocess

@@ -1,4 +1,4 @@
-"""Inputs of the stages that cannot be read: one typed line each, never an exception of a library."""
+"""Unreadable inputs of stages: one typed line each, never an exception of a library."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""stage=train as a user types it: killed, continued, finished."""
+"""stage=train on the command line: killed, continued, finished."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Measuring in training: the numbers of a measurement, the records of an extraction, and nothing else changed."""
+"""Live measurement: the numbers of `measure`, the records of an extraction, and an unchanged training."""
 
 import gc
 import hashlib

@@ -1,4 +1,4 @@
-"""What the trainings of the tests are made of: a tiny model, windows of text, a probe."""
+"""Parts of the trainings in the tests: a tiny model, windows of text, a probe."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The published format read a second time, slowly and in another way than `parse_stats`, to check one by the other."""
+"""An independent, slow reader of the published format, to check `parse_stats` against."""
 
 from __future__ import annotations
 
