@@ -97,7 +97,7 @@ def test_a_claim_taken_over_by_another_is_neither_renewed_nor_removed(tmp_path):
     assert path.read_text().startswith("other-host")
 
 
-def test_what_is_no_file_in_a_claims_place_is_one_typed_line(tmp_path):
+def test_a_claim_that_is_not_a_regular_file_is_one_typed_line(tmp_path):
     (tmp_path / "folder").mkdir()
     (tmp_path / "link").symlink_to("nowhere")
     os.mkfifo(tmp_path / "pipe")

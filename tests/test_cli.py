@@ -49,7 +49,7 @@ def test_a_factor_that_is_not_used_is_named_before_the_table(capsys):
     assert "Your rotary_fraction=1 makes no difference to the forecast." in before
 
 
-def test_an_artefact_of_ones_own_is_read_and_held_to_its_hash(tmp_path, capsys):
+def test_a_users_own_artefact_is_read_and_its_hash_checked(tmp_path, capsys):
     own = tmp_path / "own.json"
     own.write_text(json.dumps(shipped_artefact()))
     assert main(["forecast", *NUMBERS]) == 0

@@ -19,12 +19,12 @@ def message(number: int, needed: int = 4773, name: str | None = None) -> str:
 @pytest.mark.parametrize(
     "number", [errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO, errno.ENOTDIR, errno.ENAMETOOLONG]
 )
-def test_room_is_not_spoken_of_where_it_is_not_the_reason(number):
+def test_free_space_is_mentioned_only_if_it_is_the_reason(number):
     assert "free" not in message(number)
     assert "set paths.records to another folder" in message(number)
 
 
-def test_reasons_are_told_apart():
+def test_each_reason_has_its_own_remedy():
     assert "chmod" in message(errno.EACCES)
     assert "read-only: mount" in message(errno.EROFS)
     assert "quota" in message(errno.EDQUOT) and "4773 bytes needed" in message(errno.EDQUOT)
@@ -35,7 +35,7 @@ def test_reasons_are_told_apart():
     )
 
 
-def test_a_folder_without_permission_is_called_that(tmp_path):
+def test_a_folder_without_permission_is_reported_as_that(tmp_path):
     for above in (tmp_path, *tmp_path.parents[:2]):
         above.chmod(0o755)
     folder = tmp_path / "mine"

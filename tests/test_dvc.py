@@ -205,7 +205,7 @@ def archive(folder: Path) -> Path:
     return outer / "massact"
 
 
-def test_a_source_archive_brings_its_data_or_names_what_is_missing(tmp_path):
+def test_a_source_archive_pulls_its_data_or_names_what_is_missing(tmp_path):
     folder = archive(tmp_path)
     output = shell(folder, "sh", "tools/pull.sh")
     assert output.count("has no Git repository of its own") == 1

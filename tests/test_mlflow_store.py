@@ -73,7 +73,7 @@ def holder(tmp_path) -> Iterator[subprocess.Popen[str]]:
     process.communicate()
 
 
-def test_a_lock_of_a_stopped_process_is_waited_for_with_a_word_and_a_limit(tmp_path, holder, caplog, monkeypatch):
+def test_a_lock_of_a_stopped_process_is_waited_for_with_a_message_and_a_limit(tmp_path, holder, caplog, monkeypatch):
     monkeypatch.setattr(mlflow_store, "_SILENCE_S", 0.2)
     began = time.monotonic()
     error = error_of(uri_of(tmp_path / "mlflow.db"), wait_s=1.0)
@@ -116,7 +116,7 @@ def test_a_store_that_is_no_database_is_one_line_at_once(tmp_path, whole, kind, 
     assert "Traceback" not in caplog.text
 
 
-def test_a_deleted_experiment_is_named_with_what_restores_it(tmp_path, whole):
+def test_a_deleted_experiment_is_named_with_the_command_that_restores_it(tmp_path, whole):
     store = Path(shutil.copy(whole, tmp_path))
     client = MlflowClient(uri_of(store))
     number = client.get_experiment_by_name("e").experiment_id

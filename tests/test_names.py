@@ -34,7 +34,7 @@ HOSTILE = [
 
 
 @pytest.mark.parametrize("name", HOSTILE, ids=repr)
-def test_what_is_no_component_is_refused_in_one_line(name):
+def test_an_invalid_path_component_is_refused_in_one_line(name):
     with pytest.raises(TableError, match=r"^table\.parquet: model = .* cannot name a file") as caught:
         component(name, "table.parquet: model", TableError)
     assert "\n" not in str(caught.value)

@@ -118,7 +118,7 @@ def options(where: str, **given) -> argparse.Namespace:
         (".", {"steps": "1,x"}, ConfigError, "--steps '1,x'"),
     ],
 )
-def test_what_cannot_be_meant_is_answered_in_one_line(where, given, kind, match):
+def test_invalid_numbers_are_refused_in_one_line(where, given, kind, match):
     with pytest.raises(kind, match=match) as caught:
         measure_overrides(options(where, **given))
     assert "\n" not in str(caught.value)

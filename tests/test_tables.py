@@ -182,7 +182,7 @@ NULLABLE = Schema(
 )
 
 
-def test_whole_numbers_that_nobody_knows_are_null(tmp_path):
+def test_unknown_whole_numbers_are_null(tmp_path):
     path = tmp_path / "t.parquet"
     frame = pd.DataFrame({"n": [2**60 + 1, None], "yes": [None, False], "k": [0, 1]}, dtype=object)
     write_table(frame, path, NULLABLE)
@@ -233,7 +233,7 @@ def records(steps=3, layers=1, sequences=1, **change):
         ({"probe_length": 9}, "same layers, sequences and probe"),
     ],
 )
-def test_what_no_measurement_can_give_is_refused_by_its_row(change, words):
+def test_impossible_values_are_refused_with_their_row(change, words):
     metadata = {"architecture": {"d_model": 16, "n_layers": 7}}
     with pytest.raises(TableError, match=words) as caught:
         RECORDS.validate(records(4, 2, 2, **change), "t", metadata)

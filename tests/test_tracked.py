@@ -91,7 +91,7 @@ def test_a_flipped_bit_is_that_checkpoint_s_status_and_the_others_go_on(project,
     )
 
 
-def test_what_the_message_says_mends_it(project):
+def test_the_commands_of_the_message_repair_the_file(project):
     """Either way: the recorded content comes back out of DVC's cache, or what is here is recorded."""
     path = project / "step2/model.safetensors"
     flip(path)
@@ -107,7 +107,7 @@ def test_what_the_message_says_mends_it(project):
     assert stated.differing() == []
 
 
-def test_a_csv_and_a_training_log_that_differ_are_said(project, caplog):
+def test_a_changed_csv_and_training_log_give_a_warning(project, caplog):
     with caplog.at_level(logging.WARNING, "massact"):
         assert read_csv(Path("results/scores.csv"), NUMBERS)["x"].tolist() == [1]
         warn_unless_recorded(project / "training.json", project)
@@ -124,7 +124,7 @@ def test_a_csv_and_a_training_log_that_differ_are_said(project, caplog):
     ]
 
 
-def test_what_no_lock_names_is_not_held_to_one(project, tmp_path):
+def test_files_that_no_lock_names_are_not_checked(project, tmp_path):
     shutil.copytree(project, "data/pocket/mine-seed0")
     assert recorded(Path("data/pocket/mine-seed0")) is None
     shutil.copytree(project, tmp_path / "elsewhere")
@@ -133,7 +133,7 @@ def test_what_no_lock_names_is_not_held_to_one(project, tmp_path):
     assert recorded(project) is None
 
 
-def test_a_damaged_list_is_not_believed(project, caplog):
+def test_a_damaged_list_is_not_used(project, caplog):
     stated = recorded(project)
     assert stated is not None
     entries = json.loads(json.dumps([{"md5": h, "relpath": n} for n, h in sorted(stated.md5s.items())]))

@@ -73,7 +73,7 @@ def test_the_known_faults_of_pythia_12b_are_what_is_found(tmp_path):
 
 
 @pytest.mark.usefixtures("online")
-def test_a_fault_that_has_been_mended_is_no_longer_told(tmp_path):
+def test_a_fixed_fault_is_no_longer_reported(tmp_path):
     repository = "EleutherAI/pythia-12b"
     served, steps = whole_suite(tmp_path / "served")
     served["step50000"] = sharded(tmp_path / "mended", first=b"a50", second=b"b50")
@@ -83,7 +83,7 @@ def test_a_fault_that_has_been_mended_is_no_longer_told(tmp_path):
 
 
 @pytest.mark.usefixtures("online")
-def test_a_main_branch_that_is_not_the_last_step_is_told(tmp_path):
+def test_a_main_branch_that_is_not_the_last_step_is_reported(tmp_path):
     served, steps = whole_suite(tmp_path / "served")
     served["main"] = served["step57000"]
     with serving({"EleutherAI/pythia-12b": served}) as hub:

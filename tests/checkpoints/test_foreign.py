@@ -162,7 +162,7 @@ def test_a_known_type_with_code_of_its_own_is_loaded_by_transformers_class(step,
         {"fusion_config": {"a": 1}},
     ],
 )
-def test_kernels_and_further_files_are_refused_wherever_they_are_named(step, keys):
+def test_kernels_and_other_files_are_refused_at_any_place_in_the_configuration(step, keys):
     error = refused(loaded, FolderSource(edit(step, **keys).parent))
     assert "config.json" in error.what
     assert error.remedy

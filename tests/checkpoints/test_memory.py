@@ -124,7 +124,7 @@ def test_a_class_changed_while_the_program_runs_is_foreign(monkeypatch):
     assert "GPTNeoXMLP" in MemorySource({0: tiny_model()}).identify(0).foreign
 
 
-def test_buffers_and_settings_are_in_the_key_and_what_changes_nothing_is_not():
+def test_buffers_and_settings_that_change_a_result_are_in_the_key():
     model = tiny_model()
     plain = key_of(model)
     assert key_of(tiny_model()) == plain
@@ -140,7 +140,7 @@ def test_buffers_and_settings_are_in_the_key_and_what_changes_nothing_is_not():
     assert key_of(model) not in (plain, tripled)
 
 
-def test_what_else_the_process_computes_with_is_in_the_key():
+def test_default_dtype_and_matmul_precision_are_in_the_key():
     model = tiny_model()
     plain = key_of(model)
     torch.set_default_dtype(torch.float64)

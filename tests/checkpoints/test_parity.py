@@ -37,7 +37,7 @@ MENDED = {
 
 
 @pytest.mark.parametrize("label", MENDED)
-def test_every_class_is_measured_as_hugging_face_computes_it_and_the_way_is_said(label, tmp_path):
+def test_every_class_is_measured_as_hugging_face_computes_it_and_the_method_is_recorded(label, tmp_path):
     small = BY_LABEL[label]
     saved(small, tmp_path)
     assert outcome(small, tmp_path, remote=False) == ("plain hooks", "")

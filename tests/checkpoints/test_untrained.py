@@ -64,7 +64,7 @@ def test_one_thing_that_training_moves_is_enough(model, tmp_path, name, change, 
     assert sign in look.sign
 
 
-def test_another_family_is_told_by_its_norms(tmp_path):
+def test_another_family_is_recognised_by_its_norms(tmp_path):
     llama = LlamaForCausalLM(
         LlamaConfig(num_hidden_layers=1, hidden_size=16, intermediate_size=32, num_attention_heads=2, vocab_size=64)
     )

@@ -50,7 +50,7 @@ def llama(tmp_path_factory) -> Path:
     return root
 
 
-def test_a_folder_of_its_own_name_is_what_its_config_json_says(tmp_path, llama):
+def test_a_folder_with_its_own_name_is_described_by_its_config_json(tmp_path, llama):
     extraction = extract(config(tmp_path, f"model.folder={llama}", "model.name=mine", "model.family=own"))
     assert extraction.metadata["architecture"] == {
         "n_layers": 2, "d_model": 32, "n_heads": 4, "d_mlp": 64, "vocab_size": 1000, "context": 128,

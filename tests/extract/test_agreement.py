@@ -44,7 +44,7 @@ def edit(folder: Path, **keys) -> None:
 
 
 @pytest.mark.parametrize("odd", STEPS)
-def test_a_step_of_another_model_fails_wherever_it_comes(family, tmp_path, odd):
+def test_a_step_of_another_model_fails_at_any_place(family, tmp_path, odd):
     moved = shutil.copytree(family, tmp_path / "family")
     shutil.rmtree(moved / f"step{odd}")
     tiny_model(n_layers=8).save_pretrained(moved / f"step{odd}")
@@ -81,7 +81,7 @@ def test_models_in_memory_have_no_files_to_compare():
     assert agreement(source, {step: source.identify(step) for step in (0, 1)}).failures == {}
 
 
-def test_whatever_a_library_raises_is_the_status_of_one_checkpoint(family, tmp_path, monkeypatch):
+def test_an_exception_of_a_library_is_the_status_of_one_checkpoint(family, tmp_path, monkeypatch):
     from massact.checkpoints.weights import CheckpointLoader
 
     real = CheckpointLoader.load

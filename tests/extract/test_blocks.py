@@ -34,7 +34,7 @@ def test_a_hidden_state_with_positions_first_is_turned_also_where_the_shape_does
         np.testing.assert_allclose(together.median[row], alone.median[0], rtol=1e-5)
 
 
-def test_a_list_of_as_many_parts_is_not_taken_for_the_blocks():
+def test_a_list_of_the_same_length_is_not_mistaken_for_the_blocks():
     """XLM keeps attentions, feed-forward parts and two kinds of norms apart: only the last norms give the stream."""
     model = made(BY_LABEL["XLMWithLMHeadModel"], 0)
     with torch.no_grad():
@@ -93,7 +93,7 @@ def test_a_known_class_whose_blocks_run_twice_in_this_model_is_refused_too():
         measure(model, torch.tensor([[1, 2]]))
 
 
-def test_a_class_that_states_no_hidden_states_is_told_by_what_its_blocks_hand_on():
+def test_blocks_of_a_class_without_hidden_states_are_found_by_their_outputs():
     model = tiny_model()
     expected = measure(model, tokens())
 
@@ -138,7 +138,7 @@ def test_an_encoder_with_a_decoder_is_refused(model):
 
 
 @pytest.mark.parametrize("given", [nn.Linear(2, 2), object(), None], ids=["a layer", "an object", "nothing"])
-def test_what_is_no_model_is_refused(given):
+def test_an_object_that_is_not_a_model_is_refused(given):
     with pytest.raises(MeasureError, match="no configuration"):
         measure(given, tokens())
 

@@ -19,7 +19,7 @@ def same(one, other) -> None:
         assert array.dtype == other.arrays()[name].dtype
 
 
-def test_autocast_is_put_aside_and_goes_on_afterwards():
+def test_autocast_is_suspended_and_restored():
     expected = measure(tiny_model(), TOKENS)
     model = tiny_model()
     with torch.autocast("cpu", dtype=torch.bfloat16):

@@ -176,7 +176,7 @@ def test_another_protocol_or_library_is_another_key_and_old_records_stay(family,
     assert before.items() <= after.items()
 
 
-def test_other_weights_under_the_same_step_are_measured_anew(family, tmp_path):
+def test_other_weights_under_the_same_step_are_measured_again(family, tmp_path):
     import shutil
 
     moved = shutil.copytree(family, tmp_path / "family")

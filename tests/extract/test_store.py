@@ -183,7 +183,7 @@ def sealed(store, key, head, payload=b""):
     path.write_bytes(b"massact-record-3\n" + hashlib.sha256(body).hexdigest().encode() + b"\n" + body)
 
 
-def test_a_record_is_believed_for_its_own_key_only(tmp_path, caplog):
+def test_a_record_is_accepted_only_for_its_own_key(tmp_path, caplog):
     store = RecordStore(tmp_path)
     keys = [store.key({"weights": step, "tokens": "t"}) for step in (0, 4096)]
     for key, value in zip(keys, (1.0, 7.0), strict=True):
@@ -243,7 +243,7 @@ def put(index, value):
         {**altered(), "more": np.zeros(1)}, altered(top=lambda a: a * 1e5),
     ],
 )  # fmt: skip
-def test_arrays_that_no_measurement_gives_are_not_returned(tmp_path, arrays):
+def test_impossible_arrays_are_not_returned(tmp_path, arrays):
     store = RecordStore(tmp_path)
     key = store.key({"sequences": 2, "length": 8, "top_k": 3, "dtype": "float16"})
     sealed(store, key, {"key": key, "parts": key.parts, "words": {}}, save(altered()))
@@ -262,7 +262,7 @@ def test_a_record_that_is_a_folder_or_a_pipe_is_one_typed_line(tmp_path):
             store.read(key)
 
 
-def test_who_is_waited_for_is_said(tmp_path, caplog):
+def test_the_process_that_is_waited_for_is_named(tmp_path, caplog):
     caplog.set_level("INFO", "massact")
     store = RecordStore(tmp_path)
     claim = store.path("34" * 32).with_suffix(".claim")

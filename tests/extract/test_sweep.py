@@ -96,7 +96,7 @@ def test_overflowing_weights_are_a_failure_that_names_the_layer(family, tmp_path
     assert not again.seconds
 
 
-def test_other_settings_of_the_same_weights_are_measured_anew(family, tmp_path):
+def test_other_settings_of_the_same_weights_are_measured_again(family, tmp_path):
     moved = shutil.copytree(family, tmp_path / "family")
     first, _ = sweep(moved, tmp_path / "store", [2])
     path = moved / "step2" / "config.json"

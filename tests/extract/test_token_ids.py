@@ -98,7 +98,7 @@ REFUSED = {
 
 @pytest.mark.parametrize("kind", REFUSED)
 @pytest.mark.parametrize("taker", [lambda tokens: measure(tiny_model(), tokens), Probe.of], ids=["measure", "Probe.of"])
-def test_what_has_no_one_meaning_is_refused_in_one_line(kind, taker):
+def test_ambiguous_tokens_are_refused_in_one_line(kind, taker):
     with pytest.raises(MeasureError) as caught:
         taker(REFUSED[kind])
     assert "\n" not in str(caught.value)

@@ -71,7 +71,7 @@ MISSING = [1.0, np.nan, 3.0]
     ],
     ids=lambda passed: f"{type(passed).__name__}-{getattr(passed, 'dtype', '')}",
 )
-def test_whatever_means_real_numbers_is_taken(passed):
+def test_every_form_of_real_numbers_is_accepted(passed):
     out = as_floats(passed, "values")
     assert out.dtype == np.float64
     np.testing.assert_array_equal(out, MISSING)

@@ -236,7 +236,7 @@ def test_hubers_loss_and_relative_weights_reach_one_curve():
         fit_series(SHORT, wild, weights="absolute")
 
 
-def test_tensors_masked_and_nullable_series_are_fitted_as_what_they_mean():
+def test_tensors_and_masked_and_nullable_series_are_fitted():
     import pandas as pd
     import torch
 
@@ -269,7 +269,7 @@ def test_options_that_are_not_known_are_refused_by_name():
             fit_series(SHORT, y, **options)
 
 
-def test_a_dict_of_starting_values_is_taken():
+def test_a_dict_of_starting_values_is_accepted():
     start = {"A1": 50.0, "A2": -80.0, "beta": 2e-3, "tau0": 25.0, "K": 30.0}
     fit = fit_series(SHORT, early_peak(), form="eq14", params=start)
     assert fit.status is FitStatus.OK

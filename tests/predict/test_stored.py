@@ -50,7 +50,7 @@ def test_an_artefact_that_was_changed_is_refused(path, value, words):
 
 
 @pytest.mark.parametrize("value", [{}, {"recipes": {}}, {"kind": "massact forecast"}])
-def test_what_is_no_artefact_is_refused(value):
+def test_a_value_that_is_not_an_artefact_is_refused(value):
     with pytest.raises(ParseError, match=r"not a forecast artefact|without kind and hash|version None"):
         learned_by_recipe(value)
 

@@ -162,7 +162,7 @@ def test_cautions_name_the_number_of_architectures(page):
         ("training", {}, "How to reproduce this page"),
     ],
 )
-def test_a_missing_part_is_said_in_its_section(part, empty, sentence, tmp_path):
+def test_a_missing_part_is_reported_in_its_section(part, empty, sentence, tmp_path):
     inputs = make_inputs((Shape("tiny-a", 1, 64, 2),), steps=FEW_STEPS, slices=1, targets=FEW)
     page = built(dataclasses.replace(inputs, **{part: empty}), tmp_path)
     assert sentence in page.words
@@ -246,7 +246,7 @@ def test_failed_fits_and_scores_without_a_number_are_shown_as_such(tmp_path):
     assert "No prediction has a finite score" in page.words
 
 
-def test_two_recipes_never_share_a_figure_and_are_said(tmp_path):
+def test_two_recipes_never_share_a_figure_and_are_named(tmp_path):
     first = make_inputs((Shape("tiny-a", 2, 64, 2),), slices=1, targets=FEW)
     other = first.trajectories.assign(recipe="long")
     both = dataclasses.replace(first, trajectories=pd.concat([first.trajectories, other], ignore_index=True))

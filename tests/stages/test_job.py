@@ -29,7 +29,7 @@ def command(folder: Path, *words: str) -> list[str]:
 
 
 @pytest.mark.parametrize("launcher", ["basic", "joblib"])
-def test_what_nobody_foresaw_is_one_line_and_stops_no_other_job(tmp_path, launcher):
+def test_an_unexpected_error_is_one_line_and_stops_no_other_job(tmp_path, launcher):
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken/pyarrow.py").write_text("raise ImportError('no kernel for this processor')\n")
     path = os.pathsep.join([str(tmp_path / "broken"), os.environ.get("PYTHONPATH", "")])

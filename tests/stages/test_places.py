@@ -170,7 +170,7 @@ def test_a_log_of_one_s_own(project):
         (["stage=fit", "model=pocket-a", "fit=hill", "fit.resamples=0"], "fits", False),
     ],
 )  # fmt: skip
-def test_what_is_one_s_own(tmp_path, monkeypatch, words, name, own):
+def test_which_runs_are_a_users_own(tmp_path, monkeypatch, words, name, own):
     shutil.copy(ROOT / "params.yaml", tmp_path)
     monkeypatch.chdir(tmp_path)
     config, job = composed(*words), tmp_path / "outputs/job"

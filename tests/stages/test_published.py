@@ -160,7 +160,7 @@ def test_a_model_the_dataset_has_no_files_of_is_a_wrong_value(tmp_path, dataset,
             published.run(config(tmp_path, model="pythia-31m"), tmp_path)
 
 
-def test_a_disk_that_refuses_is_said(tmp_path, dataset):
+def test_a_disk_that_refuses_is_reported(tmp_path, dataset):
     (tmp_path / "published").write_text("in the way")
     with pytest.raises(StorageError, match="cannot be written to"):
         published.run(config(tmp_path, f"published.folder={dataset}"), tmp_path)

@@ -35,7 +35,7 @@ def project(tmp_path) -> tuple[Path, dict[str, Path]]:
     return tmp_path, objects
 
 
-def test_a_whole_store_is_said_to_be_whole(project):
+def test_an_intact_store_is_reported_as_intact(project):
     assert diagnosis(project[0]) == ["all 4 objects in data/store are intact; see the cause with: dvc pull -v -R data"]
 
 
@@ -86,5 +86,5 @@ def test_a_lock_that_cannot_be_read_is_one_line(project, monkeypatch, capsys):
     assert message.count("\n") == 1
 
 
-def test_no_store_is_said(tmp_path):
+def test_a_missing_store_is_reported(tmp_path):
     assert "data/store, the DVC remote with the shipped data, is missing" in diagnosis(tmp_path)[0]

@@ -55,7 +55,7 @@ def run(folder: Path, endpoint: str, *arguments: str) -> subprocess.CompletedPro
     return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
 
 
-def test_the_steps_of_its_branches_are_measured_and_the_rest_is_said(suite, tmp_path, stage):
+def test_the_steps_of_its_branches_are_measured_and_other_branches_reported(suite, tmp_path, stage):
     with serving({REPOSITORY: suite}) as hub:
         done = stage(hub.url, *words(tmp_path, "stage=extract", *SHAPE))
     assert done.exit_code == 0, done.output

@@ -32,7 +32,7 @@ def refused(name: str, path: Path) -> MassactError:
 
 
 @pytest.mark.parametrize("name", READERS)
-def test_what_is_no_readable_file_is_one_line(name, tmp_path):
+def test_an_unreadable_file_is_one_line(name, tmp_path):
     path = tmp_path / name
     assert "does not exist" in refused(name, path).what
     path.mkdir()

@@ -60,7 +60,7 @@ def test_a_killed_training_continues_and_ends_with_whole_checkpoints(tmp_path, c
     assert (tmp_path / "final/training.json").is_file()
 
 
-def test_a_folder_of_somebody_else_s_is_refused_before_any_work_and_keeps_its_files(tmp_path, corpus):
+def test_a_foreign_folder_is_refused_before_any_work_and_keeps_its_files(tmp_path, corpus):
     folder = tmp_path / "final"
     folder.mkdir()
     (folder / "thesis.txt").write_text("folder")
@@ -73,7 +73,7 @@ def test_a_folder_of_somebody_else_s_is_refused_before_any_work_and_keeps_its_fi
     assert not (tmp_path / "runs").exists()
 
 
-def test_an_own_folder_with_a_file_of_somebody_else_s_or_another_recipe_stays(tmp_path, corpus, stage):
+def test_an_own_folder_with_a_foreign_file_or_another_recipe_is_kept(tmp_path, corpus, stage):
     small = [word for word in words(tmp_path, corpus) if "steps" not in word] + ["model.recipe.steps=2"]
     assert stage(NOWHERE, *small).exit_code == 0
     assert stage(NOWHERE, *small).exit_code == 0

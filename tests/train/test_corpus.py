@@ -41,7 +41,7 @@ def test_wrong_files_are_named(tmp_path):
         split_works(["a", "b"], 2)
 
 
-def test_what_is_no_text_in_gzip_is_one_line(tmp_path):
+def test_a_corpus_that_is_not_gzipped_text_is_one_line(tmp_path):
     path = tmp_path / "c.gz"
     write_works(["first", "second"], path)
     whole = path.read_bytes()

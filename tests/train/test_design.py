@@ -72,7 +72,7 @@ def test_the_correlation_is_pearsons_over_what_varies():
         ({"rotary_fractions": ()}, "no choice"),
     ],
 )
-def test_a_space_that_cannot_be_meant_is_refused(numbers, message):
+def test_an_invalid_space_is_refused(numbers, message):
     with pytest.raises(ConfigError, match=message):
         DesignSpace(**{"layers": (2, 8), "width": (48, 192), "heads": (1, 12), "mlp_ratio": (2.0, 8.0), **numbers})
 

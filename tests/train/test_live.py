@@ -118,7 +118,7 @@ def test_a_killed_training_goes_on_from_its_journal(tmp_path):
     assert second.metadata() == whole.metadata()
 
 
-def test_a_training_begun_anew_replaces_what_the_journal_has(tmp_path, caplog):
+def test_a_restarted_training_replaces_the_journal(tmp_path, caplog):
     first = live(tmp_path)
     for step in (0, 1, 2, 4):
         first(step, tiny_model(seed=step))
@@ -243,7 +243,7 @@ def test_steps_are_whole_numbers_of_any_kind(tmp_path, step):
 
 
 @pytest.mark.parametrize("step", [True, np.True_, torch.tensor(True), 1.5, float("nan"), "1", None, -1, np.arange(2)])
-def test_what_is_no_step_is_refused_at_once(tmp_path, step):
+def test_an_invalid_step_is_refused_at_once(tmp_path, step):
     with pytest.raises(TrainError, match="is not a number of steps"):
         live(tmp_path)(step, tiny_model())
     with pytest.raises(TrainError, match="is not a number of steps"):
@@ -271,7 +271,7 @@ def test_a_full_disk_is_warned_of_once_and_nothing_is_lost(tmp_path, caplog):
     assert np.array_equal(again[2].top, measure(tiny_model(seed=2), TOKENS).top)
 
 
-def test_strict_raises_what_is_else_warned_of(tmp_path):
+def test_strict_raises_instead_of_warning(tmp_path):
     (tmp_path / "records").write_text("in the way")
     store = RecordStore(tmp_path / "records")
     watch = LiveMeasurement(SUBJECT, PROBE, STEPS, store=store, journal=tmp_path / "measured.json", strict=True)
@@ -279,7 +279,7 @@ def test_strict_raises_what_is_else_warned_of(tmp_path):
         watch(0, tiny_model())
 
 
-def test_whatever_fails_in_mid_training_is_warned_of(tmp_path, caplog):
+def test_a_failure_during_training_is_a_warning(tmp_path, caplog):
     watch = live(tmp_path)
     watch(0, tiny_model())
     assert watch(1, object()) is None
@@ -420,7 +420,7 @@ def test_a_journal_of_another_kind_is_damaged(tmp_path, change):
         live(tmp_path)
 
 
-def test_sealed_entries_with_swapped_records_are_not_believed(tmp_path):
+def test_sealed_entries_with_swapped_records_are_refused(tmp_path):
     path, content = journal_of(tmp_path)
     swap(content, "key")
     path.write_text(sealed(content))
@@ -436,7 +436,7 @@ def test_a_journal_of_an_earlier_format_is_named(tmp_path):
 
 
 @pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo])
-def test_a_journal_that_is_no_file_is_said_when_it_is_made(tmp_path, make):
+def test_a_journal_that_is_not_a_file_is_refused_by_the_constructor(tmp_path, make):
     make(tmp_path / "measured.json")
     with pytest.raises(TrainError, match="cannot be read"):
         live(tmp_path)

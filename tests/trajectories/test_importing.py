@@ -152,7 +152,7 @@ def test_excerpts_are_rejected_and_an_empty_table_is_still_a_table(tmp_path):
     assert len(table.rejected) == len(list(FOLDER.glob("exp2_pythia_1*")))
 
 
-def test_a_folder_that_is_not_there_is_said(tmp_path):
+def test_a_missing_folder_is_reported(tmp_path):
     with pytest.raises(MissingInputError, match="does not exist"):
         imported(tmp_path / "none")
 

@@ -60,7 +60,7 @@ def test_values_at_an_end_that_departs_from_the_curve_are_not_quoted():
     assert "value at the last step         not determined" in report and "at the end, df/d(ln t)   not" in report
 
 
-def test_step_forms_do_not_call_plateau_what_a_better_form_calls_a_rise():
+def test_a_plateau_of_a_step_form_is_disputed_if_a_better_form_rises():
     for form in ("step1", "step2"):
         fit = fit_series(STEPS, STILL_CLIMBING, form=form)
         assert fit_series(STEPS, STILL_CLIMBING, form="eq14").regime is Regime.LOG_RISE
