@@ -165,7 +165,7 @@ def _parser() -> argparse.ArgumentParser:
     forecast.add_argument("--layers", action=_Once, type=_layers, help="layers to show, e.g. 0,5,23, or all")
     forecast.add_argument("--csv", action="store_true", help="as CSV, one row per step and layer")
     forecast.add_argument(
-        "--artefact", action=_Once, help="a forecast learnt from your own runs (the JSON file of stage=predict)"
+        "--artefact", action=_Once, help="a forecast model learnt from your own runs (the JSON file of stage=predict)"
     )
     forecast.set_defaults(answer=forecast_command)
     _add_measure(commands)

@@ -117,7 +117,7 @@ def test_blocks_of_a_class_without_hidden_states_are_found_by_their_outputs():
             return self.final_layer_norm(hidden)
 
     model.gpt_neox.__class__ = Between
-    with pytest.raises(MeasureError, match="layer 0 of Between gives is not the residual stream"):
+    with pytest.raises(MeasureError, match="output of layer 0 of Between is not the residual stream"):
         measure(model, tokens())
 
 

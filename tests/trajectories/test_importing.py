@@ -122,14 +122,14 @@ def test_names_must_say_the_model_and_one_of_its_steps_once(folder):
         "exp2_pythia_14m_step3": "pythia-14m has no checkpoint at step 3",
         "exp2_pythia_14m_step1500": "pythia-14m has no checkpoint at step 1500",
         "exp2_pythia_14m_step4.txt": "its name is not exp2_pythia_14m_step4",
-        "exp2_pythia_14m_step02": "step 2 is there twice: also in exp2_pythia_14m_step2",
+        "exp2_pythia_14m_step02": "step 2 occurs twice: also in exp2_pythia_14m_step2",
     }
     for name in wrong:
         (folder / name).write_text(good)
     (folder / "exp2_pythia_14m_step8").symlink_to(folder / "gone")
     (folder / "older").mkdir()
     table = imported(folder)
-    twice = "step 2 is there twice: also in exp2_pythia_14m_step02"
+    twice = "step 2 occurs twice: also in exp2_pythia_14m_step02"
     unreadable = "it cannot be read (No such file or directory)"
     assert reasons(table) == {**wrong, "exp2_pythia_14m_step2": twice, "exp2_pythia_14m_step8": unreadable}
     assert sorted(table.files) == [0, 12000]

@@ -94,7 +94,8 @@ def wrap_model(
             raise too_large(Path(name)) from None
         raise SourceError(
             CheckpointStatus.LOAD_FAILED,
-            f"TransformerLens makes no bridge of {type(model).__name__} ({type(error).__name__}: {first_line(error)})",
+            f"TransformerLens cannot build a bridge for {type(model).__name__} "
+            f"({type(error).__name__}: {first_line(error)})",
             "pass the plain model to massact.extract.measure",
         ) from None
 

@@ -149,7 +149,7 @@ class HubSource:
     def _progress(self, answers: Iterable[Answer], total: int) -> Iterable[Answer]:
         from tqdm import tqdm
 
-        return tqdm(answers, f"asking for {self.repo_id}", total, unit="checkpoint", delay=2.0, leave=False)
+        return tqdm(answers, f"requesting {self.repo_id}", total, unit="checkpoint", delay=2.0, leave=False)
 
     def final(self) -> Identity | None:
         """The main branch of the repository, as the Hub states or last stated it."""

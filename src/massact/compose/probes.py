@@ -38,7 +38,7 @@ def probe_of(config: Config, folder: Path) -> Probe:
     context, own, wanted = numbers.get("context"), config.model.probe, config.probe
     length = wanted.length or (min(context or LONGEST, LONGEST) if own is None else own.length)
     if length < 2:
-        raise ConfigError(f"probe.length = {length} has nothing to predict", "give at least 2 tokens")
+        raise ConfigError(f"probe.length = {length} leaves nothing to predict", "give at least 2 tokens")
     if context is not None and length > context:
         raise ConfigError(
             f"probe.length = {length}, but {folder / 'config.json'} says the model reads {context} tokens",

@@ -31,7 +31,7 @@ def architecture_of(numbers: Architecture | Mapping[str, Any]) -> Architecture:
     if isinstance(numbers, Architecture):
         return numbers
     if not isinstance(numbers, Mapping):
-        raise ConfigError(f"a forecast is for an architecture, not for a {type(numbers).__name__}", "pass Architecture")
+        raise ConfigError(f"a forecast needs an architecture, not a {type(numbers).__name__}", "pass Architecture")
     for name in numbers:
         known_name(name)
     missing = [name for name in SIZES if name not in numbers]

@@ -164,7 +164,7 @@ class Suite:
             elif known is not None:
                 tables.append(known[(known["model"] == member.model) & (known["seed"] == member.seed)])
         if not tables:
-            raise TrainError("no member of the suite is finished", "train some with: python run.py stage=suite")
+            raise TrainError("no member of the suite is finished", "train members with: python run.py stage=suite")
         return pd.concat(tables, ignore_index=True)
 
     def records_of(self, member: Member) -> pd.DataFrame:

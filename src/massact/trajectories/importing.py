@@ -121,7 +121,7 @@ def _named(folder: Path, size: str, steps: Collection[int], rejected: dict[str, 
             if step not in known:
                 rejected[path.name] = step, f"pythia-{size} has no checkpoint at step {step}"
             elif others:
-                rejected[path.name] = step, f"step {step} is there twice: also in {', '.join(others)}"
+                rejected[path.name] = step, f"step {step} occurs twice: also in {', '.join(others)}"
             elif path.name != exact:
                 rejected[path.name] = step, f"its name is not {exact}"
             else:

@@ -107,7 +107,7 @@ REJECTED = Schema(
     "rejected files",
     {
         "file": Column("string", "name of a published statistics file that was not used"),
-        "step": Column("int64", "the step its name says, -1 where it says none"),
+        "step": Column("int64", "the step in its name, -1 if there is none"),
         "reason": Column("string", "line, sequence, layer and what is wrong there"),
     },
     key=("file",),
