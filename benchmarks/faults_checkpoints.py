@@ -270,11 +270,11 @@ def rewrite(path: Path, change: Callable[[bytes], bytes]) -> None:
 
 
 def void(value: Any) -> None:
-    """Nothing, whatever was returned."""
+    """Call it and return nothing."""
 
 
 def sweep(source: Any, folder: Path) -> Any:
-    """The sweep's result, with a store of its own."""
+    """The result of a sweep with a separate store."""
     return measure_checkpoints(
         source, STEPS, lambda _: PROBE, RecordStore(folder / "records"), dtype="float32", device="cpu", label="damaged",
         options=SweepOptions(progress=False),

@@ -120,7 +120,7 @@ REPOSITORIES = ["published.dataset", "probe.dataset", "published.commit", "probe
 
 
 def outcome(act: Any) -> str:
-    """held: refused in one ASCII line, or taken as one component; else what went wrong."""
+    """held: refused in one ASCII line, or accepted as one component; otherwise, what went wrong."""
     try:
         taken = act()
     except MassactError as error:

@@ -58,7 +58,7 @@ def swapped(path: Path, others: list[Path], folder: Path) -> Iterator[bytes]:
 
 
 def held(trials: Iterator[bytes], schema: Schema, whole: tuple, folder: Path) -> tuple[int, int, int]:
-    """Trials, those held, and those of them that were refused."""
+    """Numbers of cases, of those that passed, and of those that were refused."""
     path = folder / "trial.parquet"
     tried = good = refused = 0
     for content in trials:

@@ -118,7 +118,7 @@ class LoopbackHub:
         return sorted(path.rsplit("/", 1)[1] for m, path in self.asked if m == "GET" and "/resolve/" in path)
 
     def find(self, repository: str, revision: str) -> tuple[Path, str] | None:
-        """Folder and commit of a revision, asked for by name or by commit."""
+        """Folder and commit of a revision, by name or by commit."""
         revision = self.moved.get(revision, revision)
         for name, folder in self.revisions.get(repository, {}).items():
             commit = commit_of(repository, name)
@@ -272,7 +272,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._send(200, body, headers)
 
     def _excerpt(self) -> bool:
-        """Whether some bytes are asked for, and not what is left of a download (`bytes=100-`)."""
+        """Whether a range is requested, not the rest of a download (`bytes=100-`)."""
         return self.command == "GET" and re.fullmatch(r"bytes=\d+-\d+", self.headers.get("Range", "")) is not None
 
     def _missing(self, code: str, headers: Mapping[str, str] | None = None) -> None:

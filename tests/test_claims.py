@@ -49,7 +49,7 @@ def test_a_process_number_used_again_is_not_the_same_process(tmp_path):
 def test_a_claim_that_names_no_process_is_taken_over_within_seconds(tmp_path, content):
     path = tmp_path / ".claim"
     path.write_bytes(content.replace(b"host", socket.gethostname().encode()))
-    assert not claims.take(path)  # somebody may be writing it now
+    assert not claims.take(path)  # another process may be writing it now
     os.utime(path, (time.time() - 11, time.time() - 11))
     assert claims.take(path)
 

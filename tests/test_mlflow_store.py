@@ -61,7 +61,7 @@ def error_of(uri: str, wait_s: float = 0.5) -> MassactError:
 
 @pytest.fixture
 def holder(tmp_path) -> Iterator[subprocess.Popen[str]]:
-    """A process that holds the store of `tmp_path` and stands still."""
+    """A stopped process that holds the store of `tmp_path`."""
     process = subprocess.Popen(
         [sys.executable, "-c", _HOLD, uri_of(tmp_path / "mlflow.db")], stdout=subprocess.PIPE, text=True
     )

@@ -23,7 +23,7 @@ SMALL = ("--sequences", "3", "--length", "24", "--set", "fit.resamples=0")
 
 
 def massact(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    """The command, in a process of its own in `folder`."""
+    """The command, in a separate process in `folder`."""
     return subprocess.run(
         [sys.executable, "-m", "massact.cli", *words], cwd=folder, capture_output=True, text=True, check=False,
         env={**os.environ, "HF_HUB_OFFLINE": "1"},

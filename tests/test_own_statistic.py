@@ -69,7 +69,7 @@ def records(family, tmp_path_factory) -> pd.DataFrame:
 
 
 def heads_of(model, part: str, ids) -> np.ndarray:
-    """(sequence, layer, head), by hooks of one's own."""
+    """(sequence, layer, head), by hooks written here."""
     inputs: list[torch.Tensor] = []
     modules = [module for name, module in model.named_modules() if name.endswith(part)]
     handles = [module.register_forward_pre_hook(lambda m, args: inputs.append(args[0])) for module in modules]

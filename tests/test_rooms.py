@@ -42,7 +42,7 @@ def imports(path: Path) -> set[str]:
     return imports
 
 
-# Rooms that know nothing of each other; what both need stands at the root of the package.
+# Sub-packages that do not import each other; what both need is at the root of the package.
 APART = [("findings", "report"), ("report", "findings")]
 
 

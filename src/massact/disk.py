@@ -13,7 +13,7 @@ from pathlib import Path
 
 from massact.errors import MissingInputError, OutputError, StorageError
 
-# A file that massact wrote tells so in its first bytes.
+# A file that massact wrote is recognised by its first bytes.
 _HEAD_BYTES = 4096
 _ELSEWHERE = "write elsewhere (paths.*, hydra.run.dir)"
 
@@ -131,7 +131,7 @@ def file_target(path: Path, ours: Callable[[bytes], bool] | None = None) -> Path
 
 
 def write_text(path: Path, text: str, *, durable: bool = False) -> None:
-    """Write a text file whole or not at all, its folder included; `durable` waits until the disk has it.
+    """Write a text file atomically, and create its folder; `durable` waits until the disk has it.
 
     Raises
     ------
@@ -155,7 +155,7 @@ def write_bytes(path: Path, content: bytes, *, durable: bool = False) -> None:
 
 @contextmanager
 def replacing(path: Path, needed: int = 0, otherwise: str = _ELSEWHERE) -> Iterator[Path]:
-    """A temporary path beside `path`, whose folder is made; what is written there replaces `path` at the end.
+    """A temporary path beside `path`, whose folder is created. Its content replaces `path` at the end.
 
     When the context ends in an exception, `path` is as before and the temporary file is gone.
 
@@ -193,7 +193,7 @@ def storing(folder: Path, needed: int = 0, otherwise: str = _ELSEWHERE) -> Itera
 
 
 def _takes_files(folder: Path) -> None:
-    """See that a file can be made in a folder, or in the nearest one above it that exists; none is left there."""
+    """Check that a file can be created in a folder, or in its nearest existing parent. No file is left there."""
     with storing(folder):
         nearest = folder
         while not nearest.exists() and nearest != nearest.parent:

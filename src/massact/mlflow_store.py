@@ -183,7 +183,7 @@ def turn(tracking_uri: str, *, wait_s: float) -> Iterator[None]:
         store.parent.mkdir(parents=True, exist_ok=True)
         _wait(lambda: _locked(lock), lambda: _holder(path), store, deadline)
     try:
-        if not isinstance(lock, SoftFileLock):  # without flock, the library keeps a text of its own in the file
+        if not isinstance(lock, SoftFileLock):  # without flock, the library writes its own text into the file
             with suppress(OSError):  # on a full disk, the message to a waiting process lacks the holder
                 path.write_text(f"process {os.getpid()} on {socket.gethostname()}", encoding="utf-8")
         require_database(tracking_uri)

@@ -107,7 +107,7 @@ class Registry(Mapping[str, Thing], Generic[Thing]):
         if self._plugins_loaded:
             return
         self._plugins_loaded = True
-        from importlib.metadata import entry_points  # 50 ms, which asking for help does without
+        from importlib.metadata import entry_points  # takes 50 ms, which printing help must not
 
         for plugin in entry_points(group=self.group):
             try:

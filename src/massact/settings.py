@@ -37,7 +37,7 @@ def settings(composed: DictConfig) -> Config:
     ConfigError
         One line saying which value cannot be meant and what the nearest valid ones are.
     """
-    from massact.fit.forms import FORMS  # these load numpy, which help and completion do without
+    from massact.fit.forms import FORMS  # these load numpy, which help and completion must not
     from massact.trajectories.schemas import AGGREGATIONS
 
     try:

@@ -117,7 +117,7 @@ class Schema:
 
 
 def write_table(frame: pd.DataFrame, path: Path, schema: Schema, metadata: Mapping[str, Any] | None = None) -> None:
-    """Write a validated, sealed Parquet file whole or not at all; the same content gives the same bytes.
+    """Write a validated, sealed Parquet file atomically. The same content gives the same bytes.
 
     `metadata` (JSON-serialisable) goes into the file's own metadata and is read back by `read_metadata`. The seal
     (`massact.seal`) is a hash over columns and metadata; a file whose seal does not hold is never read. Every page

@@ -54,7 +54,7 @@ class Recorded:
 
 
 def recorded(path: Path) -> Recorded | None:
-    """What the lock files of this project state of a file or folder; None where they state nothing.
+    """The entry of a file or folder in the lock files of this project; None if there is none.
 
     Raises
     ------
@@ -78,7 +78,7 @@ def recorded(path: Path) -> Recorded | None:
 
 
 def warn_unless_recorded(path: Path, folder: Path | None = None) -> None:
-    """Say that a file is not the recorded one; `folder` is the output that it belongs to, where that is a folder."""
+    """Warn about a file that differs from the recorded one; `folder` is the output that contains it, if any."""
     stated = recorded(folder or path)
     below = {} if stated is None else dict(stated.md5s)
     name = "" if folder is None else path.relative_to(folder).as_posix()

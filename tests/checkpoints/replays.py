@@ -100,7 +100,7 @@ def write_weights(path: Path, *, seed: int, trained: bool) -> None:
 
 
 def own(*steps: int) -> dict[int, tuple[str, ...]]:
-    """Each step with a file of its own, but step 1 with step 0's."""
+    """Each step with its own file, except that step 1 has step 0's."""
     return {step: (f"s{0 if step == 1 else step}",) for step in steps}
 
 

@@ -45,7 +45,7 @@ def test_stated_hashes_suffice_on_a_hub_without_range_requests(name, tmp_path):
     report = REPORTS[name]
     verdict = replay(report, tmp_path, whole_files=True)
     assert verdict.flagged == report.wrong
-    assert verdict.looks <= 2  # nobody goes on asking
+    assert verdict.looks <= 2  # no further requests
     assert verdict.downloads == 0
 
 

@@ -302,7 +302,7 @@ def test_small_files_are_checked_against_the_hubs_hash(weights, tmp_path, name, 
         assert not here.offline
     offline = HubSource(REPOSITORY, steps=STEPS, offline=True, cache=tmp_path)
     assert refused(offline.small_files, 2).status is CheckpointStatus.CORRUPT
-    with serving({REPOSITORY: weights}) as hub:  # an honest hub mends the cache
+    with serving({REPOSITORY: weights}) as hub:  # a correct hub repairs the cache
         assert (source(hub, tmp_path).small_files(2) / name).read_bytes() == (weights["step2"] / name).read_bytes()
         resolved = source(hub, tmp_path).resolve(2)
         assert resolved.config_id == source(hub, tmp_path).identify(2).config_id

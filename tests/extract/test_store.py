@@ -176,7 +176,7 @@ def test_the_claim_of_a_killed_process_is_taken_over(tmp_path):
 
 
 def sealed(store, key, head, payload=b""):
-    """A record file whose own hash holds, whatever is in it."""
+    """A record file with a valid hash and any content."""
     body = (head if isinstance(head, bytes) else json.dumps(head).encode()) + b"\n" + payload
     path = store.path(key)
     path.parent.mkdir(parents=True, exist_ok=True)

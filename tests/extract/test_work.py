@@ -41,7 +41,7 @@ def test_the_loss_of_each_checkpoint_is_the_one_it_has_when_loaded_alone(tmp_pat
 
 
 def test_a_work_that_does_not_ask_for_the_unembedding_is_given_another_checkpoint_s(tmp_path):
-    """Why `unembedding` is there: nothing else would say that these losses are wrong."""
+    """The reason for `unembedding`: nothing else would show that these losses are wrong."""
     family = write_family(tmp_path / "family", 3)
     measured = losses(FolderSource(family), tmp_path / "records", CarelessLoss()).measured
     assert np.array_equal(measured[0].arrays("loss")["loss"], alone(family / "step0"))

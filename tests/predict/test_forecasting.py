@@ -104,7 +104,7 @@ def test_an_architecture_may_be_a_mapping(artefact):
 
 
 def test_values_of_another_type_end_in_a_typed_error():
-    """In a process of its own, where no annotation is checked: what a user sees."""
+    """In a separate process without checks of annotations, as for a user."""
     code = """
 from massact import forecast
 from massact.errors import ConfigError, ParseError

@@ -60,7 +60,7 @@ def test_mlflow_lists_readable_runs_of_models_that_are_trained(store):
     assert suite.info.run_name == "nano: scores of eq9"
     assert "K of ratio, ridge, architectures held out" in {run.info.run_name for run in nested(store)}
     assert {run.data.tags["mlflow.parentRunId"] for run in nested(store)} == {suite.info.run_id}
-    # MLflow shows the latest first: parents stand above what is nested in them.
+    # MLflow shows the latest first, so parents come above their nested runs.
     assert suite.info.start_time > max(run.info.start_time for run in nested(store))
     assert all(run.info.status == "FINISHED" for run in runs(store))
     assert {run.data.tags["mlflow.source.type"] for run in runs(store)} == {"LOCAL"}

@@ -44,7 +44,7 @@ PATHS = ("runs", "records", "extracted", "trajectories", "fits", "results")
 
 
 def run(folder: Path, *words: str, jobs: bool = False) -> subprocess.CompletedProcess[str]:
-    """As a user types it, in a process of its own."""
+    """The command, in a separate process."""
     where = f"hydra.sweep.dir={folder}/sweep" if jobs else f"hydra.run.dir={folder}/job"
     command = [sys.executable, "run.py", *(["-m"] if jobs else []), *settings(folder), where, *words]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)

@@ -62,7 +62,7 @@ def words(tmp_path, *arguments) -> list[str]:
 
 
 def python_run(tmp_path, endpoint, *arguments) -> subprocess.CompletedProcess[str]:
-    """In a process of its own; `stage` of conftest.py is the same without one."""
+    """In a separate process; `stage` of conftest.py does the same in this one."""
     env = {**os.environ, "HF_ENDPOINT": endpoint, "HF_HOME": f"{tmp_path}/hf", "HF_HUB_OFFLINE": "0"}
     command = [sys.executable, "run.py", f"hydra.run.dir={tmp_path}/job", *words(tmp_path, *arguments)]
     return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False)

@@ -49,7 +49,7 @@ def words(folder: Path, *arguments: str) -> list[str]:
 
 
 def run(folder: Path, endpoint: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """In a process of its own; `stage` of conftest.py is the same without one."""
+    """In a separate process; `stage` of conftest.py does the same in this one."""
     env = {**os.environ, "HF_ENDPOINT": endpoint, "HF_HOME": str(folder / "hf"), "HF_HUB_OFFLINE": "0"}
     command = [sys.executable, "run.py", f"hydra.run.dir={folder}/job", *words(folder, *arguments)]
     return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False)

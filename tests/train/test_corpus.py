@@ -35,7 +35,7 @@ def test_archive_to_file_and_back(tmp_path):
 
 
 def test_wrong_files_are_named(tmp_path):
-    with pytest.raises(MissingInputError, match="git checkout -- "):  # it is in Git, DVC does not bring it
+    with pytest.raises(MissingInputError, match="git checkout -- "):  # it is in Git, not in DVC
         read_works(tmp_path / "none.gz")
     with pytest.raises(MassactError, match="held out"):
         split_works(["a", "b"], 2)

@@ -175,7 +175,7 @@ def tiny_neox(seed: int = 0):
 def test_a_training_that_resumes_keeps_its_records(tmp_path, make, caplog):
     fit(tmp_path, [TrainerMeasurement(live(tmp_path, make(), range(7)))], model=make(), max_steps=4, save=2)
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.record")}
-    # The Trainer does not bring back GPT-NeoX's unembedding, which no hidden state depends on.
+    # The Trainer does not restore GPT-NeoX's unembedding, on which no hidden state depends.
     checkpoint = str(tmp_path / "trainer/checkpoint-2")
     fit(tmp_path, [TrainerMeasurement(live(tmp_path, make(), range(7)))], model=make(9), resume=checkpoint, max_steps=3)
     after = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.record")}

@@ -26,7 +26,7 @@ from tests.train.training import PROBE, TOKENS, live, same_weights, tiny_gpt2
 
 @pytest.fixture(scope="module")
 def uri(tmp_path_factory):
-    """One store for all: making it takes seconds. Each test has an experiment of its own."""
+    """One store for all tests, because creating it takes seconds. Each test has its own experiment."""
     return f"sqlite:///{tmp_path_factory.mktemp('mlflow')}/mlflow.db"
 
 

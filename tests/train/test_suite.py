@@ -94,7 +94,7 @@ def worker(folder: Path) -> tuple[BaseProcess, Iterator[str]]:
     receiver, sender = context.Pipe(duplex=False)
     process = context.Process(target=work, args=(folder, sender))
     process.start()
-    sender.close()  # else the end of what the worker says would not be seen
+    sender.close()  # otherwise the end of the worker's output would be lost
     return process, lines(receiver)
 
 

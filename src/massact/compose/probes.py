@@ -18,7 +18,7 @@ from massact.extract.probe import CORPUS, REDPAJAMA, REDPAJAMA_FILES, Probe, chu
 from massact.settings import TEXT_FILES
 
 log = logging.getLogger("massact")
-LONGEST = 1024  # tokens of a sequence, of a model that reads more and whose configuration states no probe
+LONGEST = 1024  # tokens per sequence if the configuration states no probe and the context is longer
 
 
 def probe_of(config: Config, folder: Path) -> Probe:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("massact")
 OTHER_MODEL = "other_model"
-SAME_COUNT = 1e-3  # relative difference between tokens a step that still counts as one number
+SAME_COUNT = 1e-3  # relative difference below which two numbers of tokens per step count as equal
 _NAMES = tuple(field.name for field in fields(Architecture))
 
 

@@ -23,7 +23,7 @@ from massact.errors import MeasureError
 from massact.extract.wrappers import inside
 
 _REMEDY = "pass a Hugging Face decoder whose blocks pass on a single residual stream, or a TransformerBridge"
-# The trial run of a class has this many tokens, or a whole sequence where they do not suffice.
+# The trial run of a class has this many tokens, or a whole sequence if they do not suffice.
 _FEW = 3
 
 Receiver = Callable[[int, Tensor], None]
