@@ -308,9 +308,7 @@ def test_a_logger_that_raises_is_warned_of_once(tmp_path, caplog):
     assert caplog.text.count("Broken failed (ZeroDivisionError") == 1
     assert "LiveMeasurement.tell(Broken)" in caplog.text
     assert told == [0, 1, 2] and broken.told == 3
-    live(tmp_path, loggers=[broken])(
-        0, tiny_model(seed=0)
-    )  # the restarted training calls the logger, which raises again
+    live(tmp_path, loggers=[broken])(0, tiny_model(seed=0))  # the logger is called, and raises, again
     watch.end()
     assert "Broken was not closed" in caplog.text
     later: list[int] = []
