@@ -75,7 +75,7 @@ def test_other_packages_declare_theirs_and_one_that_fails_is_left_out(tmp_path, 
         assert "others" not in sys.modules
         assert things["three"].name == "three"
         assert list(things) == ["one", "three", "four"]
-    assert "thing bad of others:bad is left out" in caplog.text and "thing gone of others:gone" in caplog.text
+    assert "thing bad of others:bad is ignored" in caplog.text and "thing gone of others:gone" in caplog.text
     sys.modules.pop("others", None)
 
 
