@@ -82,7 +82,7 @@ def test_a_users_own_artefact_is_read_and_its_hash_checked(tmp_path, capsys):
         ([*NUMBERS, "--steps", ""], "whole numbers"),
         ([*NUMBERS, "--steps", "1", "--steps", "2"], "--steps is given twice"),
         ([*NUMBERS, "--level", "high"], "level"),
-        ([*NUMBERS, "--level", "nan"], "share"),
+        ([*NUMBERS, "--level", "nan"], "between 0 and 1"),
         ([*NUMBERS, "--layers", "0,9"], "no layer 9; give 0 to 3, or all"),
         ([*NUMBERS, "--recip", "nano"], "--recip"),
         ([*NUMBERS, "--recipe"], "--recipe"),

@@ -73,9 +73,9 @@ def test_table_has_its_columns_and_widens_with_level_and_distance(artefact):
     [
         ({"recipe": "giga"}, "known: nano"),
         ({"steps": [5000]}, "0 to 4096"),
-        ({"level": 1.0}, "share"),
-        ({"level": 90.0}, "share"),
-        ({"level": float("nan")}, "share"),
+        ({"level": 1.0}, "between 0 and 1"),
+        ({"level": 90.0}, "between 0 and 1"),
+        ({"level": float("nan")}, "between 0 and 1"),
         ({"steps": []}, "no steps"),
         ({"steps": [True]}, "not a whole number"),
         ({"steps": [10**400]}, "0 to 4096"),
