@@ -146,7 +146,7 @@ def _hidden(decoder: Decoder, layer: int, output: Any) -> Float[Tensor, "..."]:
     if not isinstance(hidden, Tensor) or hidden.ndim != 3 or not hidden.is_floating_point():
         kind = f"a tensor of shape {tuple(hidden.shape)}" if isinstance(hidden, Tensor) else type(output).__name__
         raise MeasureError(
-            f"layer {layer} of {decoder.name} returns {kind}, not a hidden state (sequence, position, width)", _REMEDY
+            f"layer {layer} of {decoder.name} gives {kind}, not a hidden state (sequence, position, width)", _REMEDY
         )
     return hidden
 
