@@ -4,14 +4,14 @@ export HF_HUB_DISABLE_TELEMETRY := 1
 export DO_NOT_TRACK := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 PYTEST ?= python -m pytest
-# How many tests run side by side; those of one file one after the other, for they share what they made. The order is
-# that of tests/conftest.py, which begins with the longest files.
+# Number of parallel test processes. The tests of one file run in one process, because they share fixtures.
+# tests/conftest.py orders the files, the longest first.
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
 .PHONY: help setup repro test test-slow lint clean
 
-help:  ## what can be made
+help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
 
 setup: .venv/.repro  ## the virtual environment .venv with massact in it
@@ -24,7 +24,7 @@ setup: .venv/.repro  ## the virtual environment .venv with massact in it
 	sh tools/setup.sh dev
 	@touch $@ .venv/.repro
 
-repro: .venv/.repro  ## set up, bring the weights, run the pipeline, name the report
+repro: .venv/.repro  ## set up, fetch the weights, run the pipeline, print the report's path
 	sh tools/pull.sh
 	dvc repro
 	massact summary
@@ -42,5 +42,5 @@ lint: .venv/.dev  ## ruff and pyright
 	ruff format --check .
 	pyright
 
-clean:  ## remove what runs left (not the environment, not measured data)
+clean:  ## remove the outputs of runs (not the environment, not measured data)
 	rm -rf outputs multirun results mlflow.db mlruns .pytest_cache .ruff_cache .coverage*

@@ -1,13 +1,13 @@
-"""The cost of a change: sweeps and commands of this checkout beside those of another one, in turn.
+"""The cost of a change: sweeps and commands of this checkout and of another one, alternating.
 
     git worktree add ../before REVISION
     python benchmarks/beside.py ../before --pairs 31
     python benchmarks/beside.py ../before --pairs 7 --command run.py --help
 
-Without `--command` both run sweeps over a shipped family, in processes that live on, so that imports count once.
-Where a process's memory lies makes some per cent for all its life: they are started anew, `--processes` times.
-With a command, each run is a process of its own. Times are of the processor and on the wall, children included; the
-ratio is the median over the pairs, with the quartiles.
+Without `--command`, both run sweeps over a shipped family in long-lived processes, so that imports count once. The
+memory layout of a process changes its speed by a few per cent, so the processes are restarted `--processes` times.
+With a command, each run is a new process. Both processor time and wall time are measured, children included; the ratio
+is the median over the pairs, with the quartiles.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What measuring costs beside a bare forward pass: time in paired runs (ABAB), memory in processes of their own.
+"""Cost of a measurement relative to a bare forward pass: time in paired runs (ABAB), memory in separate processes.
 
     python benchmarks/extract_speed.py --size 70m --pairs 5
     python benchmarks/extract_speed.py --size smollm2-135m --sequences 1 --cache-pairs 0
@@ -121,7 +121,7 @@ def runner(variant: str, size: str, dtype: str, device: str, sequences: int, len
 
 
 def default_bridge(model, size: str, dtype: str, device: str):
-    """What `TransformerBridge.boot_transformers` gives whoever changes nothing."""
+    """The default result of `TransformerBridge.boot_transformers`."""
     import torch
     from transformer_lens.factories.architecture_adapter_factory import ArchitectureAdapterFactory
     from transformer_lens.model_bridge import TransformerBridge
@@ -150,7 +150,7 @@ def timed(call: Callable[[], None]) -> Time:
 
 
 def memory_above_model(variant: str, args: argparse.Namespace) -> float:
-    """Peak resident memory (GB) of a pass above that of the loaded model, in a process of its own."""
+    """Peak resident memory (GB) of a pass above that of the loaded model, in a separate process."""
     command = [sys.executable, __file__, "--memory-of", variant, "--size", args.size, "--length", str(args.length)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     return float(done.stdout.split()[-1])

@@ -1,4 +1,4 @@
-"""Damaged configurations and weights in a sweep between two good checkpoints: how many were tried, how many held.
+"""Damaged configurations and weights between two good checkpoints of a sweep: numbers of cases tried and passed.
 
 A trial holds when nothing escapes from the sweep, both good checkpoints have exactly their numbers, and the damaged one
 either has a status or has exactly the numbers that it had before it was damaged.
@@ -82,7 +82,7 @@ def with_key(key: str, value: Any) -> Damage:
 
 
 def config_damages(folder: Path) -> Iterator[tuple[str, Damage]]:
-    """Each key dropped or set to what it cannot be, keys that ask for foreign code or files, files that are no JSON."""
+    """Each key removed or set to an invalid value, keys that request foreign code or files, files that are not JSON."""
     values = {"text": "text", "zero": 0, "negative": -1, "huge": 10**12, "nan": float("nan"), "nested": {"a": [1]}}
     for key in json.loads((folder / "config.json").read_text()):
         yield f"{key} dropped", changed(lambda config, key=key: {k: v for k, v in config.items() if k != key})
@@ -151,7 +151,7 @@ def weight_damages(kind: str, folder: Path, rng: np.random.Generator) -> Iterato
 
 
 def pickle_damages(kind: str, name: str) -> Iterator[tuple[str, Damage]]:
-    """Files that torch reads and that are no tensors by name."""
+    """Files that torch reads but that do not contain named tensors."""
     import torch
 
     tensors: dict[str, Any] = {"a": torch.ones(2)}
@@ -270,11 +270,11 @@ def rewrite(path: Path, change: Callable[[bytes], bytes]) -> None:
 
 
 def void(value: Any) -> None:
-    """Nothing, whatever was returned."""
+    """Call it and return nothing."""
 
 
 def sweep(source: Any, folder: Path) -> Any:
-    """The sweep's result, with a store of its own."""
+    """The result of a sweep with a separate store."""
     return measure_checkpoints(
         source, STEPS, lambda _: PROBE, RecordStore(folder / "records"), dtype="float32", device="cpu", label="damaged",
         options=SweepOptions(progress=False),
@@ -332,7 +332,7 @@ def local_trials(models: dict[str, Path], rng: np.random.Generator) -> Iterator[
 
 
 def main() -> None:
-    """Try all of them, and print how many held."""
+    """Try all of them, and print how many passed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", default="", help="a part of the damages' names")
@@ -382,7 +382,7 @@ def main() -> None:
 
 
 def outcome_of(source: Any, folder: Path, expected: dict[int, Any], damaged: int) -> str:
-    """What became of one trial; whatever is raised has escaped."""
+    """The outcome of one trial; any exception counts as escaped."""
     try:
         return held(sweep(source, folder), expected, damaged)
     except Exception as error:

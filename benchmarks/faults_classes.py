@@ -218,14 +218,14 @@ def _same(one: Any, other: Any) -> bool:
 
 
 def source_of(root: Path, *, remote: bool) -> Any:
-    """A folder of checkpoints, as it is or as one from which they must be fetched."""
+    """A folder of checkpoints, as a local or as a remote source."""
     from massact.checkpoints import FolderSource
 
     if not remote:
         return FolderSource(root)
 
     class Fetched(FolderSource):
-        """A folder that a sweep takes for a remote source: its models are measured by a bridge."""
+        """A folder that a sweep treats as a remote source, so that its models are measured by a bridge."""
 
         def identify_many(self, steps: Any) -> dict[int, Any]:
             return {step: self.identify(step) for step in steps}
@@ -271,7 +271,7 @@ def swept(root: Path, *, remote: bool) -> Any:
 
 
 def outcome(small: Small, root: Path, *, remote: bool) -> tuple[str, str]:
-    """The kind of outcome (bridge, plain hooks, refused, fault) and what there is to say of it."""
+    """The kind of outcome (bridge, plain hooks, refused, fault) and its message."""
     import numpy as np
 
     try:

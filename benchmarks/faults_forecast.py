@@ -1,4 +1,4 @@
-"""Hostile words for `massact forecast`, and damaged artefacts: how many are refused in one line or answered rightly.
+"""Hostile arguments of `massact forecast`, and damaged artefacts: how many are refused or answered correctly.
 
     python benchmarks/faults_forecast.py --flips 2000
 
@@ -43,7 +43,7 @@ OPTIONS = {
 
 
 def hostile_words() -> Iterator[list[str]]:
-    """Command lines that cannot be meant."""
+    """Invalid command lines."""
     numbers = [f"{name}={value}" for name, value in ARCHITECTURE.items()]
     for name in (*ARCHITECTURE, *OTHERS):
         rest = [word for word in numbers if not word.startswith(f"{name}=")]
@@ -64,7 +64,7 @@ def hostile_words() -> Iterator[list[str]]:
 
 
 def damaged_artefacts(shipped: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Every number, list and name of every recipe damaged in turn; each as it is, and with its hash made anew."""
+    """Every number, list and name of every recipe damaged in turn, with the old hash and with a recomputed hash."""
     for recipe, name in [(recipe, name) for recipe, entry in shipped["recipes"].items() for name in entry]:
         for what, value in _damages(shipped["recipes"][recipe][name]):
             damaged = copy.deepcopy(shipped)
@@ -85,7 +85,7 @@ _MISSING = object()
 
 
 def _damages(value: Any) -> Iterator[tuple[str, Any]]:
-    """A value in forms that it cannot have."""
+    """Invalid forms of a value."""
     yield from (("missing", _MISSING), ("null", None), ("text", "x"), ("empty", []), ("object", {}))
     if isinstance(value, dict):
         for key in value:
@@ -146,7 +146,7 @@ def main() -> None:
             content = {name: value for name, value in damaged.items() if name != "sha256"}
             with contextlib.suppress(Exception):  # no hash can be made of NaN
                 path.write_text(json.dumps({**content, "sha256": _hash(content, "", "")}), encoding="utf-8")
-                count("fields, hash made anew", *_held(*outcome(words), right), what)
+                count("fields, hash recomputed", *_held(*outcome(words), right), what)
         content, generator = json.dumps(shipped, indent=1, sort_keys=True).encode(), random.Random(args.seed)
         for _ in range(args.flips):
             at, bit = generator.randrange(len(content)), generator.randrange(8)

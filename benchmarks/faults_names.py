@@ -1,4 +1,4 @@
-"""Hostile names through every setting that becomes a path: how many are refused in one line, or stay in their folder.
+"""Hostile names in every setting that becomes a path: how many are refused in one line, or stay in their folder.
 
     python benchmarks/faults_names.py --commands 8
 
@@ -120,7 +120,7 @@ REPOSITORIES = ["published.dataset", "probe.dataset", "published.commit", "probe
 
 
 def outcome(act: Any) -> str:
-    """held: refused in one ASCII line, or taken as one component; else what went wrong."""
+    """held: refused in one ASCII line, or accepted as one component; otherwise, what went wrong."""
     try:
         taken = act()
     except MassactError as error:

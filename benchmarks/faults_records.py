@@ -1,4 +1,4 @@
-"""Damage records, journals and claims in many ways: none is believed, and none ends in an untyped exception.
+"""Damage records, journals and claims in many ways: none is accepted, and none ends in an untyped exception.
 
 python benchmarks/faults_records.py
 python benchmarks/faults_records.py --cost 2000     # seconds to write and to read a record, for a comparison
@@ -51,7 +51,7 @@ def measurement(seed: int, sequences: int = 10, layers: int = 6) -> Measurement:
 
 
 def random_json(rng: random.Random, depth: int = 4) -> Any:
-    """Something that JSON can say."""
+    """A random JSON value."""
     kind = rng.randrange(8 if depth else 6)
     if kind == 6:
         return [random_json(rng, depth - 1) for _ in range(rng.randrange(4))]
@@ -94,7 +94,7 @@ def sealed(head: bytes, payload: bytes) -> bytes:
 
 
 def other_payload(rng: random.Random) -> bytes:
-    """Arrays that no measurement gives, or no arrays."""
+    """Impossible arrays, or none."""
     kind = rng.randrange(4)
     if kind == 0:
         return rng.randbytes(rng.randrange(200))
@@ -190,7 +190,7 @@ def seal_journal(content: dict[str, Any]) -> bytes:
 
 
 def count_claims(counts: dict[str, list[int]], folder: Path, rng: random.Random) -> None:
-    """A claim that names no living process, and is old, holds nobody up."""
+    """An old claim that names no living process does not block."""
     path = folder / "a.claim"
     host = os.uname().nodename.encode()
     for number in range(1000):
@@ -203,7 +203,7 @@ def count_claims(counts: dict[str, list[int]], folder: Path, rng: random.Random)
 
 
 def held(counts: dict[str, list[int]], kind: str, good: Callable[[], bool]) -> None:
-    """Count one try; it has held when the damage was seen, or ended in one typed line."""
+    """Count one case. It passes if the damage was detected, or ended in one typed line."""
     tried = counts.setdefault(kind, [0, 0])
     tried[0] += 1
     try:

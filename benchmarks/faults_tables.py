@@ -1,4 +1,4 @@
-"""How many damaged tables are believed: single flipped bits, cut files, metadata of another table.
+"""How many damaged tables are accepted: single flipped bits, cut files, metadata of another table.
 
 A trial is held when the table is refused with one line, or read with exactly the values and metadata written.
 
@@ -58,7 +58,7 @@ def swapped(path: Path, others: list[Path], folder: Path) -> Iterator[bytes]:
 
 
 def held(trials: Iterator[bytes], schema: Schema, whole: tuple, folder: Path) -> tuple[int, int, int]:
-    """Trials, those held, and those of them that were refused."""
+    """Numbers of cases, of those that passed, and of those that were refused."""
     path = folder / "trial.parquet"
     tried = good = refused = 0
     for content in trials:

@@ -39,7 +39,7 @@ print(imported - began, time.perf_counter() - began)
 
 
 def timed(work: Callable[[], object], count: int) -> float:
-    """Fits a second."""
+    """Fits per second."""
     began = time.perf_counter()
     work()
     return count / (time.perf_counter() - began)

@@ -1,4 +1,4 @@
-"""How often a plateau or a peak is quoted, and how often that does not hold: `python benchmarks/fit_words.py`.
+"""How often a plateau or a peak is quoted, and how often it is wrong: `python benchmarks/fit_words.py`.
 
 Curves of shapes that the forms do not have, and curves that they do have as a control of power. Noise as the shipped
 families show it: of ten input sequences each has a level of its own (4 %) and a little noise (2 %, correlation .2 from
@@ -69,7 +69,7 @@ def two_plateaus(rng: np.random.Generator) -> Curve:
 
 
 def fall_after_the_end(rng: np.random.Generator) -> Curve:
-    """A plateau to the end, and a fall at three times the trained range: nobody can know."""
+    """A plateau to the end, and a fall at three times the trained range, which no fit can foresee."""
     onset, share = rng.uniform(0.02, 0.06), rng.uniform(0.2, 0.5)
     return lambda u: -np.expm1(-u / onset) - share / (1 + (3 / np.maximum(u, 1e-9)) ** 6)
 
@@ -123,7 +123,7 @@ def noisy(truth: np.ndarray, shared: float, rng: np.random.Generator) -> np.ndar
 def cell(
     make: Callable[[np.random.Generator], Curve], t: np.ndarray, count: int, args: argparse.Namespace, seed: int
 ) -> dict[str, int]:
-    """What is quoted of `count` curves of one shape, and how much of it does not hold."""
+    """What is quoted of `count` curves of one shape, and how much of it is wrong."""
     rng = np.random.default_rng([seed, t.size])
     shapes = [make(rng) for _ in range(count)]
     start, rise = rng.uniform(4, 6, (count, 1)), rng.uniform(12, 35, (count, 1))

@@ -1,11 +1,11 @@
-"""What live measurement takes of a training: 44 measured steps of 2,048, 10 x 32 tokens, recipe `grid`, one thread.
+"""The share of live measurement in a training: 44 measured steps of 2,048, 10 x 32 tokens, recipe `grid`, one thread.
 
     python benchmarks/live_overhead.py            # shares from shortened trainings, as Markdown
     python benchmarks/live_overhead.py --whole 3  # pairs of whole trainings of the small model, with and without
 
-A shortened training measures 44 times, with other steps in between. Share: 44 m / (2048 s + 44 m), m and s the medians
-over measurements and steps. What MLflow adds is 44 calls and as many writes as fall into the whole training's seconds,
-one every five at most; opening its store is told apart, for it does not grow with the training.
+A shortened training measures 44 times, with other steps in between. Share: 44 m / (2048 s + 44 m), where m and s are
+the medians over measurements and steps. MLflow adds 44 calls, and at most one write per five seconds of the whole
+training. Opening its store is reported separately, because it does not grow with the training.
 """
 
 from __future__ import annotations
@@ -176,7 +176,7 @@ def lightning(size: str, r: Recipe, text: TrainingText, live: TimedLive, folder:
             return torch.optim.AdamW(self.parameters(), lr=r.learning_rate)
 
     class EveryStep(LightningMeasurement):
-        """Calls at steps that are not due, too, so that they are timed."""
+        """Also calls at steps that are not due, so that they are timed."""
 
         def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
             self.live(trainer.global_step, self.model(pl_module))

@@ -1,4 +1,4 @@
-"""One GPU in under ten minutes: whether a measurement there is right, what it costs, and the first of suite=micro.
+"""One GPU in under ten minutes: correctness and cost of a measurement, and the first members of suite=micro.
 
     python benchmarks/one_gpu.py --minutes 8 --out results/one_gpu
 
@@ -138,7 +138,7 @@ def train(members: list[str], workers: int, seconds: float, out: Path) -> list[d
 
 
 def outcome_of(folder: Path, name: str) -> dict[str, Any]:
-    """What is known of a member: its end where it is done, else the last step it was measured at."""
+    """The state of a member: its end if it is finished, otherwise the last measured step."""
     row: dict[str, Any] = {"member": name}
     if (folder / "member.json").is_file():
         said = json.loads((folder / "member.json").read_text())
@@ -160,7 +160,7 @@ def outcome_of(folder: Path, name: str) -> dict[str, Any]:
 
 
 def cheapest(count: int) -> list[str]:
-    """Names of the members of suite=micro's design that take least time, the most expensive of them first."""
+    """Names of the members of suite=micro's design that take the least time, the most expensive of them first."""
     from hydra import compose, initialize_config_dir
 
     from massact.compose.suite import members_of

@@ -1,4 +1,4 @@
-"""What every test has: no network, no telemetry, one thread."""
+"""Settings of all tests: no network, no telemetry, one thread."""
 
 from __future__ import annotations
 

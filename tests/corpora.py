@@ -1,4 +1,4 @@
-"""A text of seconds instead of minutes: excerpts of the shipped one, for tests that train on text but not on much."""
+"""A small training text: excerpts of the shipped one, so that tests take seconds instead of minutes."""
 
 from __future__ import annotations
 

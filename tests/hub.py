@@ -122,7 +122,7 @@ class LoopbackHub:
         return sorted(path.rsplit("/", 1)[1] for m, path in self.asked if m == "GET" and "/resolve/" in path)
 
     def find(self, repository: str, revision: str) -> tuple[Path, str] | None:
-        """Folder and commit of a revision, asked for by name or by commit."""
+        """Folder and commit of a revision, by name or by commit."""
         revision = self.moved.get(revision, revision)
         for name, folder in self.revisions.get(repository, {}).items():
             commit = commit_of(repository, name)
@@ -246,11 +246,11 @@ class _Handler(BaseHTTPRequestHandler):
         if kind == "commits":
             self._commits(repository)
             return
-        found = self.served.find(repository, revision)
-        if found is None:
+        checkpoint = self.served.find(repository, revision)
+        if checkpoint is None:
             self._missing("RevisionNotFound")
             return
-        folder, commit = found
+        folder, commit = checkpoint
         files = sorted(p for p in folder.rglob("*") if p.is_file())
         if kind == "tree":
             content: Any = [_entry(path, folder) for path in files]
@@ -278,11 +278,11 @@ class _Handler(BaseHTTPRequestHandler):
         self._send(200, json.dumps(commits).encode(), {"Content-Type": "application/json"})
 
     def _file(self, repository: str, revision: str, name: str) -> None:
-        found = self.served.find(repository, revision)
-        if found is None:
+        checkpoint = self.served.find(repository, revision)
+        if checkpoint is None:
             self._missing("RevisionNotFound")
             return
-        folder, commit = found
+        folder, commit = checkpoint
         path = folder / name
         if not path.is_file():
             self._missing("EntryNotFound", {"X-Repo-Commit": commit})
@@ -304,7 +304,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._send(200, self.served.body(path), headers)
 
     def _excerpt(self) -> bool:
-        """Whether some bytes are asked for, and not what is left of a download (`bytes=100-`)."""
+        """Whether a range is requested, not the rest of a download (`bytes=100-`)."""
         return self.command == "GET" and re.fullmatch(r"bytes=\d+-\d+", self.headers.get("Range", "")) is not None
 
     def _missing(self, code: str, headers: Mapping[str, str] | None = None) -> None:

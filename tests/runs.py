@@ -1,4 +1,4 @@
-"""Folders of checkpoints as people's own trainings leave them: small random models, with a tokenizer."""
+"""Folders of checkpoints as user trainings write them: small random models with a tokenizer."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ def write_run(
 
     from tests.gallery import KINDS
 
-    (found,) = (each for each in KINDS if each.name == kind)
-    settings = {**found.config, "vocab_size": 300}
+    (small,) = (each for each in KINDS if each.name == kind)
+    settings = {**small.config, "vocab_size": 300}
     for number, step in enumerate(steps):
         torch.manual_seed(0)
         model = AutoModelForCausalLM.from_config(AutoConfig.for_model(kind, **settings))

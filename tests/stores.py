@@ -1,4 +1,4 @@
-"""What is no MLflow store although it stands where one is expected."""
+"""Invalid MLflow stores: files and folders in place of a database."""
 
 from __future__ import annotations
 

@@ -143,8 +143,8 @@ def test_positions_and_layout_are_those_of_the_kind(config, expected):
 
 
 def test_older_configurations_name_rotary_otherwise():
-    said = {"model_type": "gpt_neox", "rotary_pct": 0.5, "rotary_emb_base": 77, "use_parallel_residual": False}
-    assert numbers_in(said) == {"rotary_fraction": 0.5, "rotary_base": 77.0, "parallel_residual": False}
+    settings = {"model_type": "gpt_neox", "rotary_pct": 0.5, "rotary_emb_base": 77, "use_parallel_residual": False}
+    assert numbers_in(settings) == {"rotary_fraction": 0.5, "rotary_base": 77.0, "parallel_residual": False}
     assert numbers_in({"model_type": "gpt_neox"}) == {
         "rotary_fraction": 0.25, "rotary_base": 10000.0, "parallel_residual": True,
     }  # fmt: skip
@@ -169,12 +169,12 @@ VALUES = st.recursive(
 
 
 @given(st.dictionaries(st.sampled_from(KEYS), VALUES), st.dictionaries(st.sampled_from(KEYS), VALUES))
-def test_whatever_a_configuration_holds_only_numbers_are_taken_from_it(config, other):
+def test_only_valid_numbers_are_read_from_a_configuration(config, other):
     numbers = numbers_in(config)
     assert all(isinstance(value, int | float) for value in numbers.values())
     differences(numbers, numbers_in(other))
 
 
-def test_a_kind_that_is_no_word_is_no_kind():
+def test_a_model_type_that_is_not_a_string_is_ignored():
     assert numbers_in({"model_type": {"a": 1}, "hidden_size": 8, "rotary_dim": 4}) == {"d_model": 8}
     assert numbers_in({"hidden_size": 0, "num_attention_heads": 2, "rotary_dim": 4}).get("rotary_fraction") is None

@@ -1,4 +1,4 @@
-"""Every number of the configuration has bounds, and what lies outside is one line before any work."""
+"""Every number of the configuration has bounds, and a value outside them is refused in one line before any work."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ ELSEWHERE = {"probe.length", "model.probe.length"}
 
 
 def test_every_number_has_a_row():
-    found = set()
+    keys = set()
     for overrides in (
         ["checkpoints=list", "checkpoints.steps=[0]", "probe.length=8", "sweep.disk_gb=3", "sweep.sequences_at_once=1"],
         ["model=olmo-1b", "checkpoints=log"],
         ["suite=micro"],
     ):
-        found |= set(numbers_of(preflight(overrides, CONF, multirun=False)[0]))
-    assert found - ELSEWHERE == set(BOUNDS)
+        keys |= set(numbers_of(preflight(overrides, CONF, multirun=False)[0]))
+    assert keys - ELSEWHERE == set(BOUNDS)
 
 
 @pytest.mark.parametrize(

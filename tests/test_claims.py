@@ -17,8 +17,8 @@ def test_a_claim_is_held_by_one_process_at_a_time(tmp_path):
         assert not claims.elsewhere(path)
         code = f"import sys; from pathlib import Path; from massact import claims; p = Path({str(path)!r});"
         there = f"{code} print(claims.elsewhere(p), claims.take(p))"
-        said = subprocess.run([sys.executable, "-c", there], capture_output=True, text=True, check=True).stdout
-        assert said.split() == ["True", "False"]
+        output = subprocess.run([sys.executable, "-c", there], capture_output=True, text=True, check=True).stdout
+        assert output.split() == ["True", "False"]
     assert not path.exists()
 
 
@@ -49,7 +49,7 @@ def test_a_process_number_used_again_is_not_the_same_process(tmp_path):
 def test_a_claim_that_names_no_process_is_taken_over_within_seconds(tmp_path, content):
     path = tmp_path / ".claim"
     path.write_bytes(content.replace(b"host", socket.gethostname().encode()))
-    assert not claims.take(path)  # somebody may be writing it now
+    assert not claims.take(path)  # another process may be writing it now
     os.utime(path, (time.time() - 11, time.time() - 11))
     assert claims.take(path)
 
@@ -83,9 +83,9 @@ def test_the_time_of_a_claim_is_renewed_while_its_process_works(tmp_path):
         while path.stat().st_mtime < 2e9 and time.time() - path.stat().st_mtime > 100 and time.monotonic() < deadline:
             time.sleep(0.05)
         assert time.time() - path.stat().st_mtime < 100
-        found = claims.holder(path)
-        assert found is not None and found.pid == process.pid
-        assert "-c import sys, time;" in str(found) and socket.gethostname() in str(found)
+        holder = claims.holder(path)
+        assert holder is not None and holder.pid == process.pid
+        assert "-c import sys, time;" in str(holder) and socket.gethostname() in str(holder)
         process.kill()
 
 
@@ -97,11 +97,11 @@ def test_a_claim_taken_over_by_another_is_neither_renewed_nor_removed(tmp_path):
     assert path.read_text().startswith("other-host")
 
 
-def test_what_is_no_file_in_a_claims_place_is_one_typed_line(tmp_path):
+def test_a_claim_that_is_not_a_regular_file_is_one_typed_line(tmp_path):
     (tmp_path / "folder").mkdir()
     (tmp_path / "link").symlink_to("nowhere")
     os.mkfifo(tmp_path / "pipe")
-    for name, why in {"folder": "Is a directory", "link": "a link that leads nowhere", "pipe": "not a regular"}.items():
+    for name, why in {"folder": "Is a directory", "link": "a broken link", "pipe": "not a regular"}.items():
         with pytest.raises(StorageError, match=rf"{why}.*{name}.*; move away"), claims.held(tmp_path / name):
             raise AssertionError("it was taken")
         assert not claims.elsewhere(tmp_path / name)

@@ -38,8 +38,8 @@ def test_the_forecast_for_24_layers_fits_a_terminal_unless_all_are_wanted(capsys
     assert main(words) == 0
     assert len(capsys.readouterr().out.splitlines()) <= 24
     assert main([*words, "--layers", "all", "--steps", "512"]) == 0
-    shown = [line.split()[0] for line in capsys.readouterr().out.splitlines() if "(" in line]
-    assert shown[-24:] == [str(layer) for layer in range(24)]
+    layers = [line.split()[0] for line in capsys.readouterr().out.splitlines() if "(" in line]
+    assert layers[-24:] == [str(layer) for layer in range(24)]
 
 
 def test_a_factor_that_is_not_used_is_named_before_the_table(capsys):
@@ -49,7 +49,7 @@ def test_a_factor_that_is_not_used_is_named_before_the_table(capsys):
     assert "Your rotary_fraction=1 makes no difference to the forecast." in before
 
 
-def test_an_artefact_of_ones_own_is_read_and_held_to_its_hash(tmp_path, capsys):
+def test_a_users_own_artefact_is_read_and_its_hash_checked(tmp_path, capsys):
     own = tmp_path / "own.json"
     own.write_text(json.dumps(shipped_artefact()))
     assert main(["forecast", *NUMBERS]) == 0
@@ -64,7 +64,7 @@ def test_an_artefact_of_ones_own_is_read_and_held_to_its_hash(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         (["n_layer=4", *NUMBERS[1:]], "n_layers"),
         (["n_layers", *NUMBERS[1:]], "name=number"),
@@ -82,33 +82,33 @@ def test_an_artefact_of_ones_own_is_read_and_held_to_its_hash(tmp_path, capsys):
         ([*NUMBERS, "--steps", ""], "whole numbers"),
         ([*NUMBERS, "--steps", "1", "--steps", "2"], "--steps is given twice"),
         ([*NUMBERS, "--level", "high"], "level"),
-        ([*NUMBERS, "--level", "nan"], "share"),
+        ([*NUMBERS, "--level", "nan"], "between 0 and 1"),
         ([*NUMBERS, "--layers", "0,9"], "no layer 9; give 0 to 3, or all"),
         ([*NUMBERS, "--recip", "nano"], "--recip"),
         ([*NUMBERS, "--recipe"], "--recipe"),
-        ([*NUMBERS, "--artefact", "absent.json"], "absent.json is not there"),
+        ([*NUMBERS, "--artefact", "absent.json"], "absent.json does not exist"),
         ([], "name=number"),
     ],
 )
-def test_wrong_numbers_are_one_line_and_status_2(words, said, capsys):
+def test_wrong_numbers_are_one_line_and_status_2(words, message, capsys):
     assert main(["forecast", *words]) == 2
     error = capsys.readouterr().err
-    assert said in error
+    assert message in error
     assert error.count("\n") == 1
 
 
 @pytest.mark.parametrize(
-    ("word", "said"),
+    ("word", "message"),
     [
         ("forcast", "did you mean forecast?"),
         ("sumary", "did you mean summary?"),
         ("xyz", "commands: forecast, measure, report, run, summary"),
     ],
 )
-def test_an_unknown_command_is_answered_with_the_nearest(word, said, capsys):
+def test_an_unknown_command_is_answered_with_the_nearest(word, message, capsys):
     assert main([word, *NUMBERS]) == 2
     error = capsys.readouterr().err
-    assert said in error
+    assert message in error
     assert error.count("\n") == 1
 
 
@@ -149,7 +149,7 @@ def test_summary_names_the_headline_the_report_and_what_is_missing(tmp_path, cap
 
 
 @pytest.mark.parametrize(
-    ("stranger", "said"),
+    ("stranger", "message"),
     [
         (False, "largest relative difference from the committed tables: 0"),
         pytest.param(
@@ -160,7 +160,7 @@ def test_summary_names_the_headline_the_report_and_what_is_missing(tmp_path, cap
     ],
     ids=["own checkout", "another owner's checkout"],
 )
-def test_summary_ends_well_in_any_terminal_and_whoever_owns_the_checkout(tmp_path, stranger, said):
+def test_summary_ends_well_in_any_terminal_and_whoever_owns_the_checkout(tmp_path, stranger, message):
     schema = Schema("t", {"n": Column("int32", "a number")}, key=("n",))
     write_table(pd.DataFrame({"n": [1, 2]}), tmp_path / "data/fits/t.parquet", schema)
     git, dvc = ["git", "-c", "user.name=t", "-c", "user.email=t@example.org"], [sys.executable, "-m", "dvc"]
@@ -185,7 +185,7 @@ def test_summary_ends_well_in_any_terminal_and_whoever_owns_the_checkout(tmp_pat
     assert (done.returncode, done.stderr) == (0, "")
     lines = done.stdout.splitlines()
     assert lines[0] == "ratio: \\u22120.09 \\u03bb"
-    assert lines[1].startswith(said)
+    assert lines[1].startswith(message)
     assert lines[2].startswith("report: ")
     assert len(lines) == 3
 
@@ -203,7 +203,7 @@ def test_run_is_hydras_command_line_in_any_folder(tmp_path):
     command = [sys.executable, "-m", "massact.cli", "run"]
     done = subprocess.run([*command, "stage=extract", "model=pocket-a"], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 3
-    assert "data/pocket/pocket-a-seed0 is not there" in done.stdout
+    assert "data/pocket/pocket-a-seed0 does not exist" in done.stdout
     assert "Traceback" not in done.stdout + done.stderr
     done = subprocess.run([*command, "stage=extrat"], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 2

@@ -65,7 +65,7 @@ def test_a_family_trained_elsewhere_has_no_optimiser():
     ("override", "words"),
     [
         ("suite.space.layers=[1,2,3]", "suite.space.layers = [1, 2, 3]; give [smallest, largest]"),
-        ("suite.space.width=[192,48]", "no range"),
+        ("suite.space.width=[192,48]", "not a range"),
         ("model.architecture.n_heads=5", "n_heads = 5 does not divide d_model = 128"),
         ("model.architecture.n_head=4", "nearest: model.architecture.n_heads"),
         ("sweep.suspects=true", "sweep.suspects is not a setting"),

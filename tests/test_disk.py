@@ -1,4 +1,4 @@
-"""What is said when a disk refuses: the reason, and the remedy of that reason."""
+"""Messages for a disk that refuses a file: the reason, and the remedy for that reason."""
 
 import errno
 import os
@@ -11,7 +11,7 @@ from massact.errors import StorageError
 from tests.users import unprivileged
 
 
-def said(number: int, needed: int = 4773, name: str | None = None) -> str:
+def message(number: int, needed: int = 4773, name: str | None = None) -> str:
     error = OSError(number, os.strerror(number), name) if name else OSError(number, os.strerror(number))
     return str(refused(error, Path("/"), needed, "set paths.records to another folder"))
 
@@ -19,23 +19,23 @@ def said(number: int, needed: int = 4773, name: str | None = None) -> str:
 @pytest.mark.parametrize(
     "number", [errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO, errno.ENOTDIR, errno.ENAMETOOLONG]
 )
-def test_room_is_not_spoken_of_where_it_is_not_the_reason(number):
-    assert "free" not in said(number)
-    assert "set paths.records to another folder" in said(number)
+def test_free_space_is_mentioned_only_if_it_is_the_reason(number):
+    assert "free" not in message(number)
+    assert "set paths.records to another folder" in message(number)
 
 
-def test_reasons_are_told_apart():
-    assert "chmod" in said(errno.EACCES)
-    assert "read-only: mount" in said(errno.EROFS)
-    assert "quota" in said(errno.EDQUOT) and "4773 bytes needed" in said(errno.EDQUOT)
-    assert "free space there" in said(errno.ENOSPC) and "4773 bytes needed" in said(errno.ENOSPC)
-    assert "ulimit -f" in said(errno.EFBIG)
-    assert "move away what stands in its place" in said(errno.EISDIR, name="/a/b") and "/a/b" in said(
+def test_each_reason_has_its_own_remedy():
+    assert "chmod" in message(errno.EACCES)
+    assert "read-only: mount" in message(errno.EROFS)
+    assert "quota" in message(errno.EDQUOT) and "4773 bytes needed" in message(errno.EDQUOT)
+    assert "free space there" in message(errno.ENOSPC) and "4773 bytes needed" in message(errno.ENOSPC)
+    assert "ulimit -f" in message(errno.EFBIG)
+    assert "move away what is in its place" in message(errno.EISDIR, name="/a/b") and "/a/b" in message(
         errno.EISDIR, name="/a/b"
     )
 
 
-def test_a_folder_without_permission_is_called_that(tmp_path):
+def test_a_folder_without_permission_is_reported_as_that(tmp_path):
     for above in (tmp_path, *tmp_path.parents[:2]):
         above.chmod(0o755)
     folder = tmp_path / "mine"

@@ -1,4 +1,4 @@
-"""What the documents show is true."""
+"""The documents are true: examples run, links lead somewhere, named files exist."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ def test_the_readme_example_runs(number, words, tmp_path, monkeypatch, capsys):
     (tmp_path / "data" / "pocket").symlink_to(ROOT / "data" / "pocket")
     monkeypatch.chdir(tmp_path)
     exec(BLOCKS[number], {"__name__": "__main__"})
-    said = capsys.readouterr().out
-    assert all(word in said for word in words), said
+    output = capsys.readouterr().out
+    assert all(word in output for word in words), output
 
 
 def test_the_first_example_runs_after_the_commands_that_stand_before_it(tmp_path):
@@ -64,10 +64,10 @@ def test_every_configuration_group_is_documented(group):
 
 
 def test_the_readmes_forecasts_are_answered(capsys):
-    said = [line.split("#")[0].split() for line in README.splitlines() if line.startswith("    massact forecast ")]
-    assert len(said) == 3
+    commands = [line.split("#")[0].split() for line in README.splitlines() if line.startswith("    massact forecast ")]
+    assert len(commands) == 3
     shipped = str(ROOT / "src/massact/artefacts/forecast.json")
-    for words in said:
+    for words in commands:
         assert main([shipped if word == "FILE" else word for word in words[1:]]) == 0
         assert capsys.readouterr().out
 

@@ -1,4 +1,4 @@
-"""The pipeline in real clones: what an edit re-runs, and what a newcomer's first commands do."""
+"""The pipeline in real clones: the stages that an edit re-runs, and a new user's first commands."""
 
 from __future__ import annotations
 
@@ -51,11 +51,11 @@ def edit(path: Path, old: str, new: str) -> None:
 
 def cut_suite(path: Path) -> None:
     """Leave nine architectures, three of them with all seeds, and two rungs of the ladder."""
-    said = read_metadata(path)
-    kept = {f"nano-{number:03d}" for number in (0, 3, 11, 1, 2, 4, 6, 7, 8)} | {"nano-heads-1", "nano-heads-2"}
+    metadata = read_metadata(path)
+    models = {f"nano-{number:03d}" for number in (0, 3, 11, 1, 2, 4, 6, 7, 8)} | {"nano-heads-1", "nano-heads-2"}
     records = read_table(path, RECORDS)
-    members = [member for member in said["members"] if member["model"] in kept]
-    write_table(records[records["model"].isin(kept)], path, RECORDS, {**said, "members": members})
+    members = [member for member in metadata["members"] if member["model"] in models]
+    write_table(records[records["model"].isin(models)], path, RECORDS, {**metadata, "members": members})
 
 
 @pytest.fixture(scope="module")
@@ -77,8 +77,8 @@ def small(tmp_path_factory) -> Path:
     params = re.sub(r"quantities: .*", "quantities: [ratio, median]", params)
     (folder / "params.yaml").write_text(params, encoding="utf-8")
     predictor = folder / "conf/predictor/default.yaml"
-    kept = [line for line in predictor.read_text(encoding="utf-8").splitlines() if "n_estimators" not in line]
-    predictor.write_text("\n".join(kept) + "\n", encoding="utf-8")
+    lines = [line for line in predictor.read_text(encoding="utf-8").splitlines() if "n_estimators" not in line]
+    predictor.write_text("\n".join(lines) + "\n", encoding="utf-8")
     shell(folder, "dvc", "pull", "-q", "-R", "data")
     cut_suite(folder / "data/trajectories/nano.parquet")
     for stale in [*(folder / "data/extracted").glob("*.parquet"), *(folder / "data/fits").glob("*.parquet")]:
@@ -205,10 +205,10 @@ def archive(folder: Path) -> Path:
     return outer / "massact"
 
 
-def test_a_source_archive_brings_its_data_or_names_what_is_missing(tmp_path):
+def test_a_source_archive_pulls_its_data_or_names_what_is_missing(tmp_path):
     folder = archive(tmp_path)
-    said = shell(folder, "sh", "tools/pull.sh")
-    assert said.count("has no Git repository of its own") == 1
+    output = shell(folder, "sh", "tools/pull.sh")
+    assert output.count("has no Git repository of its own") == 1
     weights = folder / "data/pocket/pocket-a-seed0/step0/model.safetensors"
     assert weights.is_file()
     assert ran(shell(folder, "dvc", "repro", "-s", "pulled")) == {"pulled"}
@@ -217,8 +217,8 @@ def test_a_source_archive_brings_its_data_or_names_what_is_missing(tmp_path):
     shutil.rmtree(folder / "data/pocket/pocket-a-seed0")
     lost = next(path for path in (folder / "data/store/files/md5").rglob("*") if same(path, content))
     lost.unlink()
-    said = shell(folder, "sh", "tools/pull.sh", ok=False)
-    lines = [line for line in said.splitlines() if line.startswith("massact: ")]
+    output = shell(folder, "sh", "tools/pull.sh", ok=False)
+    lines = [line for line in output.splitlines() if line.startswith("massact: ")]
     assert lines == [
         f"massact: {lost.relative_to(folder)}, data/pocket/pocket-a-seed0/step0/model.safetensors: it is missing",
         "massact: this copy has no Git: take data/store from the archive again, or from a git clone; "
@@ -236,10 +236,10 @@ def test_a_source_archive_runs_the_pipeline(tmp_path):
     shell(folder, "sh", "tools/pull.sh")
     shell(folder, "dvc", "pull", "-q")
     assert ran(shell(folder, "dvc", "repro")) == {"pulled", "report", "track"}
-    said = shell(folder, "massact", "summary")
+    output = shell(folder, "massact", "summary")
     assert (
         "no committed tables to compare with (this copy has no Git repository); to compare, run it in a git clone"
-        in said
+        in output
     )
 
 

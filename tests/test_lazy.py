@@ -1,4 +1,4 @@
-"""Public names: listed where a shell completes them, imported when they are asked for."""
+"""Public names: listed for completion, imported on first use."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_the_five_names_of_the_front_page_are_offered_without_loading_them():
     assert done.returncode == 0, done.stderr
 
 
-def test_modules_held_to_strict_types_exist():
+def test_modules_under_strict_type_checking_exist():
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["pyright"]
     for pattern in settings["strict"]:
         assert list(ROOT.glob(pattern)), pattern

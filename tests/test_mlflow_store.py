@@ -45,7 +45,7 @@ def uri_of(store: Path) -> str:
     return f"sqlite:///{store}"
 
 
-def said(uri: str, wait_s: float = 0.5) -> MassactError:
+def error_of(uri: str, wait_s: float = 0.5) -> MassactError:
     """The one line of a store that fails."""
     with (
         pytest.raises(MassactError) as caught,
@@ -61,7 +61,7 @@ def said(uri: str, wait_s: float = 0.5) -> MassactError:
 
 @pytest.fixture
 def holder(tmp_path) -> Iterator[subprocess.Popen[str]]:
-    """A process that holds the store of `tmp_path` and stands still."""
+    """A stopped process that holds the store of `tmp_path`."""
     process = subprocess.Popen(
         [sys.executable, "-c", _HOLD, uri_of(tmp_path / "mlflow.db")], stdout=subprocess.PIPE, text=True
     )
@@ -73,10 +73,10 @@ def holder(tmp_path) -> Iterator[subprocess.Popen[str]]:
     process.communicate()
 
 
-def test_a_lock_of_a_stopped_process_is_waited_for_with_a_word_and_a_limit(tmp_path, holder, caplog, monkeypatch):
+def test_a_lock_of_a_stopped_process_is_waited_for_with_a_message_and_a_limit(tmp_path, holder, caplog, monkeypatch):
     monkeypatch.setattr(mlflow_store, "_SILENCE_S", 0.2)
     began = time.monotonic()
-    error = said(uri_of(tmp_path / "mlflow.db"), wait_s=1.0)
+    error = error_of(uri_of(tmp_path / "mlflow.db"), wait_s=1.0)
     assert 1.0 <= time.monotonic() - began < 30.0
     name = f"process {holder.pid} on {socket.gethostname()}"
     assert error.what == f"{tmp_path}/mlflow.db is held by {name}"
@@ -93,7 +93,7 @@ def test_a_lock_of_sqlite_itself_is_waited_for(tmp_path, whole):
     with closing(sqlite3.connect(store, isolation_level=None)) as other:
         other.execute("BEGIN EXCLUSIVE")
         began = time.monotonic()
-        error = said(uri_of(store))
+        error = error_of(uri_of(store))
     assert time.monotonic() - began < 10.0
     assert "is held by another process" in error.what
     assert error.exit_code == 3
@@ -103,25 +103,25 @@ def test_a_lock_of_sqlite_itself_is_waited_for(tmp_path, whole):
 
 @pytest.mark.parametrize(
     ("kind", "word"),
-    [("garbage", "no SQLite database"), ("a folder", "Is a directory"), ("truncated", "mlflow.db"),
+    [("garbage", "not an SQLite database"), ("a folder", "Is a directory"), ("truncated", "mlflow.db"),
      ("under a file", "cannot be written to"), ("a pipe", "not a regular file")],
 )  # fmt: skip
 def test_a_store_that_is_no_database_is_one_line_at_once(tmp_path, whole, kind, word, caplog):
     store = broken_store(tmp_path, kind, whole)
     began = time.monotonic()
-    error = said(uri_of(store))
+    error = error_of(uri_of(store))
     assert time.monotonic() - began < 30.0
     assert word in error.what
     assert error.exit_code == 3
     assert "Traceback" not in caplog.text
 
 
-def test_a_deleted_experiment_is_named_with_what_restores_it(tmp_path, whole):
+def test_a_deleted_experiment_is_named_with_the_command_that_restores_it(tmp_path, whole):
     store = Path(shutil.copy(whole, tmp_path))
     client = MlflowClient(uri_of(store))
     number = client.get_experiment_by_name("e").experiment_id
     client.delete_experiment(number)
-    error = said(uri_of(store))
+    error = error_of(uri_of(store))
     assert f"mlflow experiments restore --experiment-id {number}" in error.remedy
     assert error.exit_code == 3
     client.restore_experiment(number)
@@ -131,7 +131,7 @@ def test_a_deleted_experiment_is_named_with_what_restores_it(tmp_path, whole):
 
 @pytest.mark.parametrize("uri", ["mysql+nodriver://u@127.0.0.1/x", "postgresql://u@127.0.0.1:9/x"])
 def test_a_database_without_a_driver_is_one_line(uri):
-    assert said(uri).exit_code == 3
+    assert error_of(uri).exit_code == 3
 
 
 @pytest.mark.parametrize("hangs", [False, True], ids=["refuses", "hangs"])
@@ -142,13 +142,13 @@ def test_a_server_that_refuses_or_hangs_is_one_line(hangs, monkeypatch):
         if hangs:
             server.listen()
         began = time.monotonic()
-        error = said(f"http://127.0.0.1:{server.getsockname()[1]}")
+        error = error_of(f"http://127.0.0.1:{server.getsockname()[1]}")
     assert time.monotonic() - began < 60.0
     assert error.exit_code == 3
 
 
 def test_a_store_that_cannot_be_stays_a_fault_of_the_configuration():
-    assert isinstance(said("nonsense://x"), ConfigError)
+    assert isinstance(error_of("nonsense://x"), ConfigError)
 
 
 def test_an_experiment_is_marked_as_training_and_a_user_s_mark_stays(tmp_path, whole):
@@ -203,6 +203,6 @@ def test_a_full_disk_under_a_run_s_files_is_one_line(tmp_path, whole):
     (tmp_path / "mlruns").unlink()
     log_runs([run], tracking_uri=uri_of(store), experiment="moved")
     client = MlflowClient(uri_of(store))
-    (found,) = client.search_runs([client.get_experiment_by_name("moved").experiment_id])
-    assert found.info.status == "FINISHED"
-    assert [file.path for file in client.list_artifacts(found.info.run_id)] == ["a.txt"]
+    (logged,) = client.search_runs([client.get_experiment_by_name("moved").experiment_id])
+    assert logged.info.status == "FINISHED"
+    assert [file.path for file in client.list_artifacts(logged.info.run_id)] == ["a.txt"]

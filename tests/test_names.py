@@ -34,7 +34,7 @@ HOSTILE = [
 
 
 @pytest.mark.parametrize("name", HOSTILE, ids=repr)
-def test_what_is_no_component_is_refused_in_one_line(name):
+def test_an_invalid_path_component_is_refused_in_one_line(name):
     with pytest.raises(TableError, match=r"^table\.parquet: model = .* cannot name a file") as caught:
         component(name, "table.parquet: model", TableError)
     assert "\n" not in str(caught.value)
@@ -43,9 +43,9 @@ def test_what_is_no_component_is_refused_in_one_line(name):
 
 @given(st.text())
 def test_a_slug_is_a_component_and_a_component_is_its_own_slug(name):
-    made = slug(name)
-    assert component(made, "name") == made
-    assert (Path("/a") / made).resolve() == Path("/a") / made
+    result = slug(name)
+    assert component(result, "name") == result
+    assert (Path("/a") / result).resolve() == Path("/a") / result
 
 
 @given(st.from_regex(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}", fullmatch=True))

@@ -1,4 +1,4 @@
-"""Folders and files that are written over: nothing of anybody else's is removed, and no crash leaves half of either."""
+"""Replacing folders and files: no foreign file is removed, and no crash leaves a partial result."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_an_absent_an_empty_and_an_own_folder_are_replaced_whole(source, tmp_pat
 
 
 @pytest.mark.parametrize("kind", ["foreign", "among", "empty below", "file", "link", "link below", "aside"])
-def test_what_somebody_else_put_there_stays(source, tmp_path, kind):
+def test_foreign_files_are_kept(source, tmp_path, kind):
     final = tmp_path / "final"
     if kind == "link":
         (tmp_path / "elsewhere").mkdir()

@@ -1,4 +1,4 @@
-"""`massact measure WHERE && massact report`, as somebody with checkpoints of their own types it."""
+"""`massact measure WHERE && massact report` on a user's own checkpoints."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SMALL = ("--sequences", "3", "--length", "24", "--set", "fit.resamples=0")
 
 
 def massact(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    """The command, in a process of its own in `folder`."""
+    """The command, in a separate process in `folder`."""
     return subprocess.run(
         [sys.executable, "-m", "massact.cli", *words], cwd=folder, capture_output=True, text=True, check=False,
         env={**os.environ, "HF_HUB_OFFLINE": "1"},
@@ -48,7 +48,7 @@ def test_two_commands_lead_from_a_folder_to_a_page(project, measured):
     assert measured.returncode == 0, measured.stderr
     text = measured.stderr + measured.stdout
     assert "llama-seed0: 6 checkpoints, steps 0 to 200" in text
-    assert "3 sequences of 24 tokens (shakespeare, each begun by token 0)" in text
+    assert "3 sequences of 24 tokens (shakespeare, each beginning with token 0)" in text
     lines = [line for line in text.splitlines() if line.startswith(("0  ", "1  ", "2  "))]
     assert len(lines) == 3
     assert all("dimension" in line for line in lines)
@@ -83,7 +83,7 @@ def test_a_repeat_measures_nothing_again_and_another_model_joins_the_page(projec
     assert "has no tokenizer; give token ids, a text, or random tokens: --probe FILE.npy" in bare.stdout
     random = massact(project, "measure", "runs/gpt2", "--probe", "random", "--steps", "0,1,16", *SMALL)
     assert random.returncode == 0, random.stderr
-    assert "random seed 0, begun by no special token" in random.stderr + random.stdout
+    assert "random seed 0, without a special first token" in random.stderr + random.stdout
     assert "9 of 9 fits failed" in random.stdout
     assert main(["report", "--out", str(project / "massact-results")]) == 0
     html = (project / "massact-results/report.html").read_text(encoding="utf-8")
@@ -118,7 +118,7 @@ def options(where: str, **given) -> argparse.Namespace:
         (".", {"steps": "1,x"}, ConfigError, "--steps '1,x'"),
     ],
 )
-def test_what_cannot_be_meant_is_answered_in_one_line(where, given, kind, match):
+def test_invalid_numbers_are_refused_in_one_line(where, given, kind, match):
     with pytest.raises(kind, match=match) as caught:
         measure_overrides(options(where, **given))
     assert "\n" not in str(caught.value)

@@ -69,7 +69,7 @@ def records(family, tmp_path_factory) -> pd.DataFrame:
 
 
 def heads_of(model, part: str, ids) -> np.ndarray:
-    """(sequence, layer, head), by hooks of one's own."""
+    """(sequence, layer, head), by hooks written here."""
     inputs: list[torch.Tensor] = []
     modules = [module for name, module in model.named_modules() if name.endswith(part)]
     handles = [module.register_forward_pre_hook(lambda m, args: inputs.append(args[0])) for module in modules]
@@ -96,18 +96,18 @@ MODELS = {
 @pytest.mark.parametrize("part", MODELS)
 def test_it_is_what_hooks_of_ones_own_give(part):
     model, ids = MODELS[part](), torch.from_numpy(PROBE.tokens)
-    found = measure(model, ids, statistics=(HEADS,), sequences_at_once=len(ids))
-    assert found.attached == PLAIN_HOOKS
-    assert np.array_equal(found.arrays("head_norms")["norm"], heads_of(model, part, ids))
+    measurement = measure(model, ids, statistics=(HEADS,), sequences_at_once=len(ids))
+    assert measurement.attached == PLAIN_HOOKS
+    assert np.array_equal(measurement.arrays("head_norms")["norm"], heads_of(model, part, ids))
 
 
 def test_a_bridge_gives_the_same():
     plain = measure(tiny_model(), PROBE.tokens, statistics=BOTH)
     bridge = wrap_model(tiny_model(), "tiny", dtype="float32", device="cpu")
-    found = measure(bridge, PROBE.tokens, statistics=BOTH)
-    assert found.attached == BRIDGE
+    measurement = measure(bridge, PROBE.tokens, statistics=BOTH)
+    assert measurement.attached == BRIDGE
     for name in ("magnitudes", "head_norms"):
-        assert all(np.array_equal(array, plain.arrays(name)[one]) for one, array in found.arrays(name).items())
+        assert all(np.array_equal(array, plain.arrays(name)[one]) for one, array in measurement.arrays(name).items())
 
 
 def test_a_model_without_heads_is_refused():
@@ -215,8 +215,8 @@ def live(folder, statistics=BOTH, loggers=()) -> LiveMeasurement:
 def test_it_is_measured_live_and_its_table_is_that_of_a_sweep(family, records, tmp_path):
     watch = live(tmp_path)
     for step in STEPS:
-        found = watch(step, tiny_model(seed=step))
-        assert found is not None and list(found.reduced) == ["magnitudes", "head_norms"]
+        measurement = watch(step, tiny_model(seed=step))
+        assert measurement is not None and list(measurement.reduced) == ["magnitudes", "head_norms"]
     watch.end()
     again = live(tmp_path)
     pd.testing.assert_frame_equal(again.records(HEADS), records)
@@ -239,8 +239,8 @@ def test_a_training_that_goes_on_may_have_one_statistic_more(tmp_path):
     plain = ["step", "weights_sha256", "decoder_sha256", "settings", "dtype", "key"]
     assert [list(entry) for entry in entries.values()] == [plain, plain]  # as before there were others
     after = live(tmp_path)
-    found = after(1, tiny_model(seed=1))
-    assert found is not None and sorted(found.reduced) == ["head_norms", "magnitudes"]
+    measurement = after(1, tiny_model(seed=1))
+    assert measurement is not None and sorted(measurement.reduced) == ["head_norms", "magnitudes"]
     assert after(1, tiny_model(seed=1)) is None
     after(2, tiny_model(seed=2))
     assert sorted(after.result().measured) == [0, 1, 2]
@@ -255,8 +255,8 @@ def test_a_training_that_goes_on_may_have_one_statistic_more(tmp_path):
 def test_its_metrics_are_logged_by_layer_and_head_and_added_to_the_run(tmp_path):
     from mlflow import MlflowClient
 
-    found = measure(tiny_model(), PROBE.tokens, statistics=BOTH)
-    metrics = step_metrics(found)
+    measurement = measure(tiny_model(), PROBE.tokens, statistics=BOTH)
+    metrics = step_metrics(measurement)
     assert sorted({name.partition("/")[0] for name in metrics}) == [
         "head_norm",
         "head_share",
@@ -264,7 +264,7 @@ def test_its_metrics_are_logged_by_layer_and_head_and_added_to_the_run(tmp_path)
         "ratio",
         "top1",
     ]
-    norm = found.arrays("head_norms")["norm"][:, 1, 0].mean(dtype=np.float64)
+    norm = measurement.arrays("head_norms")["norm"][:, 1, 0].mean(dtype=np.float64)
     assert metrics["head_norm/layer01/head00"] == norm
     uri = f"sqlite:///{tmp_path}/mlflow.db"
     for statistics in ((Magnitudes(),), BOTH):

@@ -1,4 +1,4 @@
-"""Suites from a folder outside the package: checkpoints of others, and a design that massact trains."""
+"""Suites from a folder outside the package: existing checkpoints, and a design that massact trains."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the registry says of a stage is what dvc.yaml says, and covers every module that decides its numbers."""
+"""The registry and dvc.yaml state the same inputs of a stage, and cover every module that decides its numbers."""
 
 from __future__ import annotations
 

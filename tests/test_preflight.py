@@ -1,4 +1,4 @@
-"""Every wrong value is one line that names the nearest valid ones, before torch is imported."""
+"""Every invalid value gives one line with the nearest valid values, before torch is imported."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def check(*overrides: str, multirun: bool = False):
         (["model=olmo-1b", "model.repository=../x"], "owner"),
         (["published.commit=../../x"], "cannot name a file"),
         (["model.folder=.."], "name the folder itself"),
-        (["model.folder="], "is no path"),
+        (["model.folder="], "is not a path"),
         (["extract.statistics=[magnitude]"], "extract.statistics = magnitude is not known; nearest: magnitudes"),
         (["extract.statistics=[]"], "name at least one, e.g. [magnitudes]"),
         (["extract.statistics=[magnitudes,magnitudes]"], "names magnitudes twice"),

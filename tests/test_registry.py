@@ -36,7 +36,7 @@ def test_what_is_registered_is_listed_in_order_and_had_by_name():
     ("thing", "message"),
     [
         (Thing("two", None), "does not state size"),
-        (Thing("one"), "there is a thing 'one' already"),
+        (Thing("one"), "a thing named 'one' already exists"),
         (Thing("../two"), "cannot name a file"),
         (Thing(""), "cannot name a file"),
         (object(), "does not state size"),
@@ -75,7 +75,7 @@ def test_other_packages_declare_theirs_and_one_that_fails_is_left_out(tmp_path, 
         assert "others" not in sys.modules
         assert things["three"].name == "three"
         assert list(things) == ["one", "three", "four"]
-    assert "thing bad of others:bad is left out" in caplog.text and "thing gone of others:gone" in caplog.text
+    assert "thing bad of others:bad is ignored" in caplog.text and "thing gone of others:gone" in caplog.text
     sys.modules.pop("others", None)
 
 
@@ -90,7 +90,7 @@ def test_an_object_of_another_class_does_not_state_the_class():
     [(STAGES, Stage(name="report"), "stage"), (REGRESSORS, Regressor(name="ridge", make=int), "regressor")],
 )
 def test_stages_and_regressors_keep_their_names(registered, known, error):
-    with pytest.raises(ConfigError, match=f"there is a {error} '{known.name}' already"):
+    with pytest.raises(ConfigError, match=f"a {error} named '{known.name}' already exists"):
         registered.register(known)
 
 

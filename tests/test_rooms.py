@@ -1,4 +1,4 @@
-"""The rooms of the house import what stands below them, and never what stands above."""
+"""Each sub-package imports only from those below it."""
 
 import ast
 from pathlib import Path
@@ -31,18 +31,18 @@ def imports(path: Path) -> set[str]:
         if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
         for inner in ast.walk(node)
     }
-    found = set()
+    imports = set()
     for node in ast.walk(tree):
         if id(node) in skipped:
             continue
         if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("massact"):
-            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+            imports |= {f"{node.module}.{alias.name}" for alias in node.names}
         elif isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names if alias.name.startswith("massact")}
-    return found
+            imports |= {alias.name for alias in node.names if alias.name.startswith("massact")}
+    return imports
 
 
-# Rooms that know nothing of each other; what both need stands at the root of the package.
+# Sub-packages that do not import each other; what both need is at the root of the package.
 APART = [("findings", "report"), ("report", "findings")]
 
 

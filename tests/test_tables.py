@@ -73,7 +73,7 @@ def written(tmp_path, metadata=None):
 def test_a_flipped_bit_is_refused_or_changes_nothing(tmp_path):
     path = written(tmp_path)
     content, whole = path.read_bytes(), read_table(path, SCHEMA)
-    believed = 0
+    accepted = 0
     for bit in range(0, 8 * len(content), 29):
         damaged = bytearray(content)
         damaged[bit // 8] ^= 1 << bit % 8
@@ -83,17 +83,20 @@ def test_a_flipped_bit_is_refused_or_changes_nothing(tmp_path):
         except TableError as error:
             assert "\n" not in str(error)
         else:
-            believed += not same
-    assert believed == 0
+            accepted += not same
+    assert accepted == 0
 
 
 def rewritten(path, frame=None, **metadata):
     """The file as another program writes it: columns of `frame`, and metadata with these keys replaced."""
     table = pq.read_table(path)
-    said = {**table.schema.metadata, **{name.replace("_", ".").encode(): value for name, value in metadata.items()}}
+    metadata_bytes = {
+        **table.schema.metadata,
+        **{name.replace("_", ".").encode(): value for name, value in metadata.items()},
+    }
     if frame is not None:
         table = pa.Table.from_pandas(frame, schema=table.schema.remove_metadata(), preserve_index=False)
-    pq.write_table(table.replace_schema_metadata(said), path)
+    pq.write_table(table.replace_schema_metadata(metadata_bytes), path)
 
 
 def test_edited_values_and_swapped_metadata_are_refused(tmp_path):
@@ -144,7 +147,7 @@ def test_sealing_names_what_it_lacks(tmp_path):
         seal(path, SCHEMA)
     with pytest.raises(TableError, match="nearest to schema"):
         seal(path, metadata={})
-    with pytest.raises(MissingInputError, match="is not there"):
+    with pytest.raises(MissingInputError, match="does not exist"):
         seal(tmp_path / "none.parquet")
 
 
@@ -179,7 +182,7 @@ NULLABLE = Schema(
 )
 
 
-def test_whole_numbers_that_nobody_knows_are_null(tmp_path):
+def test_unknown_whole_numbers_are_null(tmp_path):
     path = tmp_path / "t.parquet"
     frame = pd.DataFrame({"n": [2**60 + 1, None], "yes": [None, False], "k": [0, 1]}, dtype=object)
     write_table(frame, path, NULLABLE)
@@ -230,10 +233,10 @@ def records(steps=3, layers=1, sequences=1, **change):
         ({"probe_length": 9}, "same layers, sequences and probe"),
     ],
 )
-def test_what_no_measurement_can_give_is_refused_by_its_row(change, words):
-    said = {"architecture": {"d_model": 16, "n_layers": 7}}
+def test_impossible_values_are_refused_with_their_row(change, words):
+    metadata = {"architecture": {"d_model": 16, "n_layers": 7}}
     with pytest.raises(TableError, match=words) as caught:
-        RECORDS.validate(records(4, 2, 2, **change), "t", said)
+        RECORDS.validate(records(4, 2, 2, **change), "t", metadata)
     row = {"step": 3, "layer": 1, "sequence": 1, **change} if "same" not in words else {"step": 3}
     assert all(f"{name} {row[name]}" in str(caught.value) for name in ("step", "layer", "sequence") if name in row)
     assert "rows that break this rule" in str(caught.value)
@@ -249,9 +252,9 @@ def test_a_layer_or_a_sequence_missing_at_one_step_is_refused():
     assert len(RECORDS.validate(mixed)) == 24
     other = whole.assign(model="n").query("layer < 2")  # another model may have other layers
     assert len(RECORDS.validate(pd.concat([whole, other]))) == 24 + 16
-    said = {"members": [{"model": "n", "architecture": {"n_layers": 1, "d_model": 99}}]}
+    metadata = {"members": [{"model": "n", "architecture": {"n_layers": 1, "d_model": 99}}]}
     with pytest.raises(TableError, match=r"layers are those of the model, but not at .* model n"):
-        RECORDS.validate(pd.concat([whole, other]), "t", said)
+        RECORDS.validate(pd.concat([whole, other]), "t", metadata)
 
 
 def test_an_impossible_trajectory_or_architecture_is_refused():

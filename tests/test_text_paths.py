@@ -8,7 +8,7 @@ from massact.train import LiveMeasurement, Subject
 from tests.train.training import tiny_gpt2
 
 
-def test_text_is_taken_for_a_path(tmp_path):
+def test_text_is_accepted_as_a_path(tmp_path):
     model = tiny_gpt2()
     live = LiveMeasurement(
         Subject.of_model(model, name="mine", tokens_per_step=32),

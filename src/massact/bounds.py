@@ -49,7 +49,7 @@ _RECIPE = {
     "optimiser.epsilon": Bounds(0, 1, above=True),
     "optimiser.clip": Bounds(0, 1e6, above=True),
 }
-# `*` stands for one name of a mapping; lists are held to their bounds member by member, null is left alone.
+# `*` stands for one name of a mapping; each member of a list is checked; null is not checked.
 BOUNDS: dict[str, Bounds] = {
     "model.seed": Bounds(0, 2**32 - 1, "give 0 (the standard release) or a positive seed"),
     "model.architecture.n_layers": _LAYERS,
@@ -73,7 +73,7 @@ BOUNDS: dict[str, Bounds] = {
     "sweep.sequences_at_once": Bounds(1, 1e6, "give at least 1, or null"),
     "sweep.patience_s": Bounds(0, 1e7, "give 0 (none) or more seconds"),
     "sweep.bandwidth_mb_s": Bounds(0, 1e9, above=True),
-    "fit.resamples": Bounds(0, 1e5, "give 0 for no intervals, or some hundred"),
+    "fit.resamples": Bounds(0, 1e5, "give 0 for no intervals, or a few hundred"),
     "predictor.folds": Bounds(2, 1e4, "give at least 2: each fold is predicted from the others"),
     "predictor.seed": _SEED,
     "predictor.forecast.anchors": Bounds(2, 10_000),
@@ -136,7 +136,7 @@ def _is_number(value: Any) -> bool:
 
 
 def _found(node: Any, parts: list[str], name: str) -> Iterator[tuple[str, Any]]:
-    """Every value a key stands for, with its full name; none where a part of the way is null."""
+    """Every value that a key stands for, with its full name; nothing if a part of the path is null."""
     if node is None or (parts and not isinstance(node, dict)):
         return
     if not parts:

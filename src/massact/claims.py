@@ -1,10 +1,10 @@
-"""Claims: files that give one of several processes the right to make something, until it ends.
+"""Claims: files that reserve a piece of work for one of several processes, until that process ends.
 
 A claim names its process: host, number, start time, and on a second line its command. A live process renews the times
 of its claims twice a minute. A claim of this host is valid while its process lives. A claim of another host or
 container is judged by its time only. A claim without a process is taken over after a few seconds.
 
-Claims serve network folders that several hosts share, which is why they are no locks of the filelock library. Locks of
+Claims serve network folders that several hosts share, which is why they are not locks of the filelock library. Locks of
 the operating system are unreliable there, and a lock file of another host that has died would never expire.
 """
 
@@ -115,7 +115,7 @@ def holder(path: Path) -> Holder | None:
         age = time.time() - path.stat().st_mtime
     except FileNotFoundError:
         if path.is_symlink():
-            raise FileExistsError(errno.EEXIST, "a link that leads nowhere", str(path)) from None
+            raise FileExistsError(errno.EEXIST, "a broken link", str(path)) from None
         return None
     line, _, command = text.partition("\n")
     host, pid, born = (*line.split(" "), "", "", "")[:3]

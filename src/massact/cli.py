@@ -69,10 +69,10 @@ def summary_text(arguments: argparse.Namespace) -> str:
     try:
         lines = headline.read_text(encoding="utf-8").splitlines()
     except FileNotFoundError:
-        raise MissingInputError(f"{headline} is not there", "make it with: dvc repro") from None
+        raise MissingInputError(f"{headline} does not exist", "create it with: dvc repro") from None
     except (OSError, UnicodeDecodeError) as error:
         raise MissingInputError(
-            f"{headline} cannot be read ({error})", "make it again with: dvc repro -f report"
+            f"{headline} cannot be read ({error})", "recreate it with: dvc repro -f report"
         ) from None
     try:
         worst = max(differences_from_committed(Path.cwd()), key=lambda difference: difference.relative)
@@ -154,7 +154,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(dest="command", required=True)
     forecast = commands.add_parser(
-        "forecast", help="how the ratio of an architecture will grow, with intervals, from its numbers only"
+        "forecast", help="forecast the ratio of an architecture over training, with intervals"
     )
     forecast.add_argument("numbers", nargs="+", metavar="name=number", help="e.g. n_layers=24 d_model=1024")
     forecast.add_argument(
@@ -163,13 +163,13 @@ def _parser() -> argparse.ArgumentParser:
     forecast.add_argument("--steps", action=_Once, type=_whole_numbers, help="steps to forecast, e.g. 512,2048")
     forecast.add_argument("--level", action=_Once, type=float, default=0.9, help="coverage of the interval (0.9)")
     forecast.add_argument("--layers", action=_Once, type=_layers, help="layers to show, e.g. 0,5,23, or all")
-    forecast.add_argument("--csv", action="store_true", help="as CSV, one row a step and layer")
+    forecast.add_argument("--csv", action="store_true", help="as CSV, one row per step and layer")
     forecast.add_argument(
-        "--artefact", action=_Once, help="a forecast learnt from your own runs (the JSON file of stage=predict)"
+        "--artefact", action=_Once, help="a forecast model learnt from your own runs (the JSON file of stage=predict)"
     )
     forecast.set_defaults(answer=forecast_command)
     _add_measure(commands)
-    report = commands.add_parser("report", help="a page about every model that massact measure has measured")
+    report = commands.add_parser("report", help="an HTML page on all models that massact measure has measured")
     report.add_argument("--out", default=own.RESULTS, help=f"the folder of results (default: {own.RESULTS})")
     report.add_argument(
         "--aggregation", default="ratio_of_means", choices=("ratio_of_means", "mean_of_ratios"),
@@ -197,17 +197,17 @@ def _add_measure(commands: Any) -> None:
         "model such as pythia-70m",
     )
     measure.add_argument("--steps", action=_Once, help="all (default), log (24, even in log step), or e.g. 0,512,1000")
-    measure.add_argument("--last", action="store_true", help="the last checkpoint alone")
+    measure.add_argument("--last", action="store_true", help="only the last checkpoint")
     measure.add_argument(
         "--probe", action=_Once,
-        help="what is read: a text (.txt), token ids (.npy), or random (default: the shipped text)",
+        help="the input: a text file (.txt), token ids (.npy), or random (default: the shipped text)",
     )  # fmt: skip
     measure.add_argument("--sequences", action=_Once, type=int, help="sequences (default: 10)")
-    measure.add_argument("--length", action=_Once, type=int, help="tokens a sequence (default: at most 1,024)")
+    measure.add_argument("--length", action=_Once, type=int, help="tokens per sequence (default: at most 1,024)")
     measure.add_argument("--dtype", action=_Once, help="float32 (default), float16 or bfloat16")
     measure.add_argument("--device", action=_Once, help="auto (default), cpu or cuda")
     measure.add_argument("--fit", action=_Once, help="the form to fit (default: eq9)")
-    measure.add_argument("--name", action=_Once, help="what tables call the model (default: the folder's name)")
+    measure.add_argument("--name", action=_Once, help="the model's name in tables (default: the folder's name)")
     measure.add_argument("--out", action=_Once, default=own.RESULTS, help=f"results (default: {own.RESULTS})")
     measure.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides",

@@ -77,7 +77,7 @@ def differences_from_committed(root: Path) -> list[Difference]:
         before = pd.read_parquet(io.BytesIO(content))
         differences.append(Difference(path, *compare_tables(verified(root / path, "dvc repro").to_pandas(), before)))
     if not differences:
-        raise MissingInputError("no tables here to compare", "make them with: dvc repro")
+        raise MissingInputError("no tables here to compare", "create them with: dvc repro")
     return differences
 
 

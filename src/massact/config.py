@@ -36,7 +36,7 @@ class ModelConfig:
 
     name: str = MISSING
     family: str = MISSING
-    source: str = MISSING  # pythia, hub (a suite in `repository`) or folder
+    source: str = MISSING  # folder, pythia, or hub (checkpoints in `repository`)
     size: str | None = MISSING  # of a suite with several, e.g. 70m
     corpus: str | None = None  # of a suite with several, e.g. c4
     deduped: bool = MISSING
@@ -47,17 +47,17 @@ class ModelConfig:
     naming: Naming | None = None  # where its checkpoints are and how they are named; null: as names usually are
     choices: dict[str, list[Any]] | None = None  # published values of seed, size, corpus, variant and repository
     kind: str | None = None  # its class in transformers (`model_type`), for docs/suites.md
-    trust_remote_code: bool = False  # whether code that a checkpoint brings with it may be run
+    trust_remote_code: bool = False  # whether code in a checkpoint may run
     architecture: Architecture | None = MISSING  # null: that of config.json
     probe: ModelProbeConfig | None = field(default_factory=ModelProbeConfig)  # null: the tokenizer's own rule
-    recipe: Recipe | None = MISSING  # null: nobody says how the model was trained
+    recipe: Recipe | None = MISSING  # null: unknown
 
 
 @dataclass
 class CheckpointsConfig:
     """Which steps: `rule` is all, spaced, log or list; `count` for spaced and log, `steps` for list.
 
-    `suspects`: whether to measure checkpoints whose weights are not their own.
+    `suspects`: whether to measure checkpoints with another step's weights.
     """
 
     rule: str = MISSING

@@ -1,4 +1,4 @@
-"""Room on disks, files written whole or not at all, and what is said when a disk refuses."""
+"""Free disk space, atomic writes, and the messages for a disk that refuses a file."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 
 from massact.errors import MissingInputError, OutputError, StorageError
 
-# A file that massact wrote tells so in its first bytes.
+# A file that massact wrote is recognised by its first bytes.
 _HEAD_BYTES = 4096
 _ELSEWHERE = "write elsewhere (paths.*, hydra.run.dir)"
 
@@ -38,7 +38,7 @@ def refused(error: OSError, folder: Path, needed: int, otherwise: str) -> Storag
     elif error.errno in _IN_THE_WAY and error.filename is not None:
         why = f"{why}: {os.fsdecode(error.filename)}"
     advice = f"{remedy}, or {otherwise}" if remedy else otherwise
-    return StorageError(f"{folder} cannot be written to ({why})", f"{advice}; what is finished is kept")
+    return StorageError(f"{folder} cannot be written to ({why})", f"{advice}; finished work is kept")
 
 
 _ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -50,7 +50,7 @@ _REMEDIES = {
     errno.EACCES: "get permission to write there (chmod u+w)",
     errno.EPERM: "get permission to write there (chmod u+w, chattr -i)",
     errno.EROFS: "the file system is read-only: mount it writable",
-    **dict.fromkeys(_IN_THE_WAY, "move away what stands in its place"),
+    **dict.fromkeys(_IN_THE_WAY, "move away what is in its place"),
 }
 
 
@@ -91,20 +91,20 @@ def input_bytes(path: Path, remedy: str, limit: int = 1_000_000_000) -> bytes:
     Raises
     ------
     MissingInputError
-        When it is not there (`remedy` is the command that brings it), may not be read, or is no regular file of at
-        most `limit` bytes.
+        When it does not exist (`remedy` is the command that fetches it), may not be read, or is not a regular file
+        of at most `limit` bytes.
     """
     try:
         return read_regular(path, limit)
     except FileNotFoundError:
-        raise MissingInputError(f"{path} is not there", remedy) from None
+        raise MissingInputError(f"{path} does not exist", remedy) from None
     except OSError as error:
         why = error.strerror or " ".join(str(error).split())
-        raise MissingInputError(f"{path} cannot be read ({why})", "put a file there that this user may read") from None
+        raise MissingInputError(f"{path} cannot be read ({why})", "provide a file that this user can read") from None
 
 
 def file_target(path: Path, ours: Callable[[bytes], bool] | None = None) -> Path:
-    """The path of a file that will be written, once nothing of somebody else's stands there and its folder takes files.
+    """The path of a file to write, after checking that it replaces no foreign file and its folder accepts files.
 
     Parameters
     ----------
@@ -116,7 +116,7 @@ def file_target(path: Path, ours: Callable[[bytes], bool] | None = None) -> Path
     OutputError
         A folder, a device, a link out of the working folder, or a file of another kind.
     StorageError
-        When its folder, or the one in which that will be made, takes no files.
+        When its folder, or the one in which that will be created, accepts no files.
     """
     _takes_files(path.parent)
     if path.is_symlink() and not path.resolve().is_relative_to(Path.cwd()):
@@ -124,14 +124,14 @@ def file_target(path: Path, ours: Callable[[bytes], bool] | None = None) -> Path
     if not path.exists():
         return path
     if not path.is_file():
-        raise _foreign(path, "a folder" if path.is_dir() else "no regular file")
+        raise _foreign(path, "a folder" if path.is_dir() else "not a regular file")
     if ours is not None and not ours(_head(path)):
         raise _foreign(path, "a file that massact did not write")
     return path
 
 
 def write_text(path: Path, text: str, *, durable: bool = False) -> None:
-    """Write a text file whole or not at all, its folder included; `durable` waits until the disk has it.
+    """Write a text file atomically, and create its folder; `durable` waits until the disk has it.
 
     Raises
     ------
@@ -155,7 +155,7 @@ def write_bytes(path: Path, content: bytes, *, durable: bool = False) -> None:
 
 @contextmanager
 def replacing(path: Path, needed: int = 0, otherwise: str = _ELSEWHERE) -> Iterator[Path]:
-    """A temporary path beside `path`, whose folder is made; what is written there replaces `path` at the end.
+    """A temporary path beside `path`, whose folder is created. Its content replaces `path` at the end.
 
     When the context ends in an exception, `path` is as before and the temporary file is gone.
 
@@ -193,7 +193,7 @@ def storing(folder: Path, needed: int = 0, otherwise: str = _ELSEWHERE) -> Itera
 
 
 def _takes_files(folder: Path) -> None:
-    """See that a file can be made in a folder, or in the nearest one above it that exists; none is left there."""
+    """Check that a file can be created in a folder, or in its nearest existing parent. No file is left there."""
     with storing(folder):
         nearest = folder
         while not nearest.exists() and nearest != nearest.parent:

@@ -183,7 +183,7 @@ def turn(tracking_uri: str, *, wait_s: float) -> Iterator[None]:
         store.parent.mkdir(parents=True, exist_ok=True)
         _wait(lambda: _locked(lock), lambda: _holder(path), store, deadline)
     try:
-        if not isinstance(lock, SoftFileLock):  # without flock, the library keeps a text of its own in the file
+        if not isinstance(lock, SoftFileLock):  # without flock, the library writes its own text into the file
             with suppress(OSError):  # on a full disk, the message to a waiting process lacks the holder
                 path.write_text(f"process {os.getpid()} on {socket.gethostname()}", encoding="utf-8")
         require_database(tracking_uri)
@@ -209,7 +209,7 @@ def require_database(tracking_uri: str) -> None:
     except OSError as error:
         raise StorageError(f"{store} cannot be read ({error.strerror})", "give another tracking.uri") from None
     if begin and begin != _SQLITE_HEADER:
-        raise StorageError(f"{store} is no SQLite database", "move it away, or give another tracking.uri")
+        raise StorageError(f"{store} is not an SQLite database", "move it away, or give another tracking.uri")
 
 
 def _wait(done: Callable[[], bool], holder: Callable[[], str], store: Path, deadline: float) -> None:
@@ -218,7 +218,7 @@ def _wait(done: Callable[[], bool], holder: Callable[[], str], store: Path, dead
     while not done():
         now = time.monotonic()
         if now > deadline:
-            raise StorageError(f"{store} is held by {holder()}", "end that process or let it go on")
+            raise StorageError(f"{store} is held by {holder()}", "stop that process or let it continue")
         if not logged and now - began > _SILENCE_S:
             logged = True
             log.warning("%s is held by %s: waiting for at most %.0f s", store, holder(), deadline - began)

@@ -1,4 +1,4 @@
-"""`massact measure WHERE` and `massact report`: anybody's checkpoints, and a page about them."""
+"""`massact measure WHERE` and `massact report`: any checkpoints, and a page about them."""
 
 from __future__ import annotations
 

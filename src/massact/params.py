@@ -41,7 +41,7 @@ def load_params(path: Path) -> Params:
         # As DVC reads it: ${...} is text.
         content = OmegaConf.to_container(OmegaConf.load(io.StringIO(text.decode("utf-8"))))
     except (YAMLError, UnicodeDecodeError, RecursionError, OSError) as error:  # OSError: a lone number
-        raise ConfigError(f"{path} is not YAML ({' '.join(str(error).split())})", "mend that line") from None
+        raise ConfigError(f"{path} is not YAML ({' '.join(str(error).split())})", "correct that line") from None
     if not isinstance(content, dict):
         raise ConfigError(f"{path} is not a mapping", "write models: [...] and so on")
     names = {field.name for field in fields(Params)}

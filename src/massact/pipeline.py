@@ -41,8 +41,8 @@ class Stage:
     beside
         Modules and folders that it imports and that do not decide them, beyond `FOUNDATION`.
     versioned
-        A file below src/massact/ whose constants stand for its code: results that are dear are not made again for an
-        edit, but for a new version.
+        A file below src/massact/ whose constants stand for the code: expensive results are recomputed for a new
+        version, not for every edit.
     """
 
     name: str
@@ -71,7 +71,7 @@ FOUNDATION = (
     "settings.py", "space.py", "stages/places.py", "tables.py", "tracked.py", "train/members.py",
     "trajectories/__init__.py", "trajectories/rules.py", "trajectories/schemas.py",
 )  # fmt: skip
-# How sequences are aggregated is said by the statistic.
+# The statistic defines how sequences are aggregated.
 _AGGREGATION = ("trajectories/aggregation.py", "extract/quantity.py", "extract/statistic.py", "extract/magnitudes.py")
 _TABLES = "stages/swept.py"  # which rows of which tables a stage takes
 _PROTOCOL = {"protocol/default.yaml": ("aggregation",)}

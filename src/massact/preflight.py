@@ -66,7 +66,7 @@ def in_project(configs: Sequence[Config], project: Path) -> None:
     Raises
     ------
     MissingInputError
-        When `paths.params` is not there; the message names the folder to run from.
+        When `paths.params` does not exist; the message names the folder to run from.
     """
     for config in configs:
         params = Path(config.paths.params)
@@ -84,7 +84,7 @@ def _parse(overrides: Sequence[str]) -> list[Override]:
 
 
 def _unreadable(override: str, why: str) -> tuple[str, str]:
-    """What is said of an override outside Hydra's grammar, whose values need quotes beyond ASCII letters and spaces."""
+    """The message for an override that Hydra cannot parse. Values with spaces or non-ASCII letters need quotes."""
     key, equals, value = override.partition("=")
     shown = " ".join(override.split())
     if equals and value and not value.startswith(("'", '"', "[", "{")) and '"' not in value and value.isprintable():
@@ -145,7 +145,7 @@ def _kinds(hint: Any) -> Iterator[Any]:
 
 
 def _values(override: Override, groups: dict[str, list[str]]) -> list[str]:
-    """What an override stands for, one string a value; a glob over a group's choices is spelt out."""
+    """The values of an override as strings; a glob is expanded to the group's choices."""
     value = override.value()
     if isinstance(value, Glob):
         return value.filter(groups.get(override.key_or_group, []))
@@ -177,7 +177,7 @@ def _compositions(
 
 
 def _lines(override: Override, groups: dict[str, list[str]]) -> list[str]:
-    """The single overrides a sweep stands for; an empty one is refused."""
+    """The single overrides of a sweep; an empty sweep is refused."""
     if not override.is_sweep_override():
         return [override.input_line or ""]
     values = _values(override, groups)
@@ -194,7 +194,7 @@ def _compose(overrides: list[str]) -> DictConfig:
     try:
         return compose("config", overrides=overrides, return_hydra_config=True)
     except YAMLError as error:
-        raise ConfigError(f"conf/ is not YAML ({' '.join(str(error).split())})", "mend that line") from None
+        raise ConfigError(f"conf/ is not YAML ({' '.join(str(error).split())})", "correct that line") from None
     except (HydraException, OmegaConfBaseException) as error:
         cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error
         first = " ".join(str(cause).split("\n")[:1])

@@ -75,7 +75,9 @@ class Recipe:
             if getattr(self, name) < 1:
                 raise ConfigError(f"recipe {self.name}: {name} = {getattr(self, name)} is below 1", f"give {name} >= 1")
         if self.window < 2:
-            raise ConfigError(f"recipe {self.name}: window = {self.window} has nothing to predict", "give window >= 2")
+            raise ConfigError(
+                f"recipe {self.name}: window = {self.window} leaves nothing to predict", "give window >= 2"
+            )
         if self.vocab_size is not None and self.vocab_size < 257:
             raise ConfigError(
                 f"recipe {self.name}: vocab_size = {self.vocab_size} cannot hold 256 bytes and <|endoftext|>",

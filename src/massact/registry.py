@@ -62,7 +62,7 @@ class Registry(Mapping[str, Thing], Generic[Thing]):
             raise self._error(f"the {self.kind} {thing!r} does not state {', '.join(lacking)}", "state each of them")
         name = component(getattr(thing, "name", ""), f"name of a {self.kind}", self._error)
         if name in self._things:
-            raise self._error(f"there is a {self.kind} '{name}' already", "choose another name")
+            raise self._error(f"a {self.kind} named '{name}' already exists", "choose another name")
         self._things[name] = thing
         return thing
 
@@ -107,7 +107,7 @@ class Registry(Mapping[str, Thing], Generic[Thing]):
         if self._plugins_loaded:
             return
         self._plugins_loaded = True
-        from importlib.metadata import entry_points  # 50 ms, which asking for help does without
+        from importlib.metadata import entry_points  # takes 50 ms, which printing help must not
 
         for plugin in entry_points(group=self.group):
             try:
@@ -115,7 +115,7 @@ class Registry(Mapping[str, Thing], Generic[Thing]):
                 self.register(thing() if isinstance(thing, type) else thing)
             except Exception as error:  # whatever a foreign package raises
                 reason = " ".join(str(error).split()) or type(error).__name__
-                log.warning("%s %s of %s is left out: %s", self.kind, plugin.name, plugin.value, reason)
+                log.warning("%s %s of %s is ignored: %s", self.kind, plugin.name, plugin.value, reason)
 
 
 def instance_of(kind: type) -> Callable[[object], list[str]]:

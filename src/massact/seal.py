@@ -81,7 +81,7 @@ def read_unsealed(path: Path, remedy: str) -> pa.Table:
 
     try:
         if not path.is_file():
-            raise MissingInputError(f"{path} is not there", remedy)
+            raise MissingInputError(f"{path} does not exist", remedy)
         file = pa.OSFile(str(path), "rb")
     except OSError as error:
         why = error.strerror or " ".join(str(error).split())
@@ -90,7 +90,7 @@ def read_unsealed(path: Path, remedy: str) -> pa.Table:
         pointer = file.read(64).startswith(b"version https://git-lfs")
         file.seek(0)
         if pointer:
-            raise TableError(f"{path} is a Git LFS pointer, not the file itself", "bring the file: git lfs pull")
+            raise TableError(f"{path} is a Git LFS pointer, not the file itself", "fetch it with: git lfs pull")
         try:
             return pq.ParquetFile(file, page_checksum_verification=True).read()
         except Exception as error:  # Arrow raises many types for damaged files

@@ -38,7 +38,7 @@ def settings(composed: DictConfig) -> Config:
     ConfigError
         One line saying which value cannot be meant and what the nearest valid ones are.
     """
-    from massact.fit.forms import FORMS  # these load numpy, which help and completion do without
+    from massact.fit.forms import FORMS  # these load numpy, which help and completion must not
     from massact.trajectories.schemas import AGGREGATIONS
 
     try:
@@ -98,7 +98,7 @@ def described(model: ModelConfig) -> tuple[Architecture, Recipe]:
     """
     if model.architecture is None or model.recipe is None:
         raise ConfigError(
-            f"{model.name} is described by its checkpoints alone", "choose a model that conf/model/ describes"
+            f"{model.name} is described only by its checkpoints", "choose a model that conf/model/ describes"
         )
     return model.architecture, model.recipe
 
@@ -210,12 +210,12 @@ def _statistics(config: Config) -> None:
     if not statistics:
         raise ConfigError("extract.statistics = []", f"name at least one, e.g. [{MAGNITUDES}]")
     if config.stage == "run" and MAGNITUDES not in statistics:
-        remedy = f"add {MAGNITUDES}, or take stage=extract"
+        remedy = f"add {MAGNITUDES}, or use stage=extract"
         raise ConfigError(f"extract.statistics leaves out {MAGNITUDES}, which stage=run fits", remedy)
 
 
 def _names(config: Config) -> None:
-    """Refuse names that become files and are no safe component of a path, and places that are none."""
+    """Refuse names of files that are not a safe path component, and invalid paths."""
     model, suite = config.model, config.suite
     plain = {
         "model.name": model.name,
@@ -251,8 +251,8 @@ def _place(key: str, place: str | None, *, named: bool = False) -> None:
     """Refuse a path that cannot be one: empty, with control characters; `named`: one without a last name, as `..`."""
     parts = Path(place or "").parts
     if not place or any(ord(letter) < 32 or ord(letter) == 127 for letter in place):
-        raise ConfigError(f"{key} = {place!a} is no path", "give the path of a folder or file")
+        raise ConfigError(f"{key} = {place!a} is not a path", "give the path of a folder or file")
     if any(len(part.encode("utf-8", "surrogatepass")) > 255 for part in parts):
         raise ConfigError(f"{key} has a part of more than 255 bytes", "give a shorter path")
     if named and (not parts or parts[-1] in ("..", "/")):
-        raise ConfigError(f"{key} = {place!a} is no folder to replace", "name the folder itself")
+        raise ConfigError(f"{key} = {place!a} is not a folder that may be replaced", "name the folder itself")

@@ -47,7 +47,7 @@ class DesignSpace:
                 raise ConfigError(f"suite.space.{name} = {list(ends)}", "give [smallest, largest]")
             low, high = ends
             if not 0 < low <= high:
-                raise ConfigError(f"suite.space.{name} = [{low}, {high}] is no range", "give [smallest, largest]")
+                raise ConfigError(f"suite.space.{name} = [{low}, {high}] is not a range", "give [smallest, largest]")
         if not self.rotary_fractions or not self.parallel_residual:
             raise ConfigError("suite.space has no choice of rotary_fractions or parallel_residual", "give at least one")
         if self.width_multiple % HEAD_MULTIPLE or not self.widths():

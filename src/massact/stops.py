@@ -20,7 +20,7 @@ class Stopped(KeyboardInterrupt):
 
     def __str__(self) -> str:
         how = "interrupted" if self.number == signal.SIGINT else f"stopped by {signal.Signals(self.number).name}"
-        return f"{how}; finished work is kept: the same command goes on from there"
+        return f"{how}; finished work is kept: the same command continues from there"
 
 
 def heed_signals() -> None:

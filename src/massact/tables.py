@@ -21,16 +21,16 @@ if TYPE_CHECKING:  # schemas are read by commands that must answer at once; pand
     import pyarrow as pa
 
 _NULLABLE = {"int32": "Int32", "int64": "Int64", "bool": "boolean"}
-_AGAIN = "make it with: dvc repro"
+_AGAIN = "create it with: dvc repro"
 
 
 @dataclass(frozen=True)
 class Column:
     """One column: type, meaning with unit, and whether it can hold NaN or null.
 
-    Types are string, bool, int32, int64, float32 and float64. `nan` is for floats. `null` is for whole numbers and
-    bool that nobody may know: such a column has pandas' nullable type where a value is null, the plain type elsewhere.
-    A string that nobody knows is empty.
+    Types are string, bool, int32, int64, float32 and float64. `nan` is for floats. `null` is for whole numbers
+    and bools that may be unknown: such a column has pandas' nullable type if a value is null, otherwise the plain type.
+    An unknown string is empty.
     """
 
     dtype: str
@@ -41,10 +41,10 @@ class Column:
 
 @dataclass(frozen=True)
 class Rule:
-    """What must hold in every row: `holds(frame, metadata)` is true, or null, for each row that may be so.
+    """A condition on every row: `holds(frame, metadata)` is true or null for each valid row.
 
-    `columns` are those that a message shows of the row that breaks it; `meaning` says what must hold. The metadata is
-    the table's own, empty where nobody has given it.
+    A message shows `columns` of the row that breaks the rule; `meaning` states the condition. The metadata is the
+    table's own, empty if it has none.
     """
 
     columns: tuple[str, ...]
@@ -78,13 +78,13 @@ class Schema:
         if missing or unknown:
             raise TableError(
                 f"{place}: columns missing {missing or 'none'}, not in schema '{self.name}' {unknown or 'none'}",
-                "make the table again with this version of massact",
+                "recreate the table with this version of massact",
             )
         typed = {name: _cast(frame[name], column, f"{place}, column {name}") for name, column in self.columns.items()}
         out = pd.DataFrame(typed).reset_index(drop=True)
         repeated = out.duplicated(list(self.key))
         if repeated.any():
-            raise TableError(f"{place}: more than one row for {self._named(out, repeated)}", "make the table again")
+            raise TableError(f"{place}: more than one row for {self._named(out, repeated)}", "recreate the table")
         for rule in self.rules:
             self._hold(rule, out, metadata or {}, place)
         return out
@@ -107,7 +107,7 @@ class Schema:
         raise TableError(
             f"{place}: {rule.meaning}, but not at {self._named(frame, broken)}{f' ({shown})' if shown else ''}; "
             f"rows that break this rule: {int(broken.sum())}",
-            "make the table again",
+            "recreate the table",
         )
 
     def _named(self, frame: pd.DataFrame, rows: pd.Series) -> str:
@@ -117,7 +117,7 @@ class Schema:
 
 
 def write_table(frame: pd.DataFrame, path: Path, schema: Schema, metadata: Mapping[str, Any] | None = None) -> None:
-    """Write a validated, sealed Parquet file whole or not at all; the same content gives the same bytes.
+    """Write a validated, sealed Parquet file atomically. The same content gives the same bytes.
 
     `metadata` (JSON-serialisable) goes into the file's own metadata and is read back by `read_metadata`. The seal
     (`massact.seal`) is a hash over columns and metadata; a file whose seal does not hold is never read. Every page
@@ -147,7 +147,7 @@ def read_table(path: Path, schema: Schema, *, remedy: str = _AGAIN) -> pd.DataFr
     Raises
     ------
     MissingInputError
-        When it is not there or may not be read; `remedy` is the command that makes it.
+        When it does not exist or may not be read; `remedy` is the command that creates it.
     TableError
         When it is not Parquet, damaged, without a seal (`seal` gives it one), or not of this schema.
     """
@@ -176,10 +176,10 @@ def read_metadata(path: Path, needed: Sequence[str] = (), *, remedy: str = _AGAI
 
 
 def seal(path: Path | str, schema: Schema | None = None, metadata: Mapping[str, Any] | None = None) -> None:
-    """Vouch for a table as it is: one that pandas wrote again, or that you edited or made yourself.
+    """Seal a table as it is: one that pandas has written again, or that you edited or created.
 
     The file is validated, then written in place with page checksums and a seal. An index column that pandas added is
-    left out.
+    removed.
 
     Parameters
     ----------
@@ -234,7 +234,7 @@ def _schema_of(frame: pd.DataFrame, path: Path) -> Schema:
     lacking, more = sorted(set(nearest.columns) - here), sorted(here - set(nearest.columns))
     raise TableError(
         f"{path} is nearest to schema '{nearest.name}': it lacks {lacking or 'nothing'}, adds {more or 'nothing'}",
-        "mend its columns, or name its schema: massact.tables.seal(path, schema)",
+        "correct its columns, or name its schema: massact.tables.seal(path, schema)",
     )
 
 
@@ -256,7 +256,7 @@ def _cast(values: Any, column: Column, where: str) -> Any:
     import numpy as np
     import pandas as pd
 
-    again = "make the table again"
+    again = "recreate the table"
     if column.dtype == "string":
         if values.isna().any():
             raise TableError(f"{where}: empty values", again)

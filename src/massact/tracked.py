@@ -41,11 +41,12 @@ class Recorded:
         return [path for path, md5 in paths if path.is_file() and file_md5(path) != md5]
 
     def refusal(self, path: Path) -> tuple[str, str]:
-        """What is said of a file that differs, and the commands: one brings it back, one records what is here."""
+        """The message for a file that differs, with two commands: one restores it, one records the present content."""
         back = f"rm {shlex.quote(str(path))} && dvc pull {shlex.quote(str(self.path))}"
         return (
             f"{path} is not the file that {self.lock} records",
-            f"bring it back with: {back}; or, if you made it, keep it: dvc commit -f {self.lock.with_name('dvc.yaml')}",
+            f"restore it with: {back}; or, if you created it, keep it with: dvc commit -f "
+            f"{self.lock.with_name('dvc.yaml')}",
         )
 
     def _below(self, folder: str) -> Iterator[tuple[str, str]]:
@@ -53,7 +54,7 @@ class Recorded:
 
 
 def recorded(path: Path) -> Recorded | None:
-    """What the lock files of this project state of a file or folder; None where they state nothing.
+    """The entry of a file or folder in the lock files of this project; None if there is none.
 
     Raises
     ------
@@ -77,7 +78,7 @@ def recorded(path: Path) -> Recorded | None:
 
 
 def warn_unless_recorded(path: Path, folder: Path | None = None) -> None:
-    """Say that a file is not the recorded one; `folder` is the output that it belongs to, where that is a folder."""
+    """Warn about a file that differs from the recorded one; `folder` is the output that contains it, if any."""
     stated = recorded(folder or path)
     below = {} if stated is None else dict(stated.md5s)
     name = "" if folder is None else path.relative_to(folder).as_posix()

@@ -115,7 +115,7 @@ def pad(path: Path, size: int) -> None:
 
 
 def own(*steps: int) -> dict[int, tuple[str, ...]]:
-    """Each step with a file of its own, but step 1 with step 0's."""
+    """Each step with its own file, except that step 1 has step 0's."""
     return {step: (f"s{0 if step == 1 else step}",) for step in steps}
 
 
@@ -220,8 +220,8 @@ def replay(report: Report, root: Path, *, whole_files: bool = False) -> Verdict:
     from tests.hub import serving
 
     with serving({report.repository: report.serve(root / "served")}, whole_files=whole_files) as hub:
-        found = audit(report.source(hub.url, root / "hub"), look_at_all=True)
+        result = audit(report.source(hub.url, root / "hub"), look_at_all=True)
         looks, downloads = hub.requests["range"], hub.requests["file"]
-    flagged = frozenset({*found.suspects, *found.errors})
-    trusted = frozenset(found.identities) - flagged
-    return Verdict(flagged, trusted, found.final_suspect, found.lines(), looks, downloads)
+    flagged = frozenset({*result.suspects, *result.errors})
+    trusted = frozenset(result.identities) - flagged
+    return Verdict(flagged, trusted, result.final_suspect, result.lines(), looks, downloads)

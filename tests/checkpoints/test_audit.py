@@ -73,7 +73,7 @@ def test_the_known_faults_of_pythia_12b_are_what_is_found(tmp_path):
 
 
 @pytest.mark.usefixtures("online")
-def test_a_fault_that_has_been_mended_is_no_longer_told(tmp_path):
+def test_a_fixed_fault_is_no_longer_reported(tmp_path):
     repository = "EleutherAI/pythia-12b"
     served, steps = whole_suite(tmp_path / "served")
     served["step50000"] = sharded(tmp_path / "mended", first=b"a50", second=b"b50")
@@ -83,7 +83,7 @@ def test_a_fault_that_has_been_mended_is_no_longer_told(tmp_path):
 
 
 @pytest.mark.usefixtures("online")
-def test_a_main_branch_that_is_not_the_last_step_is_told(tmp_path):
+def test_a_main_branch_that_is_not_the_last_step_is_reported(tmp_path):
     served, steps = whole_suite(tmp_path / "served")
     served["main"] = served["step57000"]
     with serving({"EleutherAI/pythia-12b": served}) as hub:
@@ -137,7 +137,7 @@ def test_a_hub_that_cannot_be_had_at_all_is_an_error(weights, tmp_path):
         other = HubSource("EleutherAI/pythia-15m", steps=[0, 1], offline=False, endpoint=hub.url, cache=tmp_path)
         with pytest.raises(SourceError, match="pythia-15m"):
             audit_table(other)
-    gone = HubSource(REPOSITORY, steps=[0, 1], offline=True, cache=tmp_path)
+    offline = HubSource(REPOSITORY, steps=[0, 1], offline=True, cache=tmp_path)
     with pytest.raises(SourceError) as caught:
-        audit_table(gone)
+        audit_table(offline)
     assert caught.value.status is CheckpointStatus.UNREACHABLE

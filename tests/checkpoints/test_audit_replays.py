@@ -34,7 +34,7 @@ def test_a_whole_group_with_step_0_is_suspect_and_main_is_judged(tmp_path):
     assert "stale" not in first
 
 
-def test_safetensors_that_are_shared_where_each_bin_is_its_own_are_called_stale(tmp_path):
+def test_shared_safetensors_beside_distinct_bins_are_stale(tmp_path):
     verdict = replay(REPORTS["pythia-205-bins"], tmp_path)
     assert all("the safetensors are stale" in line for line in verdict.lines)
     assert "pytorch_model.bin" in verdict.lines[0]
@@ -45,11 +45,11 @@ def test_stated_hashes_suffice_on_a_hub_without_range_requests(name, tmp_path):
     report = REPORTS[name]
     verdict = replay(report, tmp_path, whole_files=True)
     assert verdict.flagged == report.wrong
-    assert verdict.looks <= 2  # nobody goes on asking
+    assert verdict.looks <= 2  # no further requests
     assert verdict.downloads == 0
 
 
-def test_without_a_look_step_2_alone_is_suspect_and_what_only_numbers_show_is_trusted(tmp_path):
+def test_without_range_requests_only_equal_files_are_suspect(tmp_path):
     assert replay(REPORTS["pythia-198"], tmp_path / "a", whole_files=True).flagged == {2}
     assert replay(REPORTS["late-is-start"], tmp_path / "b", whole_files=True).flagged == {0, 1, 5000, 6000}
     assert replay(REPORTS["start-is-trained"], tmp_path / "c", whole_files=True).flagged == set()
@@ -58,21 +58,21 @@ def test_without_a_look_step_2_alone_is_suspect_and_what_only_numbers_show_is_tr
 def test_main_is_consulted_when_some_steps_are_asked_for(tmp_path):
     report = REPORTS["pythia-205"]
     with serving({report.repository: report.serve(tmp_path / "served")}) as hub:
-        found = audit(report.source(hub.url, tmp_path / "hub"), [0, 66000, 143000])
+        result = audit(report.source(hub.url, tmp_path / "hub"), [0, 66000, 143000])
         looks = hub.requests["range"]
-    assert found.final is not None
-    assert 66000 not in found.suspects
-    assert found.suspects[0].startswith("has the weights of main; they look trained (")
-    assert found.suspects[143000].startswith("has the weights of step 54000")
+    assert result.final is not None
+    assert 66000 not in result.suspects
+    assert result.suspects[0].startswith("has the weights of main; they look trained (")
+    assert result.suspects[143000].startswith("has the weights of step 54000")
     assert 0 < looks <= 8  # of step 0 alone
 
 
-def test_a_source_of_some_steps_is_held_to_main_too(tmp_path):
+def test_a_source_of_some_steps_is_compared_with_main_too(tmp_path):
     report = REPORTS["start-is-end"]
     with serving({report.repository: report.serve(tmp_path / "served")}, whole_files=True) as hub:
         some = replace(report, files={step: report.files[step] for step in (0, 1, 1000)})  # not the last
-        found = audit(some.source(hub.url, tmp_path / "hub"))
-    assert set(found.suspects) == {0, 1}
+        result = audit(some.source(hub.url, tmp_path / "hub"))
+    assert set(result.suspects) == {0, 1}
 
 
 def test_the_table_names_groups_and_looks(tmp_path):
@@ -86,11 +86,11 @@ def test_the_table_names_groups_and_looks(tmp_path):
     assert [line.split(":")[0] for line in suspects(table)] == ["step 5000", "step 6000"]
 
 
-def test_what_was_reported_is_told_where_nobody_can_be_asked(tmp_path):
+def test_reported_faults_are_named_offline(tmp_path):
     report = REPORTS["pythia-205"]
     served = report.serve(tmp_path / "served")
     write_cache(tmp_path / "hub", {report.repository: {name: served[name] for name in ("step1000", "step66000")}})
     source = HubSource(report.repository, steps=list(report.files), offline=True, cache=tmp_path / "hub")
-    found = audit(source, [1000, 66000])
-    assert found.suspects == {1000: "serves the weights of main (EleutherAI/pythia issue 205)"}
-    assert found.final is None
+    result = audit(source, [1000, 66000])
+    assert result.suspects == {1000: "serves the weights of main (EleutherAI/pythia issue 205)"}
+    assert result.final is None

@@ -1,4 +1,4 @@
-"""The bridge against plain Hugging Face models: equal to the last bit, and refusing what is not whole."""
+"""The bridge against plain Hugging Face models: equal to the last bit; incomplete checkpoints are refused."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ def test_other_architectures_keep_their_own_adapter(tmp_path):
         np.testing.assert_allclose(measured.median, plain.median, rtol=1e-5)
 
 
-def test_the_folders_tokenizer_goes_with_the_bridge_and_none_is_looked_for(tmp_path, weights):
+def test_the_bridge_uses_the_folders_tokenizer_and_searches_no_other(tmp_path, weights):
     assert load_bridge(weights["step2"]).tokenizer.decode([0]) == "<|endoftext|>"
     shutil.copytree(weights["step2"], tmp_path / "bare", ignore=shutil.ignore_patterns("tokenizer*", "special*"))
     ids = tokens(length=16)
@@ -135,7 +135,7 @@ def test_the_folders_tokenizer_goes_with_the_bridge_and_none_is_looked_for(tmp_p
     with pytest.raises(SourceError, match=r"tokenizer\.json"):
         load_tokenizer(tmp_path / "bare")
     (tmp_path / "bare" / "tokenizer.json").write_text("{}")
-    with pytest.raises(SourceError, match="no tokenizer") as caught:
+    with pytest.raises(SourceError, match="not a tokenizer") as caught:
         load_tokenizer(tmp_path / "bare")
     assert caught.value.status is CheckpointStatus.LOAD_FAILED
 

@@ -1,4 +1,4 @@
-"""Headers and numbers of safetensors files, whole and damaged, from a disk and by range requests."""
+"""Headers and tensors of intact and damaged safetensors files, from a disk and by range requests."""
 
 from __future__ import annotations
 

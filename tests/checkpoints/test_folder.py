@@ -96,7 +96,7 @@ def test_a_source_loads_what_it_resolves(family):
     assert source.tokenizer(2).decode([0]) == "<|endoftext|>"
 
 
-def test_what_is_not_there_is_named(family):
+def test_missing_names_are_named(family):
     assert status(FolderSource(family).resolve, 8) is CheckpointStatus.REVISION_MISSING
     (family / "step2" / "model.safetensors").unlink()
     assert status(FolderSource(family).resolve, 2) is CheckpointStatus.WEIGHTS_MISSING

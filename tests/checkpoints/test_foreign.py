@@ -1,4 +1,4 @@
-"""Nothing that a checkpoint brings with it is run, asked about or fetched, unless the user says so."""
+"""Code in a checkpoint, and code that it names, is not run or fetched unless the user allows it."""
 
 from __future__ import annotations
 
@@ -107,8 +107,8 @@ def test_code_runs_only_where_it_is_trusted_and_its_hash_is_in_the_key(foreign, 
     assert (tmp_path / "mark").exists()
     assert type(model).__name__ == "Model"
     expected = tiny_model(seed=3).state_dict()
-    held = model.state_dict()
-    assert all(torch.equal(held[name], tensor) for name, tensor in expected.items() if name.startswith("gpt_neox."))
+    tensors = model.state_dict()
+    assert all(torch.equal(tensors[name], tensor) for name, tensor in expected.items() if name.startswith("gpt_neox."))
     before = trusting.identify(0)
     assert (plain.identify(0).code, len(before.code)) == ("", 64)
     assert before.config_id != plain.identify(0).config_id
@@ -126,9 +126,9 @@ def test_a_key_in_the_table_says_that_code_was_trusted(foreign):
     probe = Probe(np.zeros((1, 2), dtype=np.int64), "t", -1)
     plain, trusted = (FolderSource(foreign.parent, trust_remote_code=t).identify(0) for t in (False, True))
     assert record_key(plain, probe, "float32", "cpu") != record_key(trusted, probe, "float32", "cpu")
-    said = [provenance(SweepResult(identified={0: i}), probe, dtype="float32", fixed={}) for i in (plain, trusted)]
-    assert "code_sha256" not in said[0]["checkpoints"]["0"]
-    assert said[1]["checkpoints"]["0"]["code_sha256"] == trusted.code
+    metadata = [provenance(SweepResult(identified={0: i}), probe, dtype="float32", fixed={}) for i in (plain, trusted)]
+    assert "code_sha256" not in metadata[0]["checkpoints"]["0"]
+    assert metadata[1]["checkpoints"]["0"]["code_sha256"] == trusted.code
 
 
 def test_code_of_another_repository_is_refused_even_where_code_is_trusted(foreign):
@@ -162,7 +162,7 @@ def test_a_known_type_with_code_of_its_own_is_loaded_by_transformers_class(step,
         {"fusion_config": {"a": 1}},
     ],
 )
-def test_kernels_and_further_files_are_refused_wherever_they_are_named(step, keys):
+def test_kernels_and_other_files_are_refused_at_any_place_in_the_configuration(step, keys):
     error = refused(loaded, FolderSource(edit(step, **keys).parent))
     assert "config.json" in error.what
     assert error.remedy
@@ -188,9 +188,9 @@ def test_neither_a_chat_template_nor_a_tokenizer_class_runs_code(weights, tmp_pa
     path = folder / "tokenizer_config.json"
     template = "{{ ''.__class__.__mro__[1].__subclasses__() }}{% set x = cycler.__init__.__globals__.os.system('touch "
     template += f"{mark}') %}}"
-    said = {**json.loads(path.read_text()), "tokenizer_class": "Tokenizer", "chat_template": template}
-    said["auto_map"] = {"AutoTokenizer": ["own.Tokenizer", "own.Tokenizer"]}
-    path.write_text(json.dumps(said))
+    settings = {**json.loads(path.read_text()), "tokenizer_class": "Tokenizer", "chat_template": template}
+    settings["auto_map"] = {"AutoTokenizer": ["own.Tokenizer", "own.Tokenizer"]}
+    path.write_text(json.dumps(settings))
     (folder / "chat_template.jinja").write_text(template)
     code = "import sys; from pathlib import Path; from massact.checkpoints import load_tokenizer, load_bridge\n"
     code += "load_tokenizer(Path(sys.argv[1])); load_bridge(Path(sys.argv[1]))"

@@ -1,4 +1,4 @@
-"""The Hub path, against a loopback server: what is fetched, what is recorded, and how each failure ends."""
+"""The Hub path against a loopback server: the requests, the records, and the status of each failure."""
 
 from __future__ import annotations
 
@@ -147,7 +147,7 @@ def test_shards_are_fetched_with_their_index(weights, tmp_path):
 
 
 @pytest.mark.usefixtures("online")
-def test_a_flipped_bit_is_fetched_anew_once(weights, tmp_path):
+def test_a_flipped_bit_is_fetched_again_once(weights, tmp_path):
     with serving({REPOSITORY: weights}, flip={"model.safetensors"}, spoil=1) as hub:
         resolved = source(hub, tmp_path).resolve(2)
         assert hub.fetched().count("model.safetensors") == 2
@@ -173,7 +173,7 @@ def test_a_truncated_file_is_corrupt(weights, tmp_path):
 
 
 @pytest.mark.usefixtures("online")
-def test_nobody_there_is_said_within_seconds(tmp_path):
+def test_a_missing_server_is_reported_within_seconds(tmp_path):
     with serving({}) as hub:
         pass
     began = time.perf_counter()
@@ -291,7 +291,7 @@ def changed(folder: Path, name: str, one: str, other: str) -> bytes:
 @pytest.mark.parametrize(
     ("name", "one", "other"), [("config.json", "1e-05", "1e-01"), ("tokenizer.json", '"added', '"Added')]
 )
-def test_small_files_are_held_to_the_hash_that_the_hub_states(weights, tmp_path, name, one, other):
+def test_small_files_are_checked_against_the_hubs_hash(weights, tmp_path, name, one, other):
     wrong = {name: changed(weights["step2"], name, one, other)}
     with serving({REPOSITORY: weights}, instead=wrong) as hub:
         here = source(hub, tmp_path)
@@ -302,7 +302,7 @@ def test_small_files_are_held_to_the_hash_that_the_hub_states(weights, tmp_path,
         assert not here.offline
     offline = HubSource(REPOSITORY, steps=STEPS, offline=True, cache=tmp_path)
     assert refused(offline.small_files, 2).status is CheckpointStatus.CORRUPT
-    with serving({REPOSITORY: weights}) as hub:  # an honest hub mends the cache
+    with serving({REPOSITORY: weights}) as hub:  # a correct hub repairs the cache
         assert (source(hub, tmp_path).small_files(2) / name).read_bytes() == (weights["step2"] / name).read_bytes()
         resolved = source(hub, tmp_path).resolve(2)
         assert resolved.config_id == source(hub, tmp_path).identify(2).config_id
@@ -310,7 +310,7 @@ def test_small_files_are_held_to_the_hash_that_the_hub_states(weights, tmp_path,
 
 @pytest.mark.usefixtures("online")
 @pytest.mark.parametrize("name", ["config.json", "tokenizer.json", "model.safetensors"])
-def test_a_cache_of_copies_without_links_is_held_to_the_hashes_that_were_stated(weights, tmp_path, name):
+def test_a_cache_of_copies_without_links_is_checked_against_the_hubs_hashes(weights, tmp_path, name):
     ledger = tmp_path / "ledger.json"
     with serving({REPOSITORY: weights}) as hub:
         source(hub, tmp_path, ledger=ledger).identify_many([2])

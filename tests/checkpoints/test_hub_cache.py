@@ -1,4 +1,4 @@
-"""Giving weights back takes what was fetched out of the cache, and nothing of anybody else's."""
+"""Releasing weights deletes the files that the sweep fetched, and no others."""
 
 from massact.checkpoints.hub_cache import evict
 

@@ -1,4 +1,4 @@
-"""Files of a dataset from a loopback hub: fetched once, held to their hashes, and how each failure ends."""
+"""Files of a dataset from a loopback hub: fetched once, checked against hashes, and the status of each failure."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ def test_a_file_that_comes_wrong_is_fetched_again_and_then_refused(tmp_path, dat
 
 
 @pytest.mark.parametrize(
-    ("fail", "said"),
+    ("fail", "message"),
     [
         ({"/api/": 500}, "answered 500"),
         ({"/api/": 429}, "allows no more requests"),
@@ -134,11 +134,11 @@ def test_a_file_that_comes_wrong_is_fetched_again_and_then_refused(tmp_path, dat
         ({"/resolve/": 404}, ""),
     ],
 )
-def test_a_failing_hub_is_one_line_and_status_3(tmp_path, dataset, online, fail, said):
+def test_a_failing_hub_is_one_line_and_status_3(tmp_path, dataset, online, fail, message):
     with serve(dataset, fail=fail) as hub, pytest.raises(CheckpointError) as caught:
         part(at(tmp_path, hub.url))
     assert caught.value.exit_code == 3
-    assert said in caught.value.what
+    assert message in caught.value.what
     assert "\n" not in str(caught.value)
 
 
@@ -147,7 +147,7 @@ def test_a_hub_that_is_busy_at_first_is_asked_again(tmp_path, dataset, online):
         assert part(at(tmp_path, hub.url)).names == NAMES
 
 
-def test_no_network_and_an_unknown_dataset_are_said(tmp_path, dataset, online):
+def test_no_network_and_an_unknown_dataset_are_reported(tmp_path, dataset, online):
     with pytest.raises(SourceError, match=f"no answer from {NOWHERE}"):
         part(at(tmp_path, NOWHERE))
     with serve(dataset) as hub, pytest.raises(SourceError, match="shows no repository nobody/nothing"):
@@ -165,7 +165,7 @@ def test_offline_without_a_listing_the_cache_is_taken_as_it_is(tmp_path, dataset
         part(at(tmp_path / "empty", NOWHERE, offline=True))
 
 
-def test_large_files_are_held_to_their_sha256_and_copies_without_links_to_their_size(tmp_path, online):
+def test_large_files_are_checked_by_sha256_and_copies_without_links_by_size(tmp_path, online):
     for name in ("a.bin", "b"):
         (tmp_path / "data/part").mkdir(parents=True, exist_ok=True)
         (tmp_path / "data/part" / name).write_bytes(b"1" * 1000)

@@ -1,4 +1,4 @@
-"""Weights in memory behind the same interface: a model in training, swept as it is."""
+"""Weights in memory as a source: a model in training is swept unchanged."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_another_format_than_the_model_is_in_is_refused(tmp_path):
 
 def test_a_model_in_memory_is_never_made_a_bridge_and_has_the_tokenizer_it_is_given(tmp_path):
     source = MemorySource({0: tiny_model()})
-    with pytest.raises(SourceError, match="not made a bridge"):
+    with pytest.raises(SourceError, match="cannot be wrapped in a bridge"):
         source.load(source.resolve(0))
     with pytest.raises(SourceError, match="no tokenizer"):
         source.tokenizer(0)
@@ -124,7 +124,7 @@ def test_a_class_changed_while_the_program_runs_is_foreign(monkeypatch):
     assert "GPTNeoXMLP" in MemorySource({0: tiny_model()}).identify(0).foreign
 
 
-def test_buffers_and_settings_are_in_the_key_and_what_changes_nothing_is_not():
+def test_buffers_and_settings_that_change_a_result_are_in_the_key():
     model = tiny_model()
     plain = key_of(model)
     assert key_of(tiny_model()) == plain
@@ -140,7 +140,7 @@ def test_buffers_and_settings_are_in_the_key_and_what_changes_nothing_is_not():
     assert key_of(model) not in (plain, tripled)
 
 
-def test_what_else_the_process_computes_with_is_in_the_key():
+def test_default_dtype_and_matmul_precision_are_in_the_key():
     model = tiny_model()
     plain = key_of(model)
     torch.set_default_dtype(torch.float64)

@@ -1,4 +1,4 @@
-"""A bridge is trusted where it equals Hugging Face's model to the last bit; elsewhere plain hooks serve."""
+"""A bridge is used if it equals Hugging Face's model to the last bit; otherwise plain hooks are."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ MENDED = {
 
 
 @pytest.mark.parametrize("label", MENDED)
-def test_every_class_is_measured_as_hugging_face_computes_it_and_the_way_is_said(label, tmp_path):
+def test_every_class_is_measured_as_hugging_face_computes_it_and_the_method_is_recorded(label, tmp_path):
     small = BY_LABEL[label]
     saved(small, tmp_path)
     assert outcome(small, tmp_path, remote=False) == ("plain hooks", "")
@@ -82,11 +82,11 @@ def test_a_bridge_that_differs_or_fails_is_tried_once_and_the_model_loaded_again
     for bridge, words in ((lambda m: other, "differs from Hugging Face's own layer 0"), (fails, "no such part")):
         tried = Tried(bridge, tiny_model(seed=0))
         config = {"kind": words}
-        given, why = choice.given(model, config, wrap=tried.wrap, again=tried.again)
-        assert given is tried.model
+        chosen, why = choice.given(model, config, wrap=tried.wrap, again=tried.again)
+        assert chosen is tried.model
         assert words in why
-        given, again = choice.given(model, config, wrap=tried.wrap, again=tried.again)
-        assert (given is model, again) == (True, why)
+        chosen, again = choice.given(model, config, wrap=tried.wrap, again=tried.again)
+        assert (chosen is model, again) == (True, why)
         assert (tried.wrapped, tried.loaded) == (1, 1)
 
 
@@ -98,8 +98,8 @@ def test_a_class_that_no_adapter_knows_is_never_wrapped():
     model = tiny_model()
     model.__class__ = Own
     tried = Tried(fails, None)
-    given, why = BridgeOrPlain(block_outputs).given(model, {}, wrap=tried.wrap, again=tried.again)
-    assert given is model
+    chosen, why = BridgeOrPlain(block_outputs).given(model, {}, wrap=tried.wrap, again=tried.again)
+    assert chosen is model
     assert why == "TransformerLens knows no Own"
     assert tried.wrapped == tried.loaded == 0
 
@@ -115,7 +115,7 @@ def test_weights_that_overflow_do_not_count_as_a_difference():
 def test_a_bridge_asked_for_by_hand_is_refused_in_one_line_with_the_plain_way_out(tmp_path):
     small = BY_LABEL["GptOssForCausalLM"]
     saved(small, tmp_path)
-    with pytest.raises(SourceError, match="makes no bridge of GptOssForCausalLM") as caught:
+    with pytest.raises(SourceError, match="cannot build a bridge for GptOssForCausalLM") as caught:
         load_bridge(tmp_path / "step0")
     assert caught.value.status is CheckpointStatus.LOAD_FAILED
     assert "massact.extract.measure" in caught.value.remedy

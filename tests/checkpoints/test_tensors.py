@@ -1,4 +1,4 @@
-"""Weights are read from exactly the files that were hashed, by one way for every checkpoint, and are all there is."""
+"""Weights are read from exactly the files that were hashed, in the same way for every checkpoint, and completely."""
 
 from __future__ import annotations
 
@@ -44,21 +44,21 @@ def rewrite(folder: Path, change) -> None:
 
 
 def remap(folder: Path, change) -> None:
-    said = json.loads((folder / INDEX).read_text())
-    (folder / INDEX).write_text(json.dumps({**said, "weight_map": change(said["weight_map"])}))
+    index = json.loads((folder / INDEX).read_text())
+    (folder / INDEX).write_text(json.dumps({**index, "weight_map": change(index["weight_map"])}))
 
 
 def outcomes(family: Path, order) -> dict[int, object]:
     """Medians, or the status, of steps loaded one after the other."""
-    source, loader, found = FolderSource(family), CheckpointLoader(), {}
+    source, loader, results = FolderSource(family), CheckpointLoader(), {}
     for step in order:
         try:
             model = loader.load(loader.prepare(source.resolve(step)))
-            found[step] = measure(model, TOKENS).median.tolist()
+            results[step] = measure(model, TOKENS).median.tolist()
         except SourceError as error:
             assert "\n" not in str(error)
-            found[step] = error.status
-    return found
+            results[step] = error.status
+    return results
 
 
 def both_places(family: Path, step: int) -> object:
@@ -80,18 +80,18 @@ def both_places(family: Path, step: int) -> object:
         lambda m: dict(zip(m, reversed(list(m.values())), strict=True)),
     ],
 )
-def test_an_index_that_is_not_that_of_the_shards_is_refused(sharded, change):
+def test_an_index_that_contradicts_the_shards_is_refused(sharded, change):
     remap(sharded / "step0", change)
     assert both_places(sharded, 0) is CheckpointStatus.LOAD_FAILED
     with pytest.raises(SourceError):
         load_bridge(sharded / "step0")
 
 
-def test_shards_are_measured_as_the_whole_file_is_and_the_index_is_in_their_identity(family, sharded):
+def test_shards_give_the_numbers_of_one_file_and_their_index_is_in_the_identity(family, sharded):
     assert outcomes(family, range(3)) == outcomes(sharded, range(3))
     before = FolderSource(sharded).identify(0)
-    said = json.loads((sharded / "step0" / INDEX).read_text())
-    (sharded / "step0" / INDEX).write_text(json.dumps(said, indent=7))
+    index = json.loads((sharded / "step0" / INDEX).read_text())
+    (sharded / "step0" / INDEX).write_text(json.dumps(index, indent=7))
     after = FolderSource(sharded).identify(0)
     assert before.weights_sha256 == after.weights_sha256
     assert before.config_id != after.config_id
@@ -118,7 +118,7 @@ def test_old_torch_files_that_are_no_zip_archives_are_read(family, tmp_path):
 @pytest.mark.parametrize(
     "content", [[torch.ones(2)], torch.ones(2), "text", {"model": {}}, {"a": 1}, {1: torch.ones(1)}]
 )
-def test_a_torch_file_without_named_tensors_is_corrupt_and_nobody_is_told_to_delete_it(family, content):
+def test_a_torch_file_without_named_tensors_is_corrupt_without_advice_to_delete_it(family, content):
     (family / "step0" / "model.safetensors").unlink()
     torch.save(content, family / "step0" / "pytorch_model.bin")
     with pytest.raises(SourceError) as caught:
@@ -129,7 +129,7 @@ def test_a_torch_file_without_named_tensors_is_corrupt_and_nobody_is_told_to_del
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "config.json"])
-def test_a_file_without_read_permission_is_called_that(family, name):
+def test_a_file_without_read_permission_is_unreadable(family, name):
     folder = Path(tempfile.mkdtemp()) / "family"
     shutil.copytree(family, folder)
     folder.parent.chmod(0o755)
@@ -160,7 +160,7 @@ NORM = "gpt_neox.layers.1.input_layernorm.weight"
         lambda t: {**t, "embed_out.weight": torch.ones(300, 17)},
     ],
 )
-def test_weights_that_are_not_those_of_the_configuration_are_refused_wherever_they_come(family, change):
+def test_weights_that_contradict_the_configuration_are_refused_at_any_place(family, change):
     rewrite(family / "step0", change)
     assert both_places(family, 0) is CheckpointStatus.LOAD_FAILED
 
@@ -180,7 +180,7 @@ def test_buffers_of_old_files_do_no_harm(family):
     assert both_places(family, 0) == before
 
 
-def test_a_checkpoint_without_its_unembedding_is_measured_with_a_word_wherever_it_comes(family, caplog):
+def test_a_checkpoint_without_its_unembedding_is_measured_with_a_warning(family, caplog):
     before = outcomes(family, [0])[0]
     rewrite(family / "step0", lambda t: {n: v for n, v in t.items() if n not in ("embed_out.weight", "lm_head.weight")})
     assert both_places(family, 0) == before
@@ -190,7 +190,7 @@ def test_a_checkpoint_without_its_unembedding_is_measured_with_a_word_wherever_i
 
 
 @pytest.mark.parametrize("method", ["bitsandbytes", "gptq", "awq", "compressed-tensors"])
-def test_a_library_that_quantised_weights_need_and_that_is_not_there_is_a_status(family, method):
+def test_a_missing_quantisation_library_is_a_status(family, method):
     path = family / "step0" / "config.json"
     quantised = {"quant_method": method, "bits": 4, "load_in_8bit": True}
     path.write_text(json.dumps({**json.loads(path.read_text()), "quantization_config": quantised}))

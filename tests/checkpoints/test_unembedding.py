@@ -1,4 +1,4 @@
-"""A model that is refilled has the unembedding of its own checkpoint wherever that is asked for."""
+"""A refilled model has the unembedding of its own checkpoint, if a work needs it."""
 
 from __future__ import annotations
 

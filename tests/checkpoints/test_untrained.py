@@ -1,4 +1,4 @@
-"""What weights look like, against GPT-NeoX of our own initialisation and other families."""
+"""Whether weights look trained: GPT-NeoX with our own initialisation, and other families."""
 
 from __future__ import annotations
 
@@ -59,12 +59,12 @@ def test_one_thing_that_training_moves_is_enough(model, tmp_path, name, change, 
     finally:
         with torch.no_grad():
             weight.copy_(before)
-    seen = looked(tmp_path, pythia=True)
-    assert seen.state is State.TRAINED
-    assert sign in seen.sign
+    look = looked(tmp_path, pythia=True)
+    assert look.state is State.TRAINED
+    assert sign in look.sign
 
 
-def test_another_family_is_told_by_its_norms(tmp_path):
+def test_another_family_is_recognised_by_its_norms(tmp_path):
     llama = LlamaForCausalLM(
         LlamaConfig(num_hidden_layers=1, hidden_size=16, intermediate_size=32, num_attention_heads=2, vocab_size=64)
     )
@@ -78,5 +78,5 @@ def test_another_family_is_told_by_its_norms(tmp_path):
 
 def test_what_cannot_be_read_is_unknown(tmp_path):
     (tmp_path / "model.safetensors").write_bytes(b"not weights")
-    seen = looked(tmp_path)
-    assert (seen.state, seen.answered) == (State.UNKNOWN, False)
+    look = looked(tmp_path)
+    assert (look.state, look.answered) == (State.UNKNOWN, False)

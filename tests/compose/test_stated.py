@@ -1,4 +1,4 @@
-"""What tables say of a folder's model is what its config.json files say."""
+"""Tables describe a folder's model as its config.json files do."""
 
 from __future__ import annotations
 
@@ -50,26 +50,34 @@ def llama(tmp_path_factory) -> Path:
     return root
 
 
-def test_a_folder_of_its_own_name_is_what_its_config_json_says(tmp_path, llama):
-    made = extract(config(tmp_path, f"model.folder={llama}", "model.name=mine", "model.family=own"))
-    assert made.metadata["architecture"] == {
+def test_a_folder_with_its_own_name_is_described_by_its_config_json(tmp_path, llama):
+    extraction = extract(config(tmp_path, f"model.folder={llama}", "model.name=mine", "model.family=own"))
+    assert extraction.metadata["architecture"] == {
         "n_layers": 2, "d_model": 32, "n_heads": 4, "d_mlp": 64, "vocab_size": 1000, "context": 128,
         "rotary_fraction": 1.0, "rotary_base": 50000.0, "parallel_residual": False,
     }  # fmt: skip
-    assert made.metadata["tokens_per_step"] is None
-    assert set(made.records["recipe"]) == {""}
-    assert made.records["tokens"].isna().all()
-    assert len(aggregate(made.records)) == 3 * 2 * 3
+    assert extraction.metadata["tokens_per_step"] is None
+    assert set(extraction.records["recipe"]) == {""}
+    assert extraction.records["tokens"].isna().all()
+    assert len(aggregate(extraction.records)) == 3 * 2 * 3
 
 
 def test_a_recipe_that_was_given_for_it_is_kept(tmp_path, llama):
-    given = ["model.recipe.name=ours", "model.recipe.batch=3", "model.recipe.window=5", "model.probe.length=32"]
-    given += ["model.architecture.context=128", "model.architecture.vocab_size=1000", "model.architecture.n_layers=2"]
-    given += ["model.architecture.d_model=32", "model.architecture.d_mlp=64", "model.architecture.rotary_fraction=1.0"]
-    given += ["model.architecture.rotary_base=50000.0", "model.architecture.parallel_residual=false"]
-    made = extract(config(tmp_path, f"model.folder={llama}", "model.name=mine", *given))
-    assert made.metadata["tokens_per_step"] == 15
-    assert set(made.records["recipe"]) == {"ours"}
+    overrides = ["model.recipe.name=ours", "model.recipe.batch=3", "model.recipe.window=5", "model.probe.length=32"]
+    overrides += [
+        "model.architecture.context=128",
+        "model.architecture.vocab_size=1000",
+        "model.architecture.n_layers=2",
+    ]
+    overrides += [
+        "model.architecture.d_model=32",
+        "model.architecture.d_mlp=64",
+        "model.architecture.rotary_fraction=1.0",
+    ]
+    overrides += ["model.architecture.rotary_base=50000.0", "model.architecture.parallel_residual=false"]
+    extraction = extract(config(tmp_path, f"model.folder={llama}", "model.name=mine", *overrides))
+    assert extraction.metadata["tokens_per_step"] == 15
+    assert set(extraction.records["recipe"]) == {"ours"}
 
 
 def test_another_model_under_a_described_name_is_refused(tmp_path, llama):
@@ -87,14 +95,16 @@ def test_the_shipped_family_keeps_its_recipe_and_a_step_of_another_model_is_name
     for step in (0, 1, 2):
         shutil.copytree(POCKET / f"step{step}", copy / f"step{step}")
     altered(copy / "step1", use_parallel_residual=False)
-    made = extract(config(tmp_path, f"model.folder={copy}", model="pocket-d"))
-    assert sorted(set(made.records["step"])) == [0, 2]
-    assert made.metadata["tokens_per_step"] == 1024
-    assert set(made.records["recipe"]) == {"nano"}
-    assert "use_parallel_residual false, not true" in made.metadata["suspects"]["1"]
-    asked = extract(config(tmp_path, f"model.folder={copy}", "checkpoints.suspects=true", model="pocket-d"))
-    assert sorted(set(asked.records["step"])) == [0, 2]
-    assert "step 1 is of another model: its config.json says parallel_residual False" in asked.metadata["failed"]["1"]
+    extraction = extract(config(tmp_path, f"model.folder={copy}", model="pocket-d"))
+    assert sorted(set(extraction.records["step"])) == [0, 2]
+    assert extraction.metadata["tokens_per_step"] == 1024
+    assert set(extraction.records["recipe"]) == {"nano"}
+    assert "use_parallel_residual false, not true" in extraction.metadata["suspects"]["1"]
+    requested = extract(config(tmp_path, f"model.folder={copy}", "checkpoints.suspects=true", model="pocket-d"))
+    assert sorted(set(requested.records["step"])) == [0, 2]
+    assert (
+        "step 1 is of another model: its config.json says parallel_residual False" in requested.metadata["failed"]["1"]
+    )
 
 
 def test_every_number_of_the_first_step_is_held(tmp_path):
@@ -117,9 +127,9 @@ def test_weights_that_are_all_zero_are_a_status_of_their_checkpoint(tmp_path):
     zero = {name: torch.zeros_like(value) for name, value in load_file(weights).items()}
     save_file(zero, weights, metadata={"format": "pt"})
     wanted = [f"model.folder={copy}"]
-    made = extract(config(tmp_path, *wanted, model="pocket-d", steps="[0,1]"))
-    assert sorted(set(made.records["step"])) == [0]
-    assert made.runtime["statuses"]["1"] == "zero_median"
+    extraction = extract(config(tmp_path, *wanted, model="pocket-d", steps="[0,1]"))
+    assert sorted(set(extraction.records["step"])) == [0]
+    assert extraction.runtime["statuses"]["1"] == "zero_median"
     with pytest.raises(CheckpointError, match=r"median of \|h\| is 0 at layer 0, sequence 0"):
         extract(config(tmp_path, *wanted, model="pocket-d", steps="[1]"))
 
@@ -132,10 +142,10 @@ def test_a_probe_longer_than_the_model_reads_is_refused(tmp_path, llama):
 
 def test_every_reason_is_named():
     result = SweepResult()
-    result.failed = {step: Failure("unreachable", f"step {step} is not there", "") for step in range(3)}
+    result.failed = {step: Failure("unreachable", f"step {step} does not exist", "") for step in range(3)}
     result.failed[7] = Failure("corrupt", "step 7 has no tokenizer.json", "fetch it")
     what, remedy = failure(result)
     assert what == (
-        "4 of 4 checkpoints not measured: step 2 is not there (1 for another reason: step 7 has no tokenizer.json)"
+        "4 of 4 checkpoints not measured: step 2 does not exist (1 for another reason: step 7 has no tokenizer.json)"
     )
     assert remedy == "run it again: finished ones are kept"

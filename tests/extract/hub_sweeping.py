@@ -1,4 +1,4 @@
-"""Sweeps over a loopback hub in processes of their own, which are killed and share one cache."""
+"""Sweeps over a loopback hub in separate processes, which are killed or share one cache."""
 
 from __future__ import annotations
 

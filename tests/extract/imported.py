@@ -1,4 +1,4 @@
-"""What a sweep imports on its way, imported beforehand: kills are to fall into sweeps, not into imports."""
+"""Import all that a sweep imports, so that kills hit the sweep and not its imports."""
 
 # ruff: noqa: F401
 import huggingface_hub._snapshot_download

@@ -1,4 +1,4 @@
-"""A work that is not measuring: the loss of each sequence, which depends on the unembedding."""
+"""A work other than a measurement: the loss of each sequence, which depends on the unembedding."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sweeps in processes of their own, from a family of tiny checkpoints, with a diary of what was read and written."""
+"""Sweeps over a family of tiny checkpoints in separate processes, with a diary of reads and writes."""
 
 from __future__ import annotations
 

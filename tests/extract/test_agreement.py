@@ -1,4 +1,4 @@
-"""Steps of one model are of one shape and are run alike, wherever the odd one comes."""
+"""All steps of a model must have one shape and one set of settings, whichever step differs."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def edit(folder: Path, **keys) -> None:
 
 
 @pytest.mark.parametrize("odd", STEPS)
-def test_a_step_of_another_model_fails_wherever_it_comes(family, tmp_path, odd):
+def test_a_step_of_another_model_fails_at_any_place(family, tmp_path, odd):
     moved = shutil.copytree(family, tmp_path / "family")
     shutil.rmtree(moved / f"step{odd}")
     tiny_model(n_layers=8).save_pretrained(moved / f"step{odd}")
@@ -68,12 +68,12 @@ def test_settings_that_decide_no_hidden_state_and_defaults_left_out_are_no_diffe
     moved = shutil.copytree(family, tmp_path / "family")
     edit(moved / "step1", transformers_version="4.1", use_cache=False, bos_token_id=7, hidden_dropout=0.1)
     path = moved / "step2" / "config.json"
-    said = json.loads(path.read_text())
-    del said["layer_norm_eps"]
-    path.write_text(json.dumps(said))
+    settings = json.loads(path.read_text())
+    del settings["layer_norm_eps"]
+    path.write_text(json.dumps(settings))
     source = FolderSource(moved)
-    found = agreement(source, {step: source.identify(step) for step in STEPS})
-    assert (found.failures, found.suspects) == ({}, {})
+    result = agreement(source, {step: source.identify(step) for step in STEPS})
+    assert (result.failures, result.suspects) == ({}, {})
 
 
 def test_models_in_memory_have_no_files_to_compare():
@@ -81,7 +81,7 @@ def test_models_in_memory_have_no_files_to_compare():
     assert agreement(source, {step: source.identify(step) for step in (0, 1)}).failures == {}
 
 
-def test_whatever_a_library_raises_is_the_status_of_one_checkpoint(family, tmp_path, monkeypatch):
+def test_an_exception_of_a_library_is_the_status_of_one_checkpoint(family, tmp_path, monkeypatch):
     from massact.checkpoints.weights import CheckpointLoader
 
     real = CheckpointLoader.load

@@ -1,4 +1,4 @@
-"""Blocks are found wherever a class keeps them, and what has no residual stream is refused."""
+"""Blocks are found in every class, and models without a single residual stream are refused."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ def test_a_hidden_state_with_positions_first_is_turned_also_where_the_shape_does
         np.testing.assert_allclose(together.median[row], alone.median[0], rtol=1e-5)
 
 
-def test_a_list_of_as_many_parts_is_not_taken_for_the_blocks():
+def test_a_list_of_the_same_length_is_not_mistaken_for_the_blocks():
     """XLM keeps attentions, feed-forward parts and two kinds of norms apart: only the last norms give the stream."""
     model = made(BY_LABEL["XLMWithLMHeadModel"], 0)
     with torch.no_grad():
-        stated = model.transformer(tokens(), output_hidden_states=True).hidden_states
-    given = block_outputs(model, tokens())
-    assert all(same(given[layer], stated[layer + 1]) for layer in range(2))
+        hidden_states = model.transformer(tokens(), output_hidden_states=True).hidden_states
+    outputs = block_outputs(model, tokens())
+    assert all(same(outputs[layer], hidden_states[layer + 1]) for layer in range(2))
 
 
 class Looped(nn.Module):
@@ -93,7 +93,7 @@ def test_a_known_class_whose_blocks_run_twice_in_this_model_is_refused_too():
         measure(model, torch.tensor([[1, 2]]))
 
 
-def test_a_class_that_states_no_hidden_states_is_told_by_what_its_blocks_hand_on():
+def test_blocks_of_a_class_without_hidden_states_are_found_by_their_outputs():
     model = tiny_model()
     expected = measure(model, tokens())
 
@@ -117,7 +117,7 @@ def test_a_class_that_states_no_hidden_states_is_told_by_what_its_blocks_hand_on
             return self.final_layer_norm(hidden)
 
     model.gpt_neox.__class__ = Between
-    with pytest.raises(MeasureError, match="layer 0 of Between gives is not the residual stream"):
+    with pytest.raises(MeasureError, match="output of layer 0 of Between is not the residual stream"):
         measure(model, tokens())
 
 
@@ -138,7 +138,7 @@ def test_an_encoder_with_a_decoder_is_refused(model):
 
 
 @pytest.mark.parametrize("given", [nn.Linear(2, 2), object(), None], ids=["a layer", "an object", "nothing"])
-def test_what_is_no_model_is_refused(given):
+def test_an_object_that_is_not_a_model_is_refused(given):
     with pytest.raises(MeasureError, match="no configuration"):
         measure(given, tokens())
 
@@ -154,6 +154,6 @@ def test_a_hook_that_needs_a_whole_sequence_does_not_stop_the_search():
     handle = model.gpt_neox.layers[0].register_forward_hook(lambda m, a, out: seen.append(out[..., 7, :]))
     with pytest.raises(IndexError):
         model(torch.tensor([[1, 2, 3]]))
-    found = measure(model, torch.arange(16).reshape(2, 8))
+    measurement = measure(model, torch.arange(16).reshape(2, 8))
     handle.remove()
-    same_measurements(found, measure(tiny_model(), torch.arange(16).reshape(2, 8)))
+    same_measurements(measurement, measure(tiny_model(), torch.arange(16).reshape(2, 8)))

@@ -1,4 +1,4 @@
-"""Measuring in the weights' own precision, whatever a training has set, and wherever weights are kept."""
+"""A measurement uses the weights' own precision, whatever the training has set, and supports offloaded weights."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def same(one, other) -> None:
         assert array.dtype == other.arrays()[name].dtype
 
 
-def test_autocast_is_put_aside_and_goes_on_afterwards():
+def test_autocast_is_suspended_and_restored():
     expected = measure(tiny_model(), TOKENS)
     model = tiny_model()
     with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -51,9 +51,9 @@ def test_products_are_in_full_precision_and_the_setting_is_put_back():
 
 
 def test_weights_of_double_precision_are_measured_in_it():
-    found = measure(tiny_model().double(), TOKENS)
-    assert found.top.dtype == np.float32
-    np.testing.assert_allclose(found.top, measure(tiny_model(), TOKENS).top, rtol=1e-5)
+    measurement = measure(tiny_model().double(), TOKENS)
+    assert measurement.top.dtype == np.float32
+    np.testing.assert_allclose(measurement.top, measure(tiny_model(), TOKENS).top, rtol=1e-5)
 
 
 def test_everything_is_put_back_after_a_failure():

@@ -57,11 +57,11 @@ def test_a_sweep_refuses_the_probe_before_any_weights_are_read(tmp_path):
     for step in (0, 1):
         (tmp_path / f"step{step}" / "model.safetensors").write_bytes(b"never read")
     probe = Probe.of(torch.ones(1, 65, dtype=torch.long))
-    result, found = measure_checkpoints(
+    result, probe_used = measure_checkpoints(
         source_of(tmp_path, remote=False), [0, 1], lambda folder: probe, RecordStore(tmp_path / "records"),
         dtype="float32", device="cpu", label="t", options=SweepOptions(progress=False),
     )  # fmt: skip
-    assert found is None
+    assert probe_used is None
     assert {str(failure) for failure in result.failed.values()} == {
         "the probe has 65 tokens in a sequence, gpt2 has positions for 64; set probe.length to 64 or less"
     }

@@ -1,4 +1,4 @@
-"""Nothing is lost: real kills, full disks and rival processes around a sweep over local checkpoints."""
+"""A sweep over local checkpoints loses nothing: real kills, full disks and concurrent processes."""
 
 from __future__ import annotations
 
@@ -69,12 +69,12 @@ def test_a_disk_that_takes_no_more_stops_the_sweep_and_leaves_nothing_half_writt
     queue = context.Queue()
     child = context.Process(target=limited, args=(family, tmp_path / "s", tmp_path / "diary", 500, queue))
     child.start()
-    said = queue.get(timeout=120)
+    message = queue.get(timeout=120)
     child.join()
-    assert str(tmp_path / "s") in said
-    assert "bytes needed" in said
-    assert "free" in said
-    assert "\n" not in said
+    assert str(tmp_path / "s") in message
+    assert "bytes needed" in message
+    assert "free" in message
+    assert "\n" not in message
     assert not [path for path in (tmp_path / "s").rglob("*") if path.is_file()]
 
 
@@ -89,9 +89,9 @@ def test_a_full_disk_on_the_command_line_is_one_line_and_exit_3(tmp_path):
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (20000, 20000)),
     )  # fmt: skip
     assert done.returncode == 3, done.stderr
-    (said,) = [line for line in (done.stdout + done.stderr).splitlines() if line.startswith("massact:")]
-    assert f"{tmp_path}/records" in said
-    assert "bytes needed" in said
+    (message,) = [line for line in (done.stdout + done.stderr).splitlines() if line.startswith("massact:")]
+    assert f"{tmp_path}/records" in message
+    assert "bytes needed" in message
     assert "Traceback" not in done.stderr
     assert not list(tmp_path.rglob("*.record"))
     assert not list(tmp_path.rglob("*.partial"))
@@ -115,8 +115,12 @@ def test_two_processes_share_the_work_and_write_each_record_once(family, tmp_pat
 
 def test_claims_of_a_killed_sweep_do_not_hold_up_the_next(family, tmp_path):
     store = RecordStore(tmp_path / "store")
-    mine = f"{os.uname().nodename} {os.getpid()}"
-    owners = [f"{os.uname().nodename} {dead_pid()} boot/1", f"{mine} another-boot/1", f"{os.uname().nodename} 1 boot/1"]
+    this_process = f"{os.uname().nodename} {os.getpid()}"
+    owners = [
+        f"{os.uname().nodename} {dead_pid()} boot/1",
+        f"{this_process} another-boot/1",
+        f"{os.uname().nodename} 1 boot/1",
+    ]
     for identity, owner in zip(identities(family), owners, strict=False):
         claim = store.path(provenance.record_key(identity, PROBE, "float32", "cpu")).with_suffix(".claim")
         claim.parent.mkdir(parents=True, exist_ok=True)
@@ -172,7 +176,7 @@ def test_another_protocol_or_library_is_another_key_and_old_records_stay(family,
     assert before.items() <= after.items()
 
 
-def test_other_weights_under_the_same_step_are_measured_anew(family, tmp_path):
+def test_other_weights_under_the_same_step_are_measured_again(family, tmp_path):
     import shutil
 
     moved = shutil.copytree(family, tmp_path / "family")

@@ -1,4 +1,4 @@
-"""A sweep over a loopback hub that fails in every way: statuses by checkpoint, and only what is missing tried again."""
+"""A sweep over a failing loopback hub: a status per checkpoint, and a second run tries only the missing ones."""
 
 from __future__ import annotations
 

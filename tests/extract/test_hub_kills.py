@@ -1,4 +1,4 @@
-"""Nothing is lost and nothing is left: kills at random moments of sweeps that download, and rivals in one cache."""
+"""Kills at random moments of downloading sweeps, and two sweeps in one cache: nothing is lost or left behind."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def finished(child) -> None:
 
 
 def given_back(folder: Path, kept: list[int]) -> None:
-    """The cache holds the weights that it held before the first sweep, and no others, whole or not."""
+    """The cache has the weights from before the first sweep, and no others, complete or partial."""
     assert not partial_downloads(folder)
     assert cached_weights(folder) == (commits(kept), len(kept))
 

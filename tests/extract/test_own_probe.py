@@ -60,7 +60,7 @@ def test_a_file_holds_token_ids_or_text(folder):
 @pytest.mark.parametrize(
     ("name", "content", "kind", "match"),
     [
-        ("none.npy", None, MissingInputError, "is not there"),
+        ("none.npy", None, MissingInputError, "does not exist"),
         ("text.npy", b"a rose", ConfigError, "not an array"),
         ("flat.npy", np.arange(3), ConfigError, "shape"),
         ("real.npy", np.ones((3, 3)), ConfigError, "float64"),

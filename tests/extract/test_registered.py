@@ -27,6 +27,6 @@ def test_an_incomplete_statistic_is_refused_with_what_it_lacks():
         register(Half())
     with pytest.raises(MeasureError, match=r"base class massact\.extract\.Statistic"):
         register(object())  # type: ignore[arg-type]
-    with pytest.raises(MeasureError, match="there is a statistic 'magnitudes' already"):
+    with pytest.raises(MeasureError, match="a statistic named 'magnitudes' already exists"):
         register(Magnitudes(top_k=5))
     assert list(STATISTICS) == ["magnitudes"]

@@ -1,4 +1,4 @@
-"""What a statistic is found by: the records made before there were others stay those of `Magnitudes`."""
+"""Record keys by statistic: records from before there were several statistics belong to `Magnitudes`."""
 
 from __future__ import annotations
 
@@ -96,11 +96,11 @@ def test_a_tensor_read_early_is_the_one_that_was_read():
     model, inputs = tiny_model(), []
     blocks = model.gpt_neox.layers
     handles = [block.mlp.register_forward_hook(lambda m, a, output: inputs.append(output.clone())) for block in blocks]
-    found = measure(model, TOKENS, statistics=(Norms(),)).arrays("norms")["mlp"]
+    norms = measure(model, TOKENS, statistics=(Norms(),)).arrays("norms")["mlp"]
     for handle in handles:
         handle.remove()
     expected = torch.stack([output.norm(dim=-1).mean(-1) for output in inputs[-len(blocks) :]], dim=1)
-    assert np.array_equal(found, expected.numpy())
+    assert np.array_equal(norms, expected.numpy())
 
 
 def test_what_cannot_be_measured_is_refused_in_one_line():

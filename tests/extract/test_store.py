@@ -176,14 +176,14 @@ def test_the_claim_of_a_killed_process_is_taken_over(tmp_path):
 
 
 def sealed(store, key, head, payload=b""):
-    """A record file whose own hash holds, whatever is in it."""
+    """A record file with a valid hash and any content."""
     body = (head if isinstance(head, bytes) else json.dumps(head).encode()) + b"\n" + payload
     path = store.path(key)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(b"massact-record-3\n" + hashlib.sha256(body).hexdigest().encode() + b"\n" + body)
 
 
-def test_a_record_is_believed_for_its_own_key_only(tmp_path, caplog):
+def test_a_record_is_accepted_only_for_its_own_key(tmp_path, caplog):
     store = RecordStore(tmp_path)
     keys = [store.key({"weights": step, "tokens": "t"}) for step in (0, 4096)]
     for key, value in zip(keys, (1.0, 7.0), strict=True):
@@ -193,8 +193,8 @@ def test_a_record_is_believed_for_its_own_key_only(tmp_path, caplog):
     assert caplog.text.count("is damaged") == 1
     back = store.read(keys[1])
     assert isinstance(back, Measurement) and np.all(back.top == 7.0)
-    found = store.described(keys[1])
-    assert found is not None and found[1] == {"weights": 4096, "tokens": "t"}
+    description = store.described(keys[1])
+    assert description is not None and description[1] == {"weights": 4096, "tokens": "t"}
 
 
 @pytest.mark.parametrize(
@@ -210,9 +210,9 @@ def test_a_record_is_believed_for_its_own_key_only(tmp_path, caplog):
 @pytest.mark.parametrize("payload", [b"", b"\xff" * 64, b"\x02\0\0\0\0\0\0\0{}", b"good"])
 def test_a_sealed_record_of_another_kind_is_measured_again(tmp_path, head, payload):
     store = RecordStore(tmp_path)
-    believed = payload == b"good" and head == {"key": "ab" * 32, "parts": {}, "words": {}}
+    valid = payload == b"good" and head == {"key": "ab" * 32, "parts": {}, "words": {}}
     sealed(store, "ab" * 32, head, save(measurement().arrays()) if payload == b"good" else payload)
-    assert (store.read("ab" * 32) is not None) == believed
+    assert (store.read("ab" * 32) is not None) == valid
 
 
 def altered(**changes):
@@ -243,7 +243,7 @@ def put(index, value):
         {**altered(), "more": np.zeros(1)}, altered(top=lambda a: a * 1e5),
     ],
 )  # fmt: skip
-def test_arrays_that_no_measurement_gives_are_not_returned(tmp_path, arrays):
+def test_impossible_arrays_are_not_returned(tmp_path, arrays):
     store = RecordStore(tmp_path)
     key = store.key({"sequences": 2, "length": 8, "top_k": 3, "dtype": "float16"})
     sealed(store, key, {"key": key, "parts": key.parts, "words": {}}, save(altered()))
@@ -262,7 +262,7 @@ def test_a_record_that_is_a_folder_or_a_pipe_is_one_typed_line(tmp_path):
             store.read(key)
 
 
-def test_who_is_waited_for_is_said(tmp_path, caplog):
+def test_the_process_that_is_waited_for_is_named(tmp_path, caplog):
     caplog.set_level("INFO", "massact")
     store = RecordStore(tmp_path)
     claim = store.path("34" * 32).with_suffix(".claim")

@@ -1,4 +1,4 @@
-"""Checkpoints of a folder measured: continued, never measured twice, failures kept apart."""
+"""A sweep over a folder: it continues, measures nothing twice, and separates failures."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_a_damaged_record_is_measured_again(family, tmp_path):
 def test_a_missing_step_is_a_failure_of_its_own(family, tmp_path):
     result, _ = sweep(family, tmp_path, [0, 7, 2])
     assert sorted(result.measured) == [0, 2]
-    assert "step7 is not there" in result.failed[7].what
+    assert "step7 does not exist" in result.failed[7].what
 
 
 def test_overflowing_weights_are_a_failure_that_names_the_layer(family, tmp_path):
@@ -96,7 +96,7 @@ def test_overflowing_weights_are_a_failure_that_names_the_layer(family, tmp_path
     assert not again.seconds
 
 
-def test_other_settings_of_the_same_weights_are_measured_anew(family, tmp_path):
+def test_other_settings_of_the_same_weights_are_measured_again(family, tmp_path):
     moved = shutil.copytree(family, tmp_path / "family")
     first, _ = sweep(moved, tmp_path / "store", [2])
     path = moved / "step2" / "config.json"
@@ -167,9 +167,9 @@ def test_provenance_says_how_blocks_were_read_the_same_after_a_continuation(tmp_
             for steps in ([0], [0, 1], [0, 1])
         ]  # fmt: skip
         assert [len(run.seconds) for run in runs] == [1, 1, 0]
-        said = [provenance(run, probe, dtype="float32", fixed={}) for run in runs]
-        assert said[1] == said[2]
-        assert {name: said[2][name] for name in said[2] if name.startswith("attached")} == expected
+        metadata = [provenance(run, probe, dtype="float32", fixed={}) for run in runs]
+        assert metadata[1] == metadata[2]
+        assert {name: metadata[2][name] for name in metadata[2] if name.startswith("attached")} == expected
 
 
 def test_a_folders_models_are_read_by_plain_hooks_and_older_records_say_nothing(family, tmp_path):

@@ -1,4 +1,4 @@
-"""Whatever people pass as tokens is taken where it has one meaning, and refused in one typed line where not."""
+"""Token ids are accepted in every form with a single meaning, and refused in one typed line otherwise."""
 
 from __future__ import annotations
 
@@ -46,8 +46,8 @@ def forms(rows):
 def test_every_form_of_the_same_ids_is_the_same_measurement_and_the_same_probe(form):
     model = tiny_model()
     expected = measure(model, torch.tensor(ROWS))
-    found = measure(model, forms(ROWS)[form])
-    assert all(np.array_equal(array, expected.arrays()[name]) for name, array in found.arrays().items())
+    measurement = measure(model, forms(ROWS)[form])
+    assert all(np.array_equal(array, expected.arrays()[name]) for name, array in measurement.arrays().items())
     assert Probe.of(forms(ROWS)[form]).sha256 == Probe.of(ROWS).sha256
 
 
@@ -98,7 +98,7 @@ REFUSED = {
 
 @pytest.mark.parametrize("kind", REFUSED)
 @pytest.mark.parametrize("taker", [lambda tokens: measure(tiny_model(), tokens), Probe.of], ids=["measure", "Probe.of"])
-def test_what_has_no_one_meaning_is_refused_in_one_line(kind, taker):
+def test_ambiguous_tokens_are_refused_in_one_line(kind, taker):
     with pytest.raises(MeasureError) as caught:
         taker(REFUSED[kind])
     assert "\n" not in str(caught.value)

@@ -34,18 +34,18 @@ def test_the_loss_of_each_checkpoint_is_the_one_it_has_when_loaded_alone(tmp_pat
     family = write_family(tmp_path / "family", 4)
     result = losses(FolderSource(family), tmp_path / "records")
     assert result.statuses() == dict.fromkeys(range(4), "measured")
-    found = {step: result.measured[step].arrays("loss")["loss"] for step in range(4)}
+    losses_of = {step: result.measured[step].arrays("loss")["loss"] for step in range(4)}
     for step in range(4):
-        assert np.array_equal(found[step], alone(family / f"step{step}"))
-    assert len({loss.tobytes() for loss in found.values()}) == 4
+        assert np.array_equal(losses_of[step], alone(family / f"step{step}"))
+    assert len({loss.tobytes() for loss in losses_of.values()}) == 4
 
 
 def test_a_work_that_does_not_ask_for_the_unembedding_is_given_another_checkpoint_s(tmp_path):
-    """Why `unembedding` is there: nothing else would say that these losses are wrong."""
+    """The reason for `unembedding`: nothing else would show that these losses are wrong."""
     family = write_family(tmp_path / "family", 3)
-    found = losses(FolderSource(family), tmp_path / "records", CarelessLoss()).measured
-    assert np.array_equal(found[0].arrays("loss")["loss"], alone(family / "step0"))
-    assert not np.array_equal(found[2].arrays("loss")["loss"], alone(family / "step2"))
+    measured = losses(FolderSource(family), tmp_path / "records", CarelessLoss()).measured
+    assert np.array_equal(measured[0].arrays("loss")["loss"], alone(family / "step0"))
+    assert not np.array_equal(measured[2].arrays("loss")["loss"], alone(family / "step2"))
 
 
 def test_a_checkpoint_without_an_unembedding_has_no_loss_and_the_others_have(tmp_path):
@@ -103,5 +103,5 @@ def test_fetched_checkpoints_are_given_back_and_have_their_own_losses(weights, t
     for step, measurement in result.measured.items():
         shutil.copytree(weights[f"step{step}"], tmp_path / f"alone{step}")
         assert np.array_equal(measurement.arrays("loss")["loss"], alone(tmp_path / f"alone{step}"))
-    left = [p for p in (tmp_path / "hf").rglob("blobs/*") if p.is_file() and p.stat().st_size > 10_000]
-    assert not left
+    cached = [p for p in (tmp_path / "hf").rglob("blobs/*") if p.is_file() and p.stat().st_size > 10_000]
+    assert not cached

@@ -1,4 +1,4 @@
-"""What training and adapter libraries wrap around a model is taken off, adapters and all."""
+"""Wrappers of training and adapter libraries are removed, and adapters are measured with the model."""
 
 from __future__ import annotations
 
@@ -101,15 +101,15 @@ def adapted(**options):
 def test_a_model_with_adapters_is_measured_with_them():
     model = adapted()
     plain = measure(tiny_model(), TOKENS)
-    found = measure(model, TOKENS)
-    assert not np.allclose(found.top[:, 1], plain.top[:, 1])
+    measurement = measure(model, TOKENS)
+    assert not np.allclose(measurement.top[:, 1], plain.top[:, 1])
     merged = copy.deepcopy(model).merge_and_unload()
-    np.testing.assert_allclose(found.top, measure(merged, TOKENS).top, rtol=1e-4)
+    np.testing.assert_allclose(measurement.top, measure(merged, TOKENS).top, rtol=1e-4)
     for holder in (torch.compile(model), nn.DataParallel(model), model.base_model):
-        same(measure(holder, TOKENS), found)
+        same(measure(holder, TOKENS), measurement)
     kept = copy.deepcopy(model)
     kept.merge_adapter()
-    np.testing.assert_allclose(measure(kept, TOKENS).top, found.top, rtol=1e-4)
+    np.testing.assert_allclose(measure(kept, TOKENS).top, measurement.top, rtol=1e-4)
     with model.disable_adapter():
         same(measure(model, TOKENS), plain)
 

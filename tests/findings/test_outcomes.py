@@ -93,8 +93,8 @@ def test_without_noise_effects_are_exact_and_shares_are_type_three():
     assert table.loc["n_heads", "times"] == pytest.approx(1)
     assert table.attrs["r2"] == pytest.approx(1)
     without = x.drop(columns="d_model").assign(one=1.0).to_numpy()
-    left = log_y - without @ np.linalg.lstsq(without, log_y, rcond=None)[0]
-    assert table.loc["d_model", "share"] == pytest.approx((left @ left) / ((log_y - log_y.mean()) ** 2).sum())
+    residuals = log_y - without @ np.linalg.lstsq(without, log_y, rcond=None)[0]
+    assert table.loc["d_model", "share"] == pytest.approx((residuals @ residuals) / ((log_y - log_y.mean()) ** 2).sum())
 
 
 def test_too_few_architectures_say_so():
@@ -107,11 +107,11 @@ def test_seeds_of_an_architecture_count_once_and_unfinished_ones_not_at_all():
     table = architectures(3)
     table = pd.concat([table, table.iloc[:1].assign(seed=1)], ignore_index=True)
     table.loc[2, "status"] = "diverged"
-    found = pd.DataFrame(
+    measured = pd.DataFrame(
         [("m0", 0, 10.0, 20.0, 5.0), ("m0", 1, 40.0, 20.0, 5.0), ("m1", 0, 7.0, 8.0, 9.0), ("m2", 0, 1.0, 1.0, 1.0)],
         columns=["model", "seed", *OUTCOMES],
     )
-    x, logs = design_rows(found, table)
+    x, logs = design_rows(measured, table)
     assert list(x.index) == ["m0", "m1"]
     assert np.exp(logs["end_ratio"]).tolist() == pytest.approx([20, 7])
 
@@ -120,10 +120,10 @@ def test_a_ladder_gives_means_over_seeds_and_the_factor_of_a_doubling():
     table = architectures(3, part="heads").assign(n_heads=[1, 2, 4])
     table = pd.concat([table, table.assign(seed=1)], ignore_index=True)
     values = {1: 10.0, 2: 20.0, 4: 40.0}
-    found = table[["model", "seed"]].assign(**{name: table["n_heads"].map(values) for name in OUTCOMES})
-    rungs = ladder_outcomes(found, table, "heads")
+    measured = table[["model", "seed"]].assign(**{name: table["n_heads"].map(values) for name in OUTCOMES})
+    rungs = ladder_outcomes(measured, table, "heads")
     assert rungs["end_ratio"].tolist() == pytest.approx([10, 20, 40])
     assert rungs["end_ratio_log_sd"].tolist() == [0, 0, 0]
-    assert slope(np.log2(table["n_heads"].to_numpy(float)), np.log(found["end_ratio"].to_numpy()))[
+    assert slope(np.log2(table["n_heads"].to_numpy(float)), np.log(measured["end_ratio"].to_numpy()))[
         "times"
     ] == pytest.approx(2)

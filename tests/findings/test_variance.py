@@ -21,9 +21,9 @@ def drawn(seed, shape=(8, 3, 10)):
 
 
 def test_components_are_right_on_average():
-    found = pd.DataFrame([components(drawn(seed)) for seed in range(400)]).mean()
+    estimates = pd.DataFrame([components(drawn(seed)) for seed in range(400)]).mean()
     for name in COMPONENTS:
-        assert found[name] == pytest.approx(TRUTH[name], rel=0.1), name
+        assert estimates[name] == pytest.approx(TRUTH[name], rel=0.1), name
 
 
 def test_one_of_anything_is_refused():

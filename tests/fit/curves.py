@@ -1,4 +1,4 @@
-"""Synthetic series of the kinds that training shows."""
+"""Synthetic series like those of real trainings."""
 
 from __future__ import annotations
 

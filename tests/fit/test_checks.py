@@ -71,7 +71,7 @@ MISSING = [1.0, np.nan, 3.0]
     ],
     ids=lambda passed: f"{type(passed).__name__}-{getattr(passed, 'dtype', '')}",
 )
-def test_whatever_means_real_numbers_is_taken(passed):
+def test_every_form_of_real_numbers_is_accepted(passed):
     out = as_floats(passed, "values")
     assert out.dtype == np.float64
     np.testing.assert_array_equal(out, MISSING)
@@ -142,5 +142,5 @@ def test_words_counts_and_shares():
             check_count(bad, "resamples", 1)
     assert check_share(0.5, "tail") == 0.5
     for bad in (0, 1, np.nan, "half", None):
-        with pytest.raises(FitError, match=r"tail = .* is not a share"):
+        with pytest.raises(FitError, match=r"tail = .* is not between 0 and 1"):
             check_share(bad, "tail")

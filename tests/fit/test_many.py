@@ -83,8 +83,8 @@ def test_weights_per_curve_are_those_curves_alone():
 def test_progress_goes_to_standard_error(capsys):
     _, noisy, _ = series(SHORT, 3)
     fit_many(SHORT, noisy, progress=True)
-    seen = capsys.readouterr()
-    assert "3/3" in seen.err and not seen.out
+    output = capsys.readouterr()
+    assert "3/3" in output.err and not output.out
 
 
 def test_no_curves_are_an_empty_table():

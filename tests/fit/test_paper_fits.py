@@ -65,7 +65,7 @@ def test_ours_is_never_worse_than_the_published_residuals():
     np.testing.assert_allclose(out["sse_published"], out["sse_residuals"])
 
 
-def test_a_curve_below_the_floor_of_tau_is_kept_and_said():
+def test_a_curve_below_the_floor_of_tau_is_kept_and_reported():
     t = PAPER
     low = {**EXAMPLE, "popt": [0.2, 0.1, 1e-4, 1e-10, 0.5]}  # t0 / gamma = 1e-6 steps
     (fit,) = parse_params(json.dumps([{"original": low}]))

@@ -82,17 +82,17 @@ def test_given_parameters_are_respected_and_judged():
     from lmfit import Parameters
 
     y = eq14(SHORT, 60.0, -100.0, 12 / 4096, 30.0, 25.0) + np.random.default_rng(0).standard_normal(24)
-    held = Parameters()
+    constrained = Parameters()
     for name, value in (("A1", 50.0), ("A2", -80.0), ("beta", 2e-3), ("tau0", 25.0), ("K", 30.0)):
-        held.add(name, value)
-    free = fit_series(SHORT, y, form="eq14", params=held)
+        constrained.add(name, value)
+    free = fit_series(SHORT, y, form="eq14", params=constrained)
     assert free.status is FitStatus.OK
-    held["K"].set(value=60.0, vary=False)
-    fixed = fit_series(SHORT, y, form="eq14", params=held)
+    constrained["K"].set(value=60.0, vary=False)
+    fixed = fit_series(SHORT, y, form="eq14", params=constrained)
     assert fixed.status is FitStatus.NOT_GLOBAL and fixed.params["K"].value == 60 and fixed.sse > free.sse
-    del held["tau0"]
+    del constrained["tau0"]
     with pytest.raises(FitError, match="params have no tau0"):
-        fit_series(SHORT, y, form="eq14", params=held)
+        fit_series(SHORT, y, form="eq14", params=constrained)
 
 
 def test_sequences_give_intervals_that_hold_the_truth():
@@ -130,7 +130,7 @@ def test_bad_input():
     ):
         with pytest.raises(FitError, match=message):
             fit_series(SHORT, y, **options)
-    with pytest.raises(FitError, match="one value a step"):
+    with pytest.raises(FitError, match="one value per step"):
         fit_series(SHORT, y[:-1])
 
 
@@ -171,9 +171,9 @@ def test_bounds_and_expressions_are_lmfits():
 
 def test_profiles_hold_the_truth_and_are_about_twice_the_standard_error():
     fit = fit_series(SHORT, early_peak(), form="eq14")
-    found = fit.conf_interval("beta", "tau0")
+    intervals = fit.conf_interval("beta", "tau0")
     for name, true in (("beta", 12 / 4096), ("tau0", 30.0)):
-        lower, upper = found[name]
+        lower, upper = intervals[name]
         assert lower < fit.best[name] < upper
         assert lower < true < upper
         assert 3 < (upper - lower) / fit.stderr[name] < 5.5
@@ -236,7 +236,7 @@ def test_hubers_loss_and_relative_weights_reach_one_curve():
         fit_series(SHORT, wild, weights="absolute")
 
 
-def test_tensors_masked_and_nullable_series_are_fitted_as_what_they_mean():
+def test_tensors_and_masked_and_nullable_series_are_fitted():
     import pandas as pd
     import torch
 
@@ -269,7 +269,7 @@ def test_options_that_are_not_known_are_refused_by_name():
             fit_series(SHORT, y, **options)
 
 
-def test_a_dict_of_starting_values_is_taken():
+def test_a_dict_of_starting_values_is_accepted():
     start = {"A1": 50.0, "A2": -80.0, "beta": 2e-3, "tau0": 25.0, "K": 30.0}
     fit = fit_series(SHORT, early_peak(), form="eq14", params=start)
     assert fit.status is FitStatus.OK

@@ -19,10 +19,10 @@ def test_a_dict_gives_starting_values_with_the_bounds_of_the_form():
 def test_parameters_are_copied():
     from lmfit import create_params
 
-    given = create_params(**VALUES)
-    start = start_of(EQ9, given)
+    parameters = create_params(**VALUES)
+    start = start_of(EQ9, parameters)
     start["A"].value = 1.0
-    assert given["A"].value == 40
+    assert parameters["A"].value == 40
 
 
 @pytest.mark.parametrize(

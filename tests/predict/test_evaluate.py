@@ -19,29 +19,29 @@ def r2(table, regressor, split, target="K"):
 
 
 def test_what_follows_from_the_architecture_is_found_on_architectures_held_out():
-    found, predictions = scores(fits())
-    assert r2(found, "ridge", "architecture") > 0.9
-    assert r2(found, "ridge", "architecture") > r2(found, "mean", "architecture") + 0.5
-    SCORES.validate(found)
+    table, predictions = scores(fits())
+    assert r2(table, "ridge", "architecture") > 0.9
+    assert r2(table, "ridge", "architecture") > r2(table, "mean", "architecture") + 0.5
+    SCORES.validate(table)
     PREDICTIONS.validate(predictions)
-    assert set(found["split"]) == {"random", "architecture"}
-    assert set(found["n_architectures"]) == {len(SHAPES)}
+    assert set(table["split"]) == {"random", "architecture"}
+    assert set(table["n_architectures"]) == {len(SHAPES)}
     per_score = predictions.groupby(["regressor", "split"]).size()
     assert (per_score == sum(shape[0] for shape in SHAPES)).all()
 
 
 def test_noise_is_not_predicted():
-    found, _ = scores(fits(), targets=["gamma"], regressors={"ridge": {}, "random_forest": {"n_estimators": 20}})
-    assert r2(found, "ridge", "architecture", "gamma") < 0.2
-    assert r2(found, "random_forest", "architecture", "gamma") < 0.2
+    table, _ = scores(fits(), targets=["gamma"], regressors={"ridge": {}, "random_forest": {"n_estimators": 20}})
+    assert r2(table, "ridge", "architecture", "gamma") < 0.2
+    assert r2(table, "random_forest", "architecture", "gamma") < 0.2
 
 
 @pytest.mark.parametrize("regressor", ["ridge", "random_forest", "gradient_boosting", "xgboost", "nearest", "mean"])
 def test_no_held_out_value_reaches_its_own_prediction(regressor):
     table = fits()
     changed = table.copy()
-    mine = changed["model"] == "m3"
-    changed.loc[mine, "K"] = changed.loc[mine, "K"] * 50 + 7
+    of_m3 = changed["model"] == "m3"
+    changed.loc[of_m3, "K"] = changed.loc[of_m3, "K"] * 50 + 7
     hyper = {} if regressor == "ridge" else {"n_estimators": 10}
     options = {} if regressor in ("nearest", "mean") else {regressor: hyper}
     before, after = (scores(t, regressors=options)[1] for t in (table, changed))
@@ -56,8 +56,8 @@ def test_no_held_out_value_reaches_its_own_prediction(regressor):
 def test_seeds_of_one_architecture_stay_together():
     table = fits()
     twins = pd.concat([table, table.assign(seed=1)], ignore_index=True)
-    found, _ = scores(twins)
-    row = found[(found["split"] == "architecture") & (found["regressor"] == "nearest")].iloc[0]
+    scored, _ = scores(twins)
+    row = scored[(scored["split"] == "architecture") & (scored["regressor"] == "nearest")].iloc[0]
     assert row["n_architectures"] == len(SHAPES)
     assert row["r2"] < 0.99
 
@@ -71,8 +71,8 @@ def test_undetermined_parameters_are_left_out_unless_asked_for():
 
 @pytest.mark.parametrize("shapes", [[(2, 64, 2)], [(6, 64, 2)], SHAPES[:4]])
 def test_few_rows_or_architectures_give_nan_not_a_crash(shapes):
-    found, _ = scores(fits(shapes))
-    held_out = found[found["split"] == "architecture"]["r2"]
+    table, _ = scores(fits(shapes))
+    held_out = table[table["split"] == "architecture"]["r2"]
     assert held_out.isna().all() == (len(shapes) == 1)
 
 

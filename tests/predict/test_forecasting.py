@@ -73,9 +73,9 @@ def test_table_has_its_columns_and_widens_with_level_and_distance(artefact):
     [
         ({"recipe": "giga"}, "known: nano"),
         ({"steps": [5000]}, "0 to 4096"),
-        ({"level": 1.0}, "share"),
-        ({"level": 90.0}, "share"),
-        ({"level": float("nan")}, "share"),
+        ({"level": 1.0}, "between 0 and 1"),
+        ({"level": 90.0}, "between 0 and 1"),
+        ({"level": float("nan")}, "between 0 and 1"),
         ({"steps": []}, "no steps"),
         ({"steps": [True]}, "not a whole number"),
         ({"steps": [10**400]}, "0 to 4096"),
@@ -104,7 +104,7 @@ def test_an_architecture_may_be_a_mapping(artefact):
 
 
 def test_values_of_another_type_end_in_a_typed_error():
-    """In a process of its own, where no annotation is checked: what a user sees."""
+    """In a separate process without checks of annotations, as for a user."""
     code = """
 from massact import forecast
 from massact.errors import ConfigError, ParseError
@@ -160,11 +160,11 @@ def test_numbers_that_are_not_used_are_named_with_what_was_measured(artefact):
     other = Architecture(**{**a.as_dict(), "parallel_residual": False, "rotary_fraction": 1.0, "rotary_base": 500.0})
     tables = [forecast(one, artefact=artefact) for one in (a, other)]
     pd.testing.assert_frame_equal(*tables)  # they make no difference, and the forecast says so:
-    plain, said = (table.attrs["unused"] for table in tables)
+    plain, unused = (table.attrs["unused"] for table in tables)
     for name in ("vocab_size", "context", "rotary_fraction (0.25)", "rotary_base", "parallel_residual (true)"):
         assert name in plain
     assert "Your" not in plain
-    assert "Your parallel_residual=false makes no difference to the forecast, and none of them had it." in said
+    assert "Your parallel_residual=false makes no difference to the forecast, and none of them had it." in unused
     shipped = forecast(Architecture(**{**a.as_dict(), "parallel_residual": False})).attrs["unused"]
     assert "parallel_residual (false and true)" in shipped
     assert "Your parallel_residual=false makes no difference to the forecast." in shipped

@@ -1,4 +1,4 @@
-"""Options of regressors are held to what each regressor takes before anything is fitted."""
+"""Options of regressors are checked against each regressor's parameters before any fit."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def test_options_that_mean_something_pass():
 
 
 @pytest.mark.parametrize(
-    ("regressors", "said"),
+    ("regressors", "message"),
     [
         ({"ridge": {"alpha": -1}}, "'alpha'"),
         ({"ridge": {"alpha": float("nan")}}, "ridge"),
@@ -38,10 +38,10 @@ def test_options_that_mean_something_pass():
         ({"forest": {}}, "not known"),
     ],
 )
-def test_options_that_do_not_are_one_line(regressors, said):
+def test_options_that_do_not_are_one_line(regressors, message):
     with pytest.raises(ConfigError) as caught:
         check_regressors(regressors, 0)
-    assert said in str(caught.value)
+    assert message in str(caught.value)
     assert "\n" not in str(caught.value)
 
 

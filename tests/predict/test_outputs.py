@@ -13,13 +13,13 @@ def scored():
 def test_metrics_are_a_few_numbers_of_each_recipe(tmp_path):
     scores, predictions = scored()
     write_outputs(scores, predictions, str(tmp_path / "results"))
-    found = json.loads((tmp_path / "results" / "metrics.json").read_text())
-    assert found == metrics(scores)
-    assert set(found) == {"nano"}
-    assert set(found["nano"]) == {"ridge", "baseline", "ridge_random_split"}
-    held = scores[scores["split"] == "architecture"].groupby("regressor")["r2"].median()
-    assert found["nano"]["ridge"] == round(held["ridge"], 4)
-    assert found["nano"]["baseline"] == round(max(held["mean"], held["nearest"]), 4)
+    written = json.loads((tmp_path / "results" / "metrics.json").read_text())
+    assert written == metrics(scores)
+    assert set(written) == {"nano"}
+    assert set(written["nano"]) == {"ridge", "baseline", "ridge_random_split"}
+    held_out = scores[scores["split"] == "architecture"].groupby("regressor")["r2"].median()
+    assert written["nano"]["ridge"] == round(held_out["ridge"], 4)
+    assert written["nano"]["baseline"] == round(max(held_out["mean"], held_out["nearest"]), 4)
 
 
 def test_what_was_not_scored_has_no_number():

@@ -20,10 +20,10 @@ def test_a_forecast_fits_a_terminal(n_layers, steps):
     assert lines[0].startswith("The forecast was learnt from")
     head = next(number for number, line in enumerate(lines) if line.split()[0] == "layer")
     assert "Not used" in " ".join(lines[:head])
-    shown = [int(line.split()[0]) for line in lines[head + 1 :] if "(" in line]
-    assert shown[0] == 0
-    assert shown[-1] == n_layers - 1
-    assert len(shown) == min(12, n_layers)
+    layers = [int(line.split()[0]) for line in lines[head + 1 :] if "(" in line]
+    assert layers[0] == 0
+    assert layers[-1] == n_layers - 1
+    assert len(layers) == min(12, n_layers)
 
 
 def test_cells_are_the_tables_numbers():

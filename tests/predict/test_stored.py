@@ -1,4 +1,4 @@
-"""The forecast artefact is held to what it says it is for, and to its hash."""
+"""The forecast artefact is checked against its stated purpose and its hash."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_an_artefact_that_was_changed_is_refused(path, value, words):
 
 
 @pytest.mark.parametrize("value", [{}, {"recipes": {}}, {"kind": "massact forecast"}])
-def test_what_is_no_artefact_is_refused(value):
+def test_a_value_that_is_not_an_artefact_is_refused(value):
     with pytest.raises(ParseError, match=r"not a forecast artefact|without kind and hash|version None"):
         learned_by_recipe(value)
 
@@ -68,13 +68,13 @@ def test_what_is_no_artefact_is_refused(value):
     ],
 )  # fmt: skip
 def test_an_artefact_with_its_hash_but_an_impossible_part_is_never_made(name, value):
-    made = recipes()
-    made["grid"][name] = value
+    content = recipes()
+    content["grid"][name] = value
     with pytest.raises(ParseError, match="recipe grid"):
-        sealed(made)
-    del made["grid"][name]
+        sealed(content)
+    del content["grid"][name]
     with pytest.raises(ParseError, match=f"recipe grid: '{name}' is missing"):
-        sealed(made)
+        sealed(content)
 
 
 def test_the_layout_of_the_file_makes_no_difference(tmp_path):
@@ -86,7 +86,7 @@ def test_the_layout_of_the_file_makes_no_difference(tmp_path):
 
 
 def test_files_that_cannot_be_an_artefact_are_refused_at_once(tmp_path):
-    with pytest.raises(MissingInputError, match=r"is not there.*stage=predict"):
+    with pytest.raises(MissingInputError, match=r"does not exist.*stage=predict"):
         read_artefact(tmp_path / "absent.json")
     os.mkfifo(tmp_path / "fifo")
     (tmp_path / "huge").touch()

@@ -60,7 +60,7 @@ def test_mlflow_lists_readable_runs_of_models_that_are_trained(store):
     assert suite.info.run_name == "nano: scores of eq9"
     assert "K of ratio, ridge, architectures held out" in {run.info.run_name for run in nested(store)}
     assert {run.data.tags["mlflow.parentRunId"] for run in nested(store)} == {suite.info.run_id}
-    # MLflow shows the latest first: parents stand above what is nested in them.
+    # MLflow shows the latest first, so parents come above their nested runs.
     assert suite.info.start_time > max(run.info.start_time for run in nested(store))
     assert all(run.info.status == "FINISHED" for run in runs(store))
     assert {run.data.tags["mlflow.source.type"] for run in runs(store)} == {"LOCAL"}
@@ -78,10 +78,10 @@ def test_runs_of_the_earlier_layout_are_kept_and_nested(tmp_path):
     client.log_param(old.info.run_id, "recipe", "nano")
     log_scores(*tables, **where(tmp_path))
     assert len(runs(tmp_path)) == 7
-    found = client.get_run(old.info.run_id)
-    assert found.data.tags["mlflow.parentRunId"] == parents(tmp_path)[0].info.run_id
-    assert found.info.run_name.startswith("K of ratio")
-    assert found.data.params["target"] == "K"
+    run = client.get_run(old.info.run_id)
+    assert run.data.tags["mlflow.parentRunId"] == parents(tmp_path)[0].info.run_id
+    assert run.info.run_name.startswith("K of ratio")
+    assert run.data.params["target"] == "K"
 
 
 def measured(last=3, factor=1.0):
@@ -159,10 +159,10 @@ def test_two_processes_at_once_lose_and_repeat_nothing(tmp_path):
         process.join(180)
     assert [process.exitcode for process in processes] == [0, 0]
     assert len(parents(tmp_path)) == 16
-    found = nested(tmp_path)
-    assert len(found) == 16
-    assert {run.data.params["recipe"] for run in found} == {"a", "b"}
-    assert all("r2_ratio" in run.data.metrics for run in found)
+    runs = nested(tmp_path)
+    assert len(runs) == 16
+    assert {run.data.params["recipe"] for run in runs} == {"a", "b"}
+    assert all("r2_ratio" in run.data.metrics for run in runs)
 
 
 def test_a_store_that_cannot_be_is_named():

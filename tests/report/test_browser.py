@@ -1,4 +1,4 @@
-"""A real browser draws the page. Where none is installed the parameter set is empty, and pytest says so."""
+"""A real browser renders the page. If none is installed, the parameter set is empty and pytest reports it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the figures are drawn from: intervals, axes, curves, colours, and how they are put into the page."""
+"""The figures: intervals, axes, curves, colours, and their embedding in the page."""
 
 from __future__ import annotations
 
@@ -86,8 +86,8 @@ def test_runs_share_a_figure_only_within_a_recipe_and_none_is_left_alone(inputs)
 
 def test_all_figures_of_a_recipe_have_the_same_scales(inputs):
     runs, named = inputs.runs, inputs.named
-    shown = [trajectories_figure(inputs.trajectories, group, named) for group in (runs[:2], runs[2:])]
-    for first, second in zip(shown[0].axes[:3], shown[1].axes[:3], strict=True):
+    figures = [trajectories_figure(inputs.trajectories, group, named) for group in (runs[:2], runs[2:])]
+    for first, second in zip(figures[0].axes[:3], figures[1].axes[:3], strict=True):
         assert first.get_ylim() == second.get_ylim()
         assert first.get_xlim() == second.get_xlim()
 
@@ -140,8 +140,8 @@ def test_ties_count_for_both_forms_and_failed_fits_for_none():
     fits["eq14"] = fits["eq14"].assign(aicc=10.05)
     fits["step1"] = fits["step1"].assign(aicc=12.0)
     fits["step2"] = fits["step2"].assign(aicc=np.nan)
-    found = wins(dataclasses.replace(inputs, fits=fits), "ratio")
-    assert found == {"eq9": 2, "eq14": 2, "step1": 0, "step2": 0}
+    counts = wins(dataclasses.replace(inputs, fits=fits), "ratio")
+    assert counts == {"eq9": 2, "eq14": 2, "step1": 0, "step2": 0}
 
 
 def some_figure():

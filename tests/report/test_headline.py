@@ -14,12 +14,12 @@ from tests.report.synthetic import SHAPES, STEPS, Shape, curve_of, eq9, make_inp
 
 
 def test_counts_and_largest_ratio(inputs):
-    found = headline(inputs.checked())
-    assert (found.models, found.checkpoints, found.layers) == (4, 4 * len(STEPS), 16)
-    assert found.max_ratio is not None
+    numbers = headline(inputs.checked())
+    assert (numbers.models, numbers.checkpoints, numbers.layers) == (4, 4 * len(STEPS), 16)
+    assert numbers.max_ratio is not None
     truth = eq9(np.array([2048.0]), curve_of(SHAPES[2], 2, "ratio"))[0]
-    assert found.max_ratio.value == pytest.approx(truth, rel=0.1)
-    assert (found.max_ratio.model, found.max_ratio.layer, found.max_ratio.step) == ("tiny-c", 2, 2048)
+    assert numbers.max_ratio.value == pytest.approx(truth, rel=0.1)
+    assert (numbers.max_ratio.model, numbers.max_ratio.layer, numbers.max_ratio.step) == ("tiny-c", 2, 2048)
 
 
 def test_median_r2_is_over_ratio_curves_only(inputs):
@@ -31,12 +31,12 @@ def test_median_r2_is_over_ratio_curves_only(inputs):
 
 def test_best_held_out_is_no_baseline_no_random_split_and_of_the_first_slice(inputs):
     scores = inputs.scores.copy()
-    held = scores["split"] == "architecture"
+    held_out = scores["split"] == "architecture"
     first = (scores["form"] == "eq9") & (scores["quantity"] == "ratio")
     scores["r2"] = 0.1
-    scores.loc[~held | ~first, "r2"] = 0.99
-    scores.loc[held & first & (scores["target"] == "f_end") & (scores["regressor"] == "lasso"), "r2"] = 0.6
-    scores.loc[held & first & (scores["target"] == "f_end") & (scores["regressor"] == "nearest"), "r2"] = 0.7
+    scores.loc[~held_out | ~first, "r2"] = 0.99
+    scores.loc[held_out & first & (scores["target"] == "f_end") & (scores["regressor"] == "lasso"), "r2"] = 0.6
+    scores.loc[held_out & first & (scores["target"] == "f_end") & (scores["regressor"] == "nearest"), "r2"] = 0.7
     best = headline(dataclasses.replace(inputs, scores=scores)).best_held_out
     assert best is not None
     assert (best.target, best.regressor, best.r2, best.baseline) == ("f_end", "lasso", 0.6, 0.7)

@@ -135,12 +135,12 @@ def test_same_inputs_give_the_same_bytes_in_this_process_and_in_another(tmp_path
 
 
 def test_headline_numbers_are_on_the_page(made, page):
-    found = made[1]
-    assert found.max_ratio is not None
-    assert found.best_held_out is not None
+    numbers = made[1]
+    assert numbers.max_ratio is not None
+    assert numbers.best_held_out is not None
     assert "4 models" in page.words
-    assert f"{found.max_ratio.value:,.0f}" in page.words
-    assert f"{found.best_held_out.r2:.2f}" in page.words
+    assert f"{numbers.max_ratio.value:,.0f}" in page.words
+    assert f"{numbers.best_held_out.r2:.2f}" in page.words
 
 
 def test_cautions_name_the_number_of_architectures(page):
@@ -162,7 +162,7 @@ def test_cautions_name_the_number_of_architectures(page):
         ("training", {}, "How to reproduce this page"),
     ],
 )
-def test_a_missing_part_is_said_in_its_section(part, empty, sentence, tmp_path):
+def test_a_missing_part_is_reported_in_its_section(part, empty, sentence, tmp_path):
     inputs = make_inputs((Shape("tiny-a", 1, 64, 2),), steps=FEW_STEPS, slices=1, targets=FEW)
     page = built(dataclasses.replace(inputs, **{part: empty}), tmp_path)
     assert sentence in page.words
@@ -209,11 +209,11 @@ def test_every_regime_is_explained(tmp_path):
 
 def test_the_page_says_which_suspects_are_in_the_curves(tmp_path):
     inputs = make_inputs((Shape("plain", 1, 64, 2),), steps=FEW_STEPS, slices=1, targets=FEW)
-    said = ["plain step 4: has the weights of step 2 (not measured)", "plain step 8: has the weights of step 16"]
-    page = built(dataclasses.replace(inputs, suspects=said), tmp_path)
+    suspects = ["plain step 4: has the weights of step 2 (not measured)", "plain step 8: has the weights of step 16"]
+    page = built(dataclasses.replace(inputs, suspects=suspects), tmp_path)
     assert "2 checkpoints are not what they claim or could not be measured" in page.words
     assert "marked “not measured” is in no curve below" in page.words
-    assert "left out of the fits unless fit.suspects=true" in page.words
+    assert "the fits exclude them unless fit.suspects=true" in page.words
 
 
 @pytest.mark.filterwarnings("error::UserWarning", "error::RuntimeWarning")
@@ -246,7 +246,7 @@ def test_failed_fits_and_scores_without_a_number_are_shown_as_such(tmp_path):
     assert "No prediction has a finite score" in page.words
 
 
-def test_two_recipes_never_share_a_figure_and_are_said(tmp_path):
+def test_two_recipes_never_share_a_figure_and_are_named(tmp_path):
     first = make_inputs((Shape("tiny-a", 2, 64, 2),), slices=1, targets=FEW)
     other = first.trajectories.assign(recipe="long")
     both = dataclasses.replace(first, trajectories=pd.concat([first.trajectories, other], ignore_index=True))

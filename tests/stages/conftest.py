@@ -1,4 +1,4 @@
-"""A stage in this process: what it says and how it ends, without the seconds that a new process takes to import."""
+"""Run a stage in this process and collect its output and status, without the import time of a new process."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ CONF = Path(__file__).parents[2] / "conf"
 
 
 @dataclass(frozen=True)
-class Ended:
-    """The exit status and the one line of an error; `said` has everything, log lines included."""
+class StageResult:
+    """The exit status and the one line of an error; `output` has all lines, log lines included."""
 
     exit_code: int
     error: str
-    said: str
+    output: str
 
 
 @pytest.fixture
-def stage(online, monkeypatch, caplog, tmp_path) -> Callable[..., Ended]:
+def stage(online, monkeypatch, caplog, tmp_path) -> Callable[..., StageResult]:
     """`stage(endpoint, *words)` as `python run.py`, with a Hugging Face cache below `tmp_path`."""
     import huggingface_hub.constants as constants
 
-    def run(endpoint: str, *words: str, offline: str = "0") -> Ended:
+    def run(endpoint: str, *words: str, offline: str = "0") -> StageResult:
         monkeypatch.setenv("HF_ENDPOINT", endpoint)
         monkeypatch.setenv("HF_HUB_OFFLINE", offline)
         monkeypatch.setattr(constants, "HF_HUB_OFFLINE", offline == "1")
@@ -43,6 +43,6 @@ def stage(online, monkeypatch, caplog, tmp_path) -> Callable[..., Ended]:
             except MassactError as raised:
                 error, code = str(raised), raised.exit_code
         assert "\n" not in error
-        return Ended(code, error, "\n".join([*caplog.messages, *lines, error]))
+        return StageResult(code, error, "\n".join([*caplog.messages, *lines, error]))
 
     return run

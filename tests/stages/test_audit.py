@@ -11,7 +11,7 @@ def config(*overrides):
     return preflight(overrides, CONF, multirun=False)[0]
 
 
-def test_a_folder_with_twins_is_told(tmp_path):
+def test_a_folder_with_equal_steps_is_reported(tmp_path):
     for step, seed in [(0, 0), (1, 0), (2, 1), (4, 1)]:
         tiny_model(seed=seed).save_pretrained(tmp_path / f"step{step}")
     lines = audit.run(config("stage=audit", f"model.folder={tmp_path}"), tmp_path / "job")

@@ -1,4 +1,4 @@
-"""A designed suite as a user types it: trained by two workers, verified, gathered, fitted, and what it shows."""
+"""A designed suite on the command line: trained by two workers, verified, gathered, fitted, and summarised."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ PATHS = ("runs", "records", "extracted", "trajectories", "fits", "results")
 
 
 def run(folder: Path, *words: str, jobs: bool = False) -> subprocess.CompletedProcess[str]:
-    """As a user types it, in a process of its own."""
+    """The command, in a separate process."""
     where = f"hydra.sweep.dir={folder}/sweep" if jobs else f"hydra.run.dir={folder}/job"
     command = [sys.executable, "run.py", *(["-m"] if jobs else []), *settings(folder), where, *words]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
@@ -76,12 +76,12 @@ def trained(tmp_path_factory, corpus) -> tuple[Path, str]:
 def test_two_workers_train_everything_once_and_one_table_holds_it(trained):
     folder, _ = trained
     records = read_table(folder / "trajectories/tiny.parquet", RECORDS)
-    said = read_metadata(folder / "trajectories/tiny.parquet")
-    assert len(said["members"]) == 9 + 2 + 4
-    assert {member["status"] for member in said["members"]} == {"done"}
+    metadata = read_metadata(folder / "trajectories/tiny.parquet")
+    assert len(metadata["members"]) == 9 + 2 + 4
+    assert {member["status"] for member in metadata["members"]} == {"done"}
     assert set(records["recipe"]) == {"quick"}
     assert records.groupby(["model", "seed"])["step"].nunique().eq(8).all()
-    assert said["recipe"]["first_token"] == 0
+    assert metadata["recipe"]["first_token"] == 0
     assert records["sequence"].nunique() == 10
 
 
@@ -96,18 +96,18 @@ def test_a_member_trained_again_has_the_same_bits(trained, corpus, tmp_path):
     shutil.copytree(trained[0] / "trajectories", tmp_path / "trajectories")
     done = run(tmp_path, corpus, "stage=verify", "suite.only=[tiny-003-seed0,tiny-000-seed1]")
     assert done.returncode == 0, done.stderr
-    said = done.stdout + done.stderr
-    assert said.count("the same to the last bit") == 2
-    assert "tiny-000-seed1: 8 steps" in said
+    output = done.stdout + done.stderr
+    assert output.count("the same to the last bit") == 2
+    assert "tiny-000-seed1: 8 steps" in output
 
 
 def test_a_number_that_is_not_the_training_s_is_found(trained, corpus, tmp_path):
     path = tmp_path / "trajectories/tiny.parquet"
     shutil.copytree(trained[0] / "trajectories", tmp_path / "trajectories")
-    frame, said = read_table(path, RECORDS), read_metadata(path)
+    frame, metadata = read_table(path, RECORDS), read_metadata(path)
     at = frame.index[(frame["model"] == "tiny-004") & (frame["step"] == 24)][0]
     frame.loc[at, "median"] *= 1.0001
-    write_table(frame, path, RECORDS, said)
+    write_table(frame, path, RECORDS, metadata)
     with pytest.raises(MassactError, match="median at step 24, layer 0, sequence 0") as caught:
         stage(tmp_path, corpus, "stage=verify", "suite.only=[tiny-004-seed0]")
     assert caught.value.exit_code == 3
@@ -117,8 +117,8 @@ def test_a_number_that_is_not_the_training_s_is_found(trained, corpus, tmp_path)
 def test_the_dataset_and_what_it_shows(trained):
     folder, _ = trained
     params = folder / "params.yaml"
-    said = (ROOT / "params.yaml").read_text().replace("suites: [nano]", "suites: [tiny]")
-    params.write_text(re.sub(r"(?m)^models: .*", "models: [pocket-a]", said))
+    parameters = (ROOT / "params.yaml").read_text().replace("suites: [nano]", "suites: [tiny]")
+    params.write_text(re.sub(r"(?m)^models: .*", "models: [pocket-a]", parameters))
     for words in (
         ["stage=extract", "model=pocket-a", "checkpoints=quick", f'paths.runs="{ROOT}/data/runs"'],
         ["stage=gather"],
@@ -132,30 +132,30 @@ def test_the_dataset_and_what_it_shows(trained):
     assert table.loc[table["family"] == "tiny", "seconds"].gt(0).all()
     assert table.loc[table["family"] == "pocket", "validation_loss"].gt(0).all()
     assert (table["weights_sha256"].str.len() == 64).all()
-    shown = (folder / "results/findings/tiny/findings.md").read_text()
-    assert "| trainings | 15 |" in shown
-    assert "twice the heads multiplies by" in shown
-    assert "noise ceiling" in shown
+    page = (folder / "results/findings/tiny/findings.md").read_text()
+    assert "| trainings | 15 |" in page
+    assert "factor for twice the heads" in page
+    assert "noise ceiling" in page
     assert (folder / "results/findings/tiny/trajectories.png").stat().st_size > 5000
     assert pd.read_parquet(folder / "trajectories/pocket.parquet")["family"].unique().tolist() == ["pocket"]
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
-        (["stage=suite", "suite.only=[tiny-099-seed0]"], "suite.only: tiny-099-seed0 is no member; nearest: tiny-0"),
-        (["stage=suite", "suite.space.layers=[8,2]"], "suite.space.layers = [8, 2] is no range"),
+        (["stage=suite", "suite.only=[tiny-099-seed0]"], "suite.only: tiny-099-seed0 is not a member; nearest: tiny-0"),
+        (["stage=suite", "suite.space.layers=[8,2]"], "suite.space.layers = [8, 2] is not a range"),
         (["stage=suite", "suite.space.width=[48]"], "give [smallest, largest]"),
         (["stage=suite", "suite.replicated=[40]"], "suite.replicated has 40"),
         (["stage=suite", "suite.architectures=100", "suite.space.mlp_ratio=[4,4]"], "100 were requested"),
         (["stage=verify"], "dvc pull"),
     ],
 )
-def test_a_wrong_value_is_one_line(tmp_path, corpus, words, said):
+def test_a_wrong_value_is_one_line(tmp_path, corpus, words, message):
     with pytest.raises(MassactError) as caught:
         stage(tmp_path, corpus, *words)
     assert caught.value.exit_code == 2
-    assert said in str(caught.value)
+    assert message in str(caught.value)
     assert "\n" not in str(caught.value)
 
 

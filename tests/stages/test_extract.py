@@ -1,4 +1,4 @@
-"""stage=extract on the command line, against a loopback hub that lacks what it should have."""
+"""stage=extract on the command line, against a loopback hub with missing files."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ def words(folder: Path, *arguments: str) -> list[str]:
 
 
 def extract(folder: Path, endpoint: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """In a process of its own; `stage` of conftest.py is the same without one."""
+    """In a separate process; `stage` of conftest.py does the same in this one."""
     env = {**os.environ, "HF_ENDPOINT": endpoint, "HF_HOME": str(folder / "hf"), "HF_HUB_OFFLINE": "0"}
     command = [sys.executable, "run.py", f"hydra.run.dir={folder}/job", *words(folder, *arguments)]
     return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
 
 
 def last_line(done: subprocess.CompletedProcess[str]) -> str:
-    (said,) = [line for line in (done.stdout + done.stderr).splitlines() if line.startswith("massact:")]
+    (message,) = [line for line in (done.stdout + done.stderr).splitlines() if line.startswith("massact:")]
     assert "Traceback" not in done.stderr
-    return said
+    return message
 
 
 def test_what_is_missing_is_summed_up_and_a_second_run_tries_only_that(weights, tmp_path, stage):
@@ -55,7 +55,7 @@ def test_what_is_missing_is_summed_up_and_a_second_run_tries_only_that(weights, 
     with serving({REPOSITORY: weights}) as hub:
         done = stage(hub.url, *words(tmp_path))
         assert hub.fetched().count("model.safetensors") == 2
-    assert done.exit_code == 0, done.said
+    assert done.exit_code == 0, done.output
     assert sorted(read_table(table, RECORDS)["step"].unique()) == [0, 1, 2, 4]
     runtime = json.loads(table.with_suffix(".runtime.json").read_text())
     assert runtime["statuses"]["4"] == "measured"
@@ -70,7 +70,7 @@ def test_a_probe_text_that_is_refused_is_not_replaced_by_another(weights, tmp_pa
     assert not list(tmp_path.rglob("*.parquet"))
     with serving({REPOSITORY: weights}) as hub:  # a hub that does not have it
         done = stage(hub.url, *words(tmp_path, "probe=auto"))
-    assert done.exit_code == 0, done.said
+    assert done.exit_code == 0, done.output
     assert read_metadata(tmp_path / "extracted/pythia-14m-seed0.parquet")["probe"]["text"] == "shakespeare"
 
 
@@ -85,12 +85,12 @@ def test_the_papers_text_comes_verified_and_its_commit_is_in_the_table(weights, 
     with serving({REPOSITORY: weights, repository: {"main": sample}}, flip={REDPAJAMA_FILES[3]}, spoil=1) as hub:
         done = stage(hub.url, *wanted)
         assert hub.fetched().count(REDPAJAMA_FILES[3]) >= 2
-    assert done.exit_code == 0, done.said
-    assert f"{REDPAJAMA_FILES[3]} came with other content than the Hub states" in done.said
+    assert done.exit_code == 0, done.output
+    assert f"{REDPAJAMA_FILES[3]} came with other content than the Hub states" in done.output
     table = tmp_path / "extracted/pythia-14m-seed0.parquet"
-    said = read_metadata(table)["probe"]
-    assert said["text"] == "redpajama"
-    assert said["source"] == f"togethercomputer/RedPajama-Data-1T-Sample@{commit_of(repository, 'main')}"
+    probe = read_metadata(table)["probe"]
+    assert probe["text"] == "redpajama"
+    assert probe["source"] == f"togethercomputer/RedPajama-Data-1T-Sample@{commit_of(repository, 'main')}"
     before = table.read_bytes()
     assert stage("http://127.0.0.1:9", *wanted, offline="1").exit_code == 0
     assert table.read_bytes() == before

@@ -1,4 +1,4 @@
-"""What docs/findings.md says of the shipped suite is what its command gives."""
+"""The tables of docs/findings.md are those of its command's output."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ def test_the_documented_tables_are_those_of_the_dataset(tmp_path, refit):
     else:
         shutil.copy(recorded("data/fits/nano-eq9.parquet"), tmp_path / "fits/nano-eq9.parquet")
     run(tmp_path, "stage=findings", "suite=nano")
-    made = tables((tmp_path / "results/findings/nano/findings.md").read_text(encoding="utf-8"))
+    computed = tables((tmp_path / "results/findings/nano/findings.md").read_text(encoding="utf-8"))
     documented = tables((ROOT / "docs/findings.md").read_text(encoding="utf-8"))
-    assert len(made) == 6
-    for table in made:
+    assert len(computed) == 6
+    for table in computed:
         assert table in documented

@@ -1,4 +1,4 @@
-"""The user's own sweep over Pythia: against a loopback hub with random weights of the true shapes, and without any."""
+"""A sweep over Pythia models: against a loopback hub with random weights of the true shapes, and without a hub."""
 
 from __future__ import annotations
 
@@ -71,9 +71,9 @@ def test_the_sweep_completes_with_1b(tmp_path):
 def test_without_a_hub_it_ends_in_seconds_with_one_line_a_model(tmp_path):
     done, seconds = sweep(tmp_path, NOWHERE, MODELS, *JOBS)
     assert done.returncode == 3
-    said = [line for line in (done.stdout + done.stderr).splitlines() if line.startswith("massact:")]
-    assert len(said) == 2
-    assert all(f"pythia-{size}" in line and "HF_HOME" in line for size, line in zip(MODELS, said, strict=True))
+    messages = [line for line in (done.stdout + done.stderr).splitlines() if line.startswith("massact:")]
+    assert len(messages) == 2
+    assert all(f"pythia-{size}" in line and "HF_HOME" in line for size, line in zip(MODELS, messages, strict=True))
     assert "Traceback" not in done.stderr
-    # Hydra's compositions take most of it, and machines differ: some seconds more than a sweep that asks nobody.
+    # Hydra's compositions take most of the time: the limit is a few seconds more than for a sweep without requests.
     assert seconds < sweep(tmp_path / "offline", NOWHERE, MODELS, *JOBS, offline="1")[1] + 8

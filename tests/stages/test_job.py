@@ -1,4 +1,4 @@
-"""How jobs end: what nobody foresaw, signals, full disks, and what the sweep says of them."""
+"""How jobs end: unexpected errors, signals, full disks, and the summary of a sweep."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def command(folder: Path, *words: str) -> list[str]:
 
 
 @pytest.mark.parametrize("launcher", ["basic", "joblib"])
-def test_what_nobody_foresaw_is_one_line_and_stops_no_other_job(tmp_path, launcher):
+def test_an_unexpected_error_is_one_line_and_stops_no_other_job(tmp_path, launcher):
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken/pyarrow.py").write_text("raise ImportError('no kernel for this processor')\n")
     path = os.pathsep.join([str(tmp_path / "broken"), os.environ.get("PYTHONPATH", "")])
@@ -37,11 +37,11 @@ def test_what_nobody_foresaw_is_one_line_and_stops_no_other_job(tmp_path, launch
     done = subprocess.run(
         words, cwd=ROOT, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, check=False
     )
-    said = done.stdout + done.stderr
-    assert done.returncode == 3, said
-    assert "Traceback" not in said
-    assert "0 of 2 jobs done" in said
-    assert "ImportError: no kernel for this processor; nobody foresaw this" in said
+    output = done.stdout + done.stderr
+    assert done.returncode == 3, output
+    assert "Traceback" not in output
+    assert "0 of 2 jobs done" in output
+    assert "ImportError: no kernel for this processor; unexpected error" in output
     for number in (0, 1):
         assert "pyarrow.py" in (tmp_path / f"sweep/{number}/traceback.txt").read_text(encoding="utf-8")
 
@@ -76,10 +76,10 @@ def test_a_signal_is_one_line_and_releases_claims(tmp_path, number, status):
         time.sleep(0.05)
     assert list(tmp_path.glob("runs/suite/*/.claim"))
     process.send_signal(number)
-    said = process.communicate(timeout=120)[1]
-    assert process.returncode == status, said
-    assert "Traceback" not in said
-    assert [line for line in said.splitlines() if "the same command goes on from there" in line]
+    output = process.communicate(timeout=120)[1]
+    assert process.returncode == status, output
+    assert "Traceback" not in output
+    assert [line for line in output.splitlines() if "the same command continues from there" in line]
     assert not list(tmp_path.glob("runs/suite/*/.claim"))
     assert json.loads((tmp_path / "job/status.json").read_text())["state"] == "interrupted"
 

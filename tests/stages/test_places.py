@@ -1,4 +1,4 @@
-"""A run of one's own writes to its own place; the pipeline's outputs and the shipped artefact stay as they are."""
+"""A user's own run writes to its own folder; the pipeline's outputs and the shipped artefact do not change."""
 
 from __future__ import annotations
 
@@ -46,12 +46,14 @@ def tables(tmp_path_factory) -> Path:
     """The pipeline's tables, of few models with few layers, and those of `mine` beside them."""
     folder = tmp_path_factory.mktemp("tables")
     shipped = ROOT / "data/trajectories/nano.parquet"
-    said, records = read_metadata(shipped), read_table(shipped, RECORDS)
-    small = sorted(said["members"], key=lambda m: (m["part"] != "grid" or m["seed"] > 0, m["architecture"]["n_layers"]))
+    metadata, records = read_metadata(shipped), read_table(shipped, RECORDS)
+    small = sorted(
+        metadata["members"], key=lambda m: (m["part"] != "grid" or m["seed"] > 0, m["architecture"]["n_layers"])
+    )
     few = small[:3]
-    kept = {member["model"] for member in few}
-    nano = records[records["model"].isin(kept) & (records["seed"] == 0)]
-    write_table(nano, folder / "data/trajectories/nano.parquet", RECORDS, {**said, "members": few})
+    models = {member["model"] for member in few}
+    nano = records[records["model"].isin(models) & (records["seed"] == 0)]
+    write_table(nano, folder / "data/trajectories/nano.parquet", RECORDS, {**metadata, "members": few})
     for member, name in zip([*few[:2], few[0]], ["pocket-a", "pocket-d", "mine"], strict=True):
         rows = nano[nano["model"] == member["model"]].assign(model=name, family="pocket", recipe="nano")
         known = {
@@ -168,7 +170,7 @@ def test_a_log_of_one_s_own(project):
         (["stage=fit", "model=pocket-a", "fit=hill", "fit.resamples=0"], "fits", False),
     ],
 )  # fmt: skip
-def test_what_is_one_s_own(tmp_path, monkeypatch, words, name, own):
+def test_which_runs_are_a_users_own(tmp_path, monkeypatch, words, name, own):
     shutil.copy(ROOT / "params.yaml", tmp_path)
     monkeypatch.chdir(tmp_path)
     config, job = composed(*words), tmp_path / "outputs/job"

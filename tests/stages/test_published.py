@@ -62,7 +62,7 @@ def words(tmp_path, *arguments) -> list[str]:
 
 
 def python_run(tmp_path, endpoint, *arguments) -> subprocess.CompletedProcess[str]:
-    """In a process of its own; `stage` of conftest.py is the same without one."""
+    """In a separate process; `stage` of conftest.py does the same in this one."""
     env = {**os.environ, "HF_ENDPOINT": endpoint, "HF_HOME": f"{tmp_path}/hf", "HF_HUB_OFFLINE": "0"}
     command = [sys.executable, "run.py", f"hydra.run.dir={tmp_path}/job", *words(tmp_path, *arguments)]
     return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
@@ -76,8 +76,8 @@ def test_from_the_hub_to_fits(tmp_path, dataset, stage):
         assert "rejected exp2_pythia_14m_step8000: it has 5 layers, the model 6" in done.stdout
         first = (tmp_path / "published/pythia-14m-seed0.parquet").read_bytes()
     again = stage(NOWHERE, *words(tmp_path, "stage=published"), offline="1")
-    assert again.exit_code == 0, again.said
-    assert "0 of 9 files downloaded, cached and checked" in again.said
+    assert again.exit_code == 0, again.output
+    assert "0 of 9 files downloaded, cached and checked" in again.output
     path = tmp_path / "published/pythia-14m-seed0.parquet"
     assert path.read_bytes() == first
     records = read_table(path, RECORDS)
@@ -85,7 +85,7 @@ def test_from_the_hub_to_fits(tmp_path, dataset, stage):
     rejected = pd.read_csv(tmp_path / "published/pythia-14m-seed0.rejected.csv")
     assert rejected["step"].tolist() == [4000, 8000]
     fitted = stage(NOWHERE, *words(tmp_path, "stage=fit", f"paths.extracted={tmp_path}/published"))
-    assert fitted.exit_code == 0, fitted.said
+    assert fitted.exit_code == 0, fitted.output
     fits = read_table(tmp_path / "fits/pythia-14m-seed0-eq9.parquet", fits_schema("eq9"))
     assert len(fits) == 6 * 3
     assert set(fits["n_points"]) == {len(STEPS)}
@@ -94,9 +94,9 @@ def test_from_the_hub_to_fits(tmp_path, dataset, stage):
 def test_without_a_network_it_is_one_line_and_status_3(tmp_path):
     done = python_run(tmp_path, NOWHERE, "stage=published")
     assert done.returncode == 3
-    said = [line for line in (done.stdout + done.stderr).splitlines() if line.startswith("massact:")]
-    assert len(said) == 1
-    assert NAME in said[0]
+    messages = [line for line in (done.stdout + done.stderr).splitlines() if line.startswith("massact:")]
+    assert len(messages) == 1
+    assert NAME in messages[0]
     assert "Traceback" not in done.stderr
 
 
@@ -104,16 +104,16 @@ def test_metadata_says_where_every_number_comes_from(tmp_path, dataset):
     lines = published.run(config(tmp_path, f"published.folder={dataset}"), tmp_path)
     path = tmp_path / "published/pythia-14m-seed0.parquet"
     assert lines[-1].startswith(f"{path}: 7 checkpoints, 420 records, 2 files rejected")
-    found = read_metadata(path)
+    metadata = read_metadata(path)
     content = (dataset / STATS / "exp2_pythia_14m_step12000").read_bytes()
-    assert found["checkpoints"]["12000"]["file_sha256"] == hashlib.sha256(content).hexdigest()
-    assert found["dtype"] == "float16"
-    assert found["probe"] == {"text": "redpajama", "length": 2048, "first_token": -1}
-    assert found["architecture"]["n_layers"] == 6
-    assert found["suspects"] == {}
-    assert sorted(found["rejected"]) == ["exp2_pythia_14m_step4000", "exp2_pythia_14m_step8000"]
-    assert suspects_of([found]) == [
-        f"pythia-14m step {step}: {found['failed'][str(step)]} (not measured)" for step in (4000, 8000)
+    assert metadata["checkpoints"]["12000"]["file_sha256"] == hashlib.sha256(content).hexdigest()
+    assert metadata["dtype"] == "float16"
+    assert metadata["probe"] == {"text": "redpajama", "length": 2048, "first_token": -1}
+    assert metadata["architecture"]["n_layers"] == 6
+    assert metadata["suspects"] == {}
+    assert sorted(metadata["rejected"]) == ["exp2_pythia_14m_step4000", "exp2_pythia_14m_step8000"]
+    assert suspects_of([metadata]) == [
+        f"pythia-14m step {step}: {metadata['failed'][str(step)]} (not measured)" for step in (4000, 8000)
     ]
 
 
@@ -130,12 +130,12 @@ def test_known_suspects_are_kept_named_and_left_out_of_fits(tmp_path):
         write_stats(tmp_path / "12b", "12b", step, wide * (1 + step / 1e6))
     lines = published.run(config(tmp_path, f"published.folder={tmp_path}/12b", model="pythia-12b"), tmp_path)
     path = tmp_path / "published/pythia-12b-seed0.parquet"
-    found = read_metadata(path)
-    assert sorted(found["suspects"]) == ["50000", "58000"]
+    metadata = read_metadata(path)
+    assert sorted(metadata["suspects"]) == ["50000", "58000"]
     assert sum("is suspect: it serves the first shard of step143000" in line for line in lines) == 2
     records = read_table(path, RECORDS)
     assert sorted(set(records["step"])) == [2000, 49000, 50000, 58000]
-    assert sorted(set(without_suspects(records, found)["step"])) == [2000, 49000]
+    assert sorted(set(without_suspects(records, metadata)["step"])) == [2000, 49000]
 
 
 def test_a_folder_without_a_usable_file_is_status_3_and_the_reasons_are_kept(tmp_path, dataset):
@@ -160,7 +160,7 @@ def test_a_model_the_dataset_has_no_files_of_is_a_wrong_value(tmp_path, dataset,
             published.run(config(tmp_path, model="pythia-31m"), tmp_path)
 
 
-def test_a_disk_that_refuses_is_said(tmp_path, dataset):
+def test_a_disk_that_refuses_is_reported(tmp_path, dataset):
     (tmp_path / "published").write_text("in the way")
     with pytest.raises(StorageError, match="cannot be written to"):
         published.run(config(tmp_path, f"published.folder={dataset}"), tmp_path)

@@ -1,4 +1,4 @@
-"""What is said when the shipped data cannot be brought."""
+"""Messages for shipped data that cannot be fetched."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ def project(tmp_path) -> tuple[Path, dict[str, Path]]:
     (tmp_path / ".git").mkdir()
 
     def keep(name: str, content: bytes, ending: str = "") -> str:
-        found = md5(content).hexdigest() + ending
-        path = store / found[:2] / found[2:]
+        md5_name = md5(content).hexdigest() + ending
+        path = store / md5_name[:2] / md5_name[2:]
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
         objects[name] = path
-        return found
+        return md5_name
 
     listed = [{"md5": keep(name, name.encode()), "relpath": name} for name in ("a", "b")]
     outs = [
@@ -35,8 +35,8 @@ def project(tmp_path) -> tuple[Path, dict[str, Path]]:
     return tmp_path, objects
 
 
-def test_a_whole_store_is_said_to_be_whole(project):
-    assert diagnosis(project[0]) == ["all 4 objects in data/store are whole; see why with: dvc pull -v -R data"]
+def test_an_intact_store_is_reported_as_intact(project):
+    assert diagnosis(project[0]) == ["all 4 objects in data/store are intact; see the cause with: dvc pull -v -R data"]
 
 
 @pytest.mark.parametrize(
@@ -58,20 +58,20 @@ def test_what_is_wrong_is_named_with_the_command(project, name, content, words):
         objects[name].unlink()
     else:
         objects[name].write_bytes(content)
-    said = diagnosis(root)
-    assert words in said[0]
-    assert str(objects[name].relative_to(root)) in said[0]
-    assert said[-1] == "bring them back with: git checkout -- data/store && dvc pull -R data"
+    lines = diagnosis(root)
+    assert words in lines[0]
+    assert str(objects[name].relative_to(root)) in lines[0]
+    assert lines[-1] == "restore them with: git checkout -- data/store && dvc pull -R data"
 
 
 def test_what_is_missing_from_an_archive_is_named_with_a_command_that_needs_no_git(project):
     root, objects = project
     (root / ".git").rmdir()
     objects["a"].unlink()
-    said = diagnosis(root)
-    assert "data/f/folder/a: it is missing" in said[0]
-    assert said[-1].endswith("take data/store from the archive again, or from a git clone; then: sh tools/pull.sh")
-    assert "git checkout" not in said[-1]
+    lines = diagnosis(root)
+    assert "data/f/folder/a: it is missing" in lines[0]
+    assert lines[-1].endswith("copy data/store again from the archive or from a git clone; then: sh tools/pull.sh")
+    assert "git checkout" not in lines[-1]
 
 
 def test_a_lock_that_cannot_be_read_is_one_line(project, monkeypatch, capsys):
@@ -80,11 +80,11 @@ def test_a_lock_that_cannot_be_read_is_one_line(project, monkeypatch, capsys):
     lock.write_text("<<<<<<< HEAD\nstages: [\n")
     monkeypatch.chdir(root)
     assert main(["--diagnose"]) == 1
-    said = capsys.readouterr().err
-    assert "data/f/dvc.lock cannot be read" in said
-    assert "git checkout -- data/f/dvc.lock" in said
-    assert said.count("\n") == 1
+    message = capsys.readouterr().err
+    assert "data/f/dvc.lock cannot be read" in message
+    assert "git checkout -- data/f/dvc.lock" in message
+    assert message.count("\n") == 1
 
 
-def test_no_store_is_said(tmp_path):
-    assert "data/store, the DVC remote with the shipped data, is not here" in diagnosis(tmp_path)[0]
+def test_a_missing_store_is_reported(tmp_path):
+    assert "data/store, the DVC remote with the shipped data, is missing" in diagnosis(tmp_path)[0]

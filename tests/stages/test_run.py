@@ -1,4 +1,4 @@
-"""python run.py as a user types it, on shipped weights."""
+"""python run.py on the command line, with the shipped weights."""
 
 from __future__ import annotations
 

@@ -49,18 +49,18 @@ def words(folder: Path, *arguments: str) -> list[str]:
 
 
 def run(folder: Path, endpoint: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """In a process of its own; `stage` of conftest.py is the same without one."""
+    """In a separate process; `stage` of conftest.py does the same in this one."""
     env = {**os.environ, "HF_ENDPOINT": endpoint, "HF_HOME": str(folder / "hf"), "HF_HUB_OFFLINE": "0"}
     command = [sys.executable, "run.py", f"hydra.run.dir={folder}/job", *words(folder, *arguments)]
     return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
 
 
-def test_the_steps_of_its_branches_are_measured_and_the_rest_is_said(suite, tmp_path, stage):
+def test_the_steps_of_its_branches_are_measured_and_other_branches_reported(suite, tmp_path, stage):
     with serving({REPOSITORY: suite}) as hub:
         done = stage(hub.url, *words(tmp_path, "stage=extract", *SHAPE))
-    assert done.exit_code == 0, done.said
-    assert "model.variant: stage2 (1)" in done.said
-    assert "main names no step" in done.said
+    assert done.exit_code == 0, done.output
+    assert "model.variant: stage2 (1)" in done.output
+    assert "main names no step" in done.output
     table = tmp_path / "extracted/olmo-1b-hf-seed0.parquet"
     frame = read_table(table, RECORDS)
     assert frame.groupby("step")["tokens"].first().to_dict() == {0: 0, 1000: 4194304000, 2000: 8388608000}
@@ -70,7 +70,7 @@ def test_the_steps_of_its_branches_are_measured_and_the_rest_is_said(suite, tmp_
 def test_the_audit_lists_them(suite, tmp_path, stage):
     with serving({REPOSITORY: suite}) as hub:
         done = stage(hub.url, *words(tmp_path, "stage=audit", "model.variant=stage2"))
-    assert done.exit_code == 0, done.said
+    assert done.exit_code == 0, done.output
     table = pd.read_csv(tmp_path / "job" / "audit.csv")
     assert table["revision_asked"].tolist() == ["stage2-step500-tokens2B", "main"]
 
@@ -79,9 +79,9 @@ def test_numbers_that_are_not_the_checkpoints_own_are_refused(suite, tmp_path):
     with serving({REPOSITORY: suite}) as hub:
         done = run(tmp_path, hub.url, "stage=extract")
     assert done.returncode == 2
-    (said,) = [line for line in (done.stdout + done.stderr).splitlines() if line.startswith("massact:")]
-    assert "model.architecture.n_layers = 16" in said
-    assert "model.architecture.n_layers=2" in said
+    (message,) = [line for line in (done.stdout + done.stderr).splitlines() if line.startswith("massact:")]
+    assert "model.architecture.n_layers = 16" in message
+    assert "model.architecture.n_layers=2" in message
 
 
 def test_a_step_it_does_not_have_is_refused(suite, tmp_path, stage):

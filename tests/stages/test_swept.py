@@ -1,4 +1,4 @@
-"""Inputs of the stages that cannot be read: one typed line each, never an exception of a library."""
+"""Unreadable inputs of stages: one typed line each, never an exception of a library."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ def refused(name: str, path: Path) -> MassactError:
 
 
 @pytest.mark.parametrize("name", READERS)
-def test_what_is_no_readable_file_is_one_line(name, tmp_path):
+def test_an_unreadable_file_is_one_line(name, tmp_path):
     path = tmp_path / name
-    assert "is not there" in refused(name, path).what
+    assert "does not exist" in refused(name, path).what
     path.mkdir()
     assert "cannot be read (Is a directory)" in refused(name, path).what
     path.rmdir()

@@ -1,4 +1,4 @@
-"""stage=train as a user types it: killed, continued, finished."""
+"""stage=train on the command line: killed, continued, finished."""
 
 from __future__ import annotations
 
@@ -60,20 +60,20 @@ def test_a_killed_training_continues_and_ends_with_whole_checkpoints(tmp_path, c
     assert (tmp_path / "final/training.json").is_file()
 
 
-def test_a_folder_of_somebody_else_s_is_refused_before_any_work_and_keeps_its_files(tmp_path, corpus):
-    mine = tmp_path / "final"
-    mine.mkdir()
-    (mine / "thesis.txt").write_text("mine")
+def test_a_foreign_folder_is_refused_before_any_work_and_keeps_its_files(tmp_path, corpus):
+    folder = tmp_path / "final"
+    folder.mkdir()
+    (folder / "thesis.txt").write_text("folder")
     done = subprocess.run(command(tmp_path, corpus), cwd=ROOT, capture_output=True, text=True, check=False)
-    said = done.stdout + done.stderr
-    assert done.returncode == 2, said
-    assert said.count("\n") == 1
-    assert f"massact: pocket-d: {mine} is not empty and has no training.json" in said
-    assert [path.name for path in mine.iterdir()] == ["thesis.txt"]
+    output = done.stdout + done.stderr
+    assert done.returncode == 2, output
+    assert output.count("\n") == 1
+    assert f"massact: pocket-d: {folder} is not empty and has no training.json" in output
+    assert [path.name for path in folder.iterdir()] == ["thesis.txt"]
     assert not (tmp_path / "runs").exists()
 
 
-def test_an_own_folder_with_a_file_of_somebody_else_s_or_another_recipe_stays(tmp_path, corpus, stage):
+def test_an_own_folder_with_a_foreign_file_or_another_recipe_is_kept(tmp_path, corpus, stage):
     small = [word for word in words(tmp_path, corpus) if "steps" not in word] + ["model.recipe.steps=2"]
     assert stage(NOWHERE, *small).exit_code == 0
     assert stage(NOWHERE, *small).exit_code == 0

@@ -35,18 +35,18 @@ def test_archive_to_file_and_back(tmp_path):
 
 
 def test_wrong_files_are_named(tmp_path):
-    with pytest.raises(MissingInputError, match="git checkout -- "):  # it is in Git, DVC does not bring it
+    with pytest.raises(MissingInputError, match="git checkout -- "):  # it is in Git, not in DVC
         read_works(tmp_path / "none.gz")
     with pytest.raises(MassactError, match="held out"):
         split_works(["a", "b"], 2)
 
 
-def test_what_is_no_text_in_gzip_is_one_line(tmp_path):
+def test_a_corpus_that_is_not_gzipped_text_is_one_line(tmp_path):
     path = tmp_path / "c.gz"
     write_works(["first", "second"], path)
     whole = path.read_bytes()
     for content in (b"plain text", whole[:-9], whole[:12] + b"\xff" + whole[13:], gzip.compress(b"\xff\xfe")):
         path.write_bytes(content)
-        with pytest.raises(ParseError, match="is not a text in gzip") as caught:
+        with pytest.raises(ParseError, match="is not gzipped text") as caught:
             read_works(path)
         assert "\n" not in str(caught.value)

@@ -20,9 +20,9 @@ SIZES = {"vocab_size": 512, "context": 32}
 @given(seed=st.integers(0, 10_000), count=st.integers(1, 40))
 @settings(max_examples=25, deadline=None)
 def test_every_architecture_is_valid_and_in_the_space(seed, count):
-    made = design(SPACE, count, seed=seed, **SIZES)
-    assert len(set(made)) == count
-    for a in made:
+    architectures = design(SPACE, count, seed=seed, **SIZES)
+    assert len(set(architectures)) == count
+    for a in architectures:
         assert 2 <= a.n_layers <= 8
         assert 48 <= a.d_model <= 192
         assert a.d_model % 16 == 0
@@ -46,32 +46,34 @@ def test_depth_and_choices_are_spread_evenly():
 
 def test_the_best_seed_is_the_one_whose_architectures_lie_farthest_apart():
     seed, correlation, distance = best_seed(SPACE, 48, seeds=range(148, 156))
-    made = {s: design(SPACE, 48, seed=s, **SIZES) for s in range(148, 156)}
-    assert largest_correlation(made[seed]) == correlation < 0.25
-    allowed = {s: smallest_distance(a) for s, a in made.items() if largest_correlation(a) < 0.25}
+    designs = {s: design(SPACE, 48, seed=s, **SIZES) for s in range(148, 156)}
+    assert largest_correlation(designs[seed]) == correlation < 0.25
+    allowed = {s: smallest_distance(a) for s, a in designs.items() if largest_correlation(a) < 0.25}
     assert distance == max(allowed.values()) == allowed[seed]
     with pytest.raises(ConfigError, match=r"below 0\.001"):
         best_seed(SPACE, 24, seeds=range(3), correlation=0.001)
 
 
 def test_the_correlation_is_pearsons_over_what_varies():
-    made = design(DesignSpace(layers=(4, 4), width=(48, 192), heads=(1, 12), mlp_ratio=(2.0, 8.0)), 24, seed=0, **SIZES)
-    columns = factors(made).drop(columns="n_layers").to_numpy()
+    architectures = design(
+        DesignSpace(layers=(4, 4), width=(48, 192), heads=(1, 12), mlp_ratio=(2.0, 8.0)), 24, seed=0, **SIZES
+    )
+    columns = factors(architectures).drop(columns="n_layers").to_numpy()
     between = np.corrcoef(columns, rowvar=False)
-    assert np.isclose(largest_correlation(made), np.abs(between[np.triu_indices(5, 1)]).max())
+    assert np.isclose(largest_correlation(architectures), np.abs(between[np.triu_indices(5, 1)]).max())
 
 
 @pytest.mark.parametrize(
-    ("numbers", "said"),
+    ("numbers", "message"),
     [
-        ({"layers": (8, 2)}, "no range"),
+        ({"layers": (8, 2)}, "not a range"),
         ({"width": (50, 60)}, "multiple of 16"),
         ({"width_multiple": 12}, "multiple of 8"),
         ({"rotary_fractions": ()}, "no choice"),
     ],
 )
-def test_a_space_that_cannot_be_meant_is_refused(numbers, said):
-    with pytest.raises(ConfigError, match=said):
+def test_an_invalid_space_is_refused(numbers, message):
+    with pytest.raises(ConfigError, match=message):
         DesignSpace(**{"layers": (2, 8), "width": (48, 192), "heads": (1, 12), "mlp_ratio": (2.0, 8.0), **numbers})
 
 

@@ -1,4 +1,4 @@
-"""Measuring in training: the numbers of a measurement, the records of an extraction, and nothing else changed."""
+"""Live measurement: the numbers of `measure`, the records of an extraction, and an unchanged training."""
 
 import gc
 import hashlib
@@ -45,9 +45,9 @@ def test_the_numbers_are_those_of_a_measurement_of_the_same_weights(tmp_path):
     models = {step: tiny_model(seed=step) for step in (0, 4)}
     watch = live(tmp_path)
     for step, model in models.items():
-        found = watch(step, model)
+        measurement = watch(step, model)
         alone = measure(model, TOKENS)
-        assert all(np.array_equal(found.arrays()[name], array) for name, array in alone.arrays().items())
+        assert all(np.array_equal(measurement.arrays()[name], array) for name, array in alone.arrays().items())
     table = watch.records()
     rows = table[(table["step"] == 4) & (table["layer"] == 1)]
     assert rows["top1"].tolist() == measure(models[4], TOKENS).top[:, 1, 0].tolist()
@@ -118,7 +118,7 @@ def test_a_killed_training_goes_on_from_its_journal(tmp_path):
     assert second.metadata() == whole.metadata()
 
 
-def test_a_training_begun_anew_replaces_what_the_journal_has(tmp_path, caplog):
+def test_a_restarted_training_replaces_the_journal(tmp_path, caplog):
     first = live(tmp_path)
     for step in (0, 1, 2, 4):
         first(step, tiny_model(seed=step))
@@ -210,10 +210,10 @@ def test_the_table_has_its_schema_and_says_where_it_is_from(tmp_path):
     watch.write(tmp_path / "tiny.parquet")
     table = read_table(tmp_path / "tiny.parquet", RECORDS)
     assert len(table) == 2 * 3
-    said = read_metadata(tmp_path / "tiny.parquet")
-    assert said["source"] == "measured in training"
-    assert said["architecture"] == tiny().as_dict()
-    assert said["probe"] == {"text": "own", "length": 8, "first_token": 0}
+    metadata = read_metadata(tmp_path / "tiny.parquet")
+    assert metadata["source"] == "measured in training"
+    assert metadata["architecture"] == tiny().as_dict()
+    assert metadata["probe"] == {"text": "own", "length": 8, "first_token": 0}
 
 
 def test_a_model_without_blocks_is_refused(tmp_path):
@@ -243,10 +243,10 @@ def test_steps_are_whole_numbers_of_any_kind(tmp_path, step):
 
 
 @pytest.mark.parametrize("step", [True, np.True_, torch.tensor(True), 1.5, float("nan"), "1", None, -1, np.arange(2)])
-def test_what_is_no_step_is_refused_at_once(tmp_path, step):
-    with pytest.raises(TrainError, match="is no number of steps"):
+def test_an_invalid_step_is_refused_at_once(tmp_path, step):
+    with pytest.raises(TrainError, match="is not a number of steps"):
         live(tmp_path)(step, tiny_model())
-    with pytest.raises(TrainError, match="is no number of steps"):
+    with pytest.raises(TrainError, match="is not a number of steps"):
         live(tmp_path, steps=[step])
     assert not list(tmp_path.iterdir())
 
@@ -271,7 +271,7 @@ def test_a_full_disk_is_warned_of_once_and_nothing_is_lost(tmp_path, caplog):
     assert np.array_equal(again[2].top, measure(tiny_model(seed=2), TOKENS).top)
 
 
-def test_strict_raises_what_is_else_warned_of(tmp_path):
+def test_strict_raises_instead_of_warning(tmp_path):
     (tmp_path / "records").write_text("in the way")
     store = RecordStore(tmp_path / "records")
     watch = LiveMeasurement(SUBJECT, PROBE, STEPS, store=store, journal=tmp_path / "measured.json", strict=True)
@@ -279,7 +279,7 @@ def test_strict_raises_what_is_else_warned_of(tmp_path):
         watch(0, tiny_model())
 
 
-def test_whatever_fails_in_mid_training_is_warned_of(tmp_path, caplog):
+def test_a_failure_during_training_is_a_warning(tmp_path, caplog):
     watch = live(tmp_path)
     watch(0, tiny_model())
     assert watch(1, object()) is None
@@ -308,7 +308,7 @@ def test_a_logger_that_raises_is_warned_of_once(tmp_path, caplog):
     assert caplog.text.count("Broken failed (ZeroDivisionError") == 1
     assert "LiveMeasurement.tell(Broken)" in caplog.text
     assert told == [0, 1, 2] and broken.told == 3
-    live(tmp_path, loggers=[broken])(0, tiny_model(seed=0))  # it goes on: the logger is told again, and raises again
+    live(tmp_path, loggers=[broken])(0, tiny_model(seed=0))  # the logger is called, and raises, again
     watch.end()
     assert "Broken was not closed" in caplog.text
     later: list[int] = []
@@ -385,8 +385,8 @@ def journal_of(tmp_path):
 
 def sealed(content):
     content.pop("sha256", None)
-    said = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-    return json.dumps({**content, "sha256": said})
+    digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    return json.dumps({**content, "sha256": digest})
 
 
 def swap(content, *names):
@@ -420,7 +420,7 @@ def test_a_journal_of_another_kind_is_damaged(tmp_path, change):
         live(tmp_path)
 
 
-def test_sealed_entries_with_swapped_records_are_not_believed(tmp_path):
+def test_sealed_entries_with_swapped_records_are_refused(tmp_path):
     path, content = journal_of(tmp_path)
     swap(content, "key")
     path.write_text(sealed(content))
@@ -436,7 +436,7 @@ def test_a_journal_of_an_earlier_format_is_named(tmp_path):
 
 
 @pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo])
-def test_a_journal_that_is_no_file_is_said_when_it_is_made(tmp_path, make):
+def test_a_journal_that_is_not_a_file_is_refused_by_the_constructor(tmp_path, make):
     make(tmp_path / "measured.json")
     with pytest.raises(TrainError, match="cannot be read"):
         live(tmp_path)

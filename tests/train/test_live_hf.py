@@ -71,9 +71,9 @@ def test_training_is_measured_and_ends_with_the_same_bits(tmp_path):
     measured = fit(tmp_path, [TrainerMeasurement(watch, table=tmp_path / "tiny.parquet"), weights])
     assert same_weights(plain, measured)
     assert not same_weights(plain, tiny_gpt2())
-    found = watch.result().measured
-    assert sorted(found) == [0, 1, 2, 4, 6]
-    for step, measurement in found.items():
+    measurements = watch.result().measured
+    assert sorted(measurements) == [0, 1, 2, 4, 6]
+    for step, measurement in measurements.items():
         assert np.array_equal(measurement.top, measure(weights.at[step], TOKENS).top)
     table = read_table(tmp_path / "tiny.parquet", RECORDS)
     assert sorted(table["step"].unique()) == [0, 1, 2, 4, 6]
@@ -154,10 +154,10 @@ def test_a_real_training_is_measured_as_its_checkpoints_are(tmp_path):
     callback = TrainerMeasurement(watch, table=tmp_path / "real.parquet")
     Trainer(model=real_model(), args=arguments, train_dataset=data, callbacks=[callback]).train()
     assert_spike_appeared(watch)
-    found, tokens = watch.result().measured, torch.from_numpy(data.probe.tokens)
+    measured, tokens = watch.result().measured, torch.from_numpy(data.probe.tokens)
     for step in (128, REAL_STEPS):
         saved = AutoModelForCausalLM.from_pretrained(tmp_path / f"trainer/checkpoint-{step}")
-        assert_same(found[step], measure(saved, tokens))
+        assert_same(measured[step], measure(saved, tokens))
     assert len(read_table(tmp_path / "real.parquet", RECORDS)) == 20 * 3 * 10
 
 
@@ -175,7 +175,7 @@ def tiny_neox(seed: int = 0):
 def test_a_training_that_resumes_keeps_its_records(tmp_path, make, caplog):
     fit(tmp_path, [TrainerMeasurement(live(tmp_path, make(), range(7)))], model=make(), max_steps=4, save=2)
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.record")}
-    # The Trainer does not bring back GPT-NeoX's unembedding, which no hidden state depends on.
+    # The Trainer does not restore GPT-NeoX's unembedding, on which no hidden state depends.
     checkpoint = str(tmp_path / "trainer/checkpoint-2")
     fit(tmp_path, [TrainerMeasurement(live(tmp_path, make(), range(7)))], model=make(9), resume=checkpoint, max_steps=3)
     after = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.record")}

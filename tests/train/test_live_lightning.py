@@ -77,9 +77,9 @@ def test_training_is_measured_and_ends_with_the_same_bits(tmp_path):
     measured, _ = fit(tmp_path, [LightningMeasurement(watch, table=tmp_path / "tiny.parquet"), weights])
     assert same_weights(plain, measured)
     assert not same_weights(plain, Module())
-    found = watch.result().measured
-    assert sorted(found) == [0, 1, 2, 4, 6]
-    for step, measurement in found.items():
+    measurements = watch.result().measured
+    assert sorted(measurements) == [0, 1, 2, 4, 6]
+    for step, measurement in measurements.items():
         assert np.array_equal(measurement.top, measure(weights.at[step], TOKENS).top)
     assert sorted(read_table(tmp_path / "tiny.parquet", RECORDS)["step"].unique()) == [0, 1, 2, 4, 6]
 
@@ -179,9 +179,9 @@ def test_a_real_training_is_measured_as_its_checkpoints_are(tmp_path):
     )  # fmt: skip
     trainer.fit(module, torch.utils.data.DataLoader(data, batch_size=REAL_BATCH, shuffle=True))
     assert_spike_appeared(watch)
-    found, tokens = watch.result().measured, torch.from_numpy(data.probe.tokens)
+    measured, tokens = watch.result().measured, torch.from_numpy(data.probe.tokens)
     for step in (128, REAL_STEPS):
         saved = torch.load(tmp_path / f"step={step}.ckpt", weights_only=False)
         module.load_state_dict(saved["state_dict"])
-        assert_same(found[step], measure(module.decoder, tokens))
+        assert_same(measured[step], measure(module.decoder, tokens))
     assert len(read_table(tmp_path / "real.parquet", RECORDS)) == 20 * 3 * 10

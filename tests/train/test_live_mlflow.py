@@ -26,7 +26,7 @@ from tests.train.training import PROBE, TOKENS, live, same_weights, tiny_gpt2
 
 @pytest.fixture(scope="module")
 def uri(tmp_path_factory):
-    """One store for all: making it takes seconds. Each test has an experiment of its own."""
+    """One store for all tests, because creating it takes seconds. Each test has its own experiment."""
     return f"sqlite:///{tmp_path_factory.mktemp('mlflow')}/mlflow.db"
 
 
@@ -36,8 +36,8 @@ def logger_of(uri, experiment, folder, **more):
 
 def runs(uri, experiment):
     client = MlflowClient(uri)
-    found = client.get_experiment_by_name(experiment)
-    return client.search_runs([found.experiment_id]) if found else []
+    entry = client.get_experiment_by_name(experiment)
+    return client.search_runs([entry.experiment_id]) if entry else []
 
 
 def history(uri, run, name):
@@ -149,10 +149,10 @@ def test_an_error_in_training_ends_the_run_as_failed(uri, tmp_path):
 
 
 def test_many_metrics_are_written_in_parts(uri, tmp_path):
-    found = measure(tiny_gpt2(), TOKENS)
+    measurement = measure(tiny_gpt2(), TOKENS)
     with logger_of(uri, "many", tmp_path, every_s=1e9) as logger:
         for step in range(400):
-            logger(step, found)
+            logger(step, measurement)
     (run,) = runs(uri, "many")
     assert sorted(history(uri, run, "median/layer01")) == list(range(400))
 
@@ -171,8 +171,10 @@ def test_a_store_that_breaks_is_warned_of_and_the_training_goes_on(uri, tmp_path
 
 
 def test_what_is_not_finite_is_no_metric():
-    found = measure(tiny_gpt2(), TOKENS)
-    flat = magnitudes(top=found.top, token=found.token, dimension=found.dimension, median=found.median * 0)
+    measurement = measure(tiny_gpt2(), TOKENS)
+    flat = magnitudes(
+        top=measurement.top, token=measurement.token, dimension=measurement.dimension, median=measurement.median * 0
+    )
     assert {name.partition("/")[0] for name in step_metrics(flat)} == {"top1", "median"}
 
 
@@ -212,12 +214,12 @@ def test_a_store_that_is_none_does_not_end_a_training(uri, tmp_path, kind, caplo
         fcntl.flock(lock, fcntl.LOCK_EX)
     else:
         store = broken_store(tmp_path, kind, Path(uri.removeprefix("sqlite:///")))
-    left = store.read_bytes() if store.is_file() else b""
+    content = store.read_bytes() if store.is_file() else b""
     watch = watched(f"sqlite:///{store}", "none", tmp_path)
     assert caplog.text.count("it is tried again") == 1
     assert sorted(watch.result().measured) == [0, 1, 2]
     if kind == "garbage":
-        assert store.read_bytes() == left
+        assert store.read_bytes() == content
 
 
 def test_an_experiment_deleted_before_or_during_a_training_is_warned_of(uri, tmp_path, caplog):
@@ -257,8 +259,8 @@ def test_names_that_mlflow_refuses_are_made_valid(uri, tmp_path):
 
 
 @given(st.dictionaries(st.text(max_size=300), st.text(), max_size=8))
-def test_valid_names_are_distinct_and_what_mlflow_takes(said):
-    valid = valid_params(said)
-    assert len(valid) == len(said)
+def test_valid_names_are_distinct_and_what_mlflow_takes(parameters):
+    valid = valid_params(parameters)
+    assert len(valid) == len(parameters)
     for name, value in valid.items():
         _validate_param(name, value)

@@ -154,10 +154,10 @@ def test_a_damaged_state_is_set_aside_and_the_training_goes_on_from_the_one_befo
     torch.set_num_threads(1)
     cut_at(tmp_path, 9)
     damage(tmp_path / "state.pt")
-    left = (tmp_path / "state.pt").read_bytes()
+    damaged = (tmp_path / "state.pt").read_bytes()
     summary = run(tmp_path)
     assert summary.steps_done == 8  # from step 4, not from 8
-    assert (tmp_path / "state.aside1.pt").read_bytes() == left
+    assert (tmp_path / "state.aside1.pt").read_bytes() == damaged
     assert "state.pt is damaged" in caplog.text
     run(tmp_path / "whole")
     assert same(weights(tmp_path / "whole"), weights(tmp_path))

@@ -14,5 +14,5 @@ def test_processors_of_one_name_are_told_apart():
 def test_a_table_made_elsewhere_says_where():
     here = machine(1)
     assert _why({"machine": here}, 1) == "the machine is of the same type: please report it"
-    said = _why({"machine": {**here, "processor": "AMD EPYC"}}, 1)
-    assert said == f"processor {here['processor']} here, AMD EPYC there"
+    reason = _why({"machine": {**here, "processor": "AMD EPYC"}}, 1)
+    assert reason == f"processor {here['processor']} here, AMD EPYC there"

@@ -52,9 +52,9 @@ def suite(folder: Path, recipe=RECIPE, members: list[Member] | None = None, publ
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory) -> Suite:
     torch.set_num_threads(1)
-    made = suite(tmp_path_factory.mktemp("suite"))
-    list(made.work(made.members))
-    return made
+    small_suite = suite(tmp_path_factory.mktemp("suite"))
+    list(small_suite.work(small_suite.members))
+    return small_suite
 
 
 def test_every_member_is_trained_and_measured_the_most_expensive_of_the_design_first(finished):
@@ -79,11 +79,13 @@ def test_replicates_differ_and_a_repeat_does_not(finished, tmp_path):
     assert not again.records_of(first)["top1"].equals(finished.records_of(other)["top1"])
 
 
-def work(folder: Path, said: Connection) -> None:
+def work(folder: Path, connection: Connection) -> None:
     torch.set_num_threads(1)
-    made = suite(folder)
-    for member, _ in made.work(made.members, lambda member, step: said.send(f"{member.name} {step}")):
-        said.send(f"finished {member.name}")
+    small_suite = suite(folder)
+    for member, _ in small_suite.work(
+        small_suite.members, lambda member, step: connection.send(f"{member.name} {step}")
+    ):
+        connection.send(f"finished {member.name}")
 
 
 def worker(folder: Path) -> tuple[BaseProcess, Iterator[str]]:
@@ -92,7 +94,7 @@ def worker(folder: Path) -> tuple[BaseProcess, Iterator[str]]:
     receiver, sender = context.Pipe(duplex=False)
     process = context.Process(target=work, args=(folder, sender))
     process.start()
-    sender.close()  # else the end of what the worker says would not be seen
+    sender.close()  # otherwise the end of the worker's output would be lost
     return process, lines(receiver)
 
 
@@ -103,15 +105,15 @@ def lines(receiver: Connection) -> Iterator[str]:
 
 
 def test_a_killed_worker_continues_and_the_numbers_are_the_same(finished, tmp_path):
-    first, said = worker(tmp_path)
-    for line in said:
+    first, lines = worker(tmp_path)
+    for line in lines:
         if line == "small-001-seed0 230":
             os.kill(first.pid or 0, signal.SIGKILL)
             break
     first.join(120)
-    second, said = worker(tmp_path)
-    assert next(said) == "small-001-seed0 200"  # from the last saved state on
-    list(said)
+    second, lines = worker(tmp_path)
+    assert next(lines) == "small-001-seed0 200"  # from the last saved state on
+    list(lines)
     second.join(120)
     assert second.exitcode == 0
     assert suite(tmp_path).records().equals(finished.records())
@@ -119,53 +121,53 @@ def test_a_killed_worker_continues_and_the_numbers_are_the_same(finished, tmp_pa
 
 def test_two_workers_share_the_members(finished, tmp_path):
     both = [worker(tmp_path), worker(tmp_path)]
-    said = [list(lines) for _, lines in both]
+    outputs = [list(lines) for _, lines in both]
     for process, _ in both:
         process.join(120)
-    done = [line.split()[1] for lines in said for line in lines if line.startswith("finished")]
+    done = [line.split()[1] for lines in outputs for line in lines if line.startswith("finished")]
     assert sorted(done) == sorted(member.name for member in finished.members)
     assert suite(tmp_path).records().equals(finished.records())
 
 
 def test_a_diverged_training_is_a_row_and_final(tmp_path):
-    made = suite(tmp_path, varied(RECIPE, learning_rate=1e30, warmup=1), grid("small", ARCHITECTURES[:1], [], 1))
-    [(member, outcome)] = made.work(made.members)
+    small_suite = suite(tmp_path, varied(RECIPE, learning_rate=1e30, warmup=1), grid("small", ARCHITECTURES[:1], [], 1))
+    [(member, outcome)] = small_suite.work(small_suite.members)
     assert outcome.status == DIVERGED
     assert "step" in outcome.what
     assert outcome.step > 0
-    assert list(made.work(made.members)) == []
-    assert made.row(member)["status"] == DIVERGED
-    assert set(made.records()["step"]) <= set(range(outcome.step + 1))
+    assert list(small_suite.work(small_suite.members)) == []
+    assert small_suite.row(member)["status"] == DIVERGED
+    assert set(small_suite.records()["step"]) <= set(range(outcome.step + 1))
 
 
 def test_a_crashed_training_is_a_row_and_tried_again(tmp_path):
-    made = suite(tmp_path, members=grid("small", ARCHITECTURES[:1], [], 1))
+    small_suite = suite(tmp_path, members=grid("small", ARCHITECTURES[:1], [], 1))
 
     def crash(member: Member, step: int) -> None:
         if step == 9:
             raise RuntimeError("the accelerator fell off the bus")
 
-    [(_, outcome)] = made.work(made.members, crash)
+    [(_, outcome)] = small_suite.work(small_suite.members, crash)
     assert (outcome.status, outcome.step) == (FAILED, 9)
     assert "fell off the bus" in outcome.what
-    [(_, outcome)] = made.work(made.members)
+    [(_, outcome)] = small_suite.work(small_suite.members)
     assert outcome.status == DONE
 
 
-def publish(made: Suite) -> Path:
-    path = made.folder.parent / "published.parquet"
-    rows = [made.row(member) for member in made.members]
-    write_table(made.records(), path, RECORDS, {"members": rows})
+def publish(small_suite: Suite) -> Path:
+    path = small_suite.folder.parent / "published.parquet"
+    rows = [small_suite.row(member) for member in small_suite.members]
+    write_table(small_suite.records(), path, RECORDS, {"members": rows})
     return path
 
 
 def test_what_is_published_is_not_trained_again(finished, tmp_path):
     published = publish(finished)
     longer = grid("small", [*ARCHITECTURES, tiny(context=8, n_heads=1)], [0], seeds=2)
-    made = suite(tmp_path, members=longer, published=published)
-    assert [member.name for member, _ in made.work(made.members)] == ["small-002-seed0"]
-    assert made.records()[: len(finished.records())].equals(finished.records())
-    rows = [made.row(member) for member in made.members]
+    small_suite = suite(tmp_path, members=longer, published=published)
+    assert [member.name for member, _ in small_suite.work(small_suite.members)] == ["small-002-seed0"]
+    assert small_suite.records()[: len(finished.records())].equals(finished.records())
+    rows = [small_suite.row(member) for member in small_suite.members]
     assert rows[:3] == read_metadata(published)["members"]
     assert rows[3]["weights_sha256"]
 
@@ -179,14 +181,14 @@ def test_another_recipe_under_the_same_name_is_refused(finished, tmp_path):
 
 def test_a_damaged_status_names_the_folder_to_remove(finished, tmp_path):
     shutil.copytree(finished.folder, tmp_path / "runs")
-    made = suite(tmp_path)
+    small_suite = suite(tmp_path)
     path = tmp_path / "runs" / "small-000-seed0" / "member.json"
     path.write_text("{")
     with pytest.raises(TrainError, match="is damaged; remove"):
-        made.outcome(made.members[0])
+        small_suite.outcome(small_suite.members[0])
     path.write_text(json.dumps({"identity": "other"}))
     with pytest.raises(TrainError, match="with another architecture"):
-        made.outcome(made.members[0])
+        small_suite.outcome(small_suite.members[0])
 
 
 def test_a_finished_member_is_not_begun_by_a_worker_that_waited(finished):

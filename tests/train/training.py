@@ -1,4 +1,4 @@
-"""What the trainings of the tests are made of: a tiny model, windows of text, a probe."""
+"""Parts of the trainings in the tests: a tiny model, windows of text, a probe."""
 
 from __future__ import annotations
 
@@ -95,8 +95,8 @@ def real_model() -> torch.nn.Module:
 
 def assert_spike_appeared(live: LiveMeasurement) -> None:
     """A training that learned, by what was measured of it; and its table goes through a fit."""
-    found = live.result().measured
-    first, last = found[0], found[REAL_STEPS]
+    measured = live.result().measured
+    first, last = measured[0], measured[REAL_STEPS]
     assert last.ratio.mean(0).max() > 1.5 * first.ratio.mean(0).max()
     # The spike is on the first token, in one dimension, in most sequences.
     layer = int(last.ratio.mean(0).argmax())

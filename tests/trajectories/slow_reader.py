@@ -1,4 +1,4 @@
-"""The published format read a second time, slowly and in another way than `parse_stats`, to check one by the other."""
+"""An independent, slow reader of the published format, to check `parse_stats` against."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def _with_commas(words: list[str]) -> list[str]:
 def _tree(words: list[str]) -> tuple[Any, list[str]]:
     """A list or a number, and the words after it; without recursion, so that a thousand brackets do no harm."""
     stack: list[list[Any]] = [[]]
-    may_begin = True  # whether an item may come next; else a comma or an end
+    may_begin = True  # whether an item may come next, or only a comma or an end
     for at, word in enumerate(words):
         if word == "[" and may_begin:
             stack.append([])

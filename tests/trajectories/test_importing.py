@@ -36,9 +36,9 @@ def reasons(found):
 
 
 def test_the_table_is_the_one_our_own_extraction_gives(folder):
-    found = imported(folder)
-    assert found.rejected.empty
-    assert found.twins == {}
+    table = imported(folder)
+    assert table.rejected.empty
+    assert table.twins == {}
     values = {step: tiled(excerpt("14m", step)).astype(np.float32) for step in (0, 2, 12000)}
     unknown = np.full((10, 6, 3), -1, dtype=np.int32)
     measured = {
@@ -54,8 +54,8 @@ def test_the_table_is_the_one_our_own_extraction_gives(folder):
         seed=0,
         tokens_per_step=TOKENS_PER_STEP,
     )
-    assert found.records.equals(RECORDS.validate(ours))
-    assert sorted(set(found.records["tokens"])) == [0, 2 * 2_097_152, 12000 * 2_097_152]
+    assert table.records.equals(RECORDS.validate(ours))
+    assert sorted(set(table.records["tokens"])) == [0, 2 * 2_097_152, 12000 * 2_097_152]
 
 
 def test_it_can_be_aggregated(folder):
@@ -78,7 +78,7 @@ def spoilt(text: str, old: str, new: str) -> str:
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         (lambda v: v[:9], "it has 9 sequences, not 10"),
         (lambda v: np.concatenate([v, v[:1]]), "it has 11 sequences, not 10"),
@@ -93,14 +93,14 @@ def spoilt(text: str, old: str, new: str) -> str:
         (lambda v: v * np.array([1, 1, 1, 0])[:, None], "sequence 0, layer 0: median 0 is 0: it has no ratio"),
     ],
 )
-def test_wrong_numbers_reject_their_file_alone(folder, change, said):
+def test_wrong_numbers_reject_their_file_alone(folder, change, message):
     path = folder / "exp2_pythia_14m_step52000"
     path.write_text(written(change(tiled(excerpt("14m", 0))), rng=random.Random(1)))
-    found = imported(folder)
-    assert list(reasons(found)) == [path.name]
-    assert said in reasons(found)[path.name]
-    assert sorted(found.files) == [0, 2, 12000]
-    assert "\n" not in reasons(found)[path.name]
+    table = imported(folder)
+    assert list(reasons(table)) == [path.name]
+    assert message in reasons(table)[path.name]
+    assert sorted(table.files) == [0, 2, 12000]
+    assert "\n" not in reasons(table)[path.name]
 
 
 def test_broken_text_names_its_line(folder):
@@ -108,10 +108,10 @@ def test_broken_text_names_its_line(folder):
     text = path.read_text()
     path.write_text(spoilt(text, "\n", "\n\n?"))
     (folder / "exp2_pythia_14m_step0").write_bytes(b"[[[1,\n\xff")
-    found = reasons(imported(folder))
-    assert found["exp2_pythia_14m_step2"].startswith("line 3: ")
-    assert "'?' found" in found["exp2_pythia_14m_step2"]
-    assert found["exp2_pythia_14m_step0"] == "line 2: it is not UTF-8 text"
+    texts = reasons(imported(folder))
+    assert texts["exp2_pythia_14m_step2"].startswith("line 3: ")
+    assert "'?' found" in texts["exp2_pythia_14m_step2"]
+    assert texts["exp2_pythia_14m_step0"] == "line 2: it is not UTF-8 text"
 
 
 def test_names_must_say_the_model_and_one_of_its_steps_once(folder):
@@ -122,18 +122,18 @@ def test_names_must_say_the_model_and_one_of_its_steps_once(folder):
         "exp2_pythia_14m_step3": "pythia-14m has no checkpoint at step 3",
         "exp2_pythia_14m_step1500": "pythia-14m has no checkpoint at step 1500",
         "exp2_pythia_14m_step4.txt": "its name is not exp2_pythia_14m_step4",
-        "exp2_pythia_14m_step02": "step 2 is there twice: also in exp2_pythia_14m_step2",
+        "exp2_pythia_14m_step02": "step 2 occurs twice: also in exp2_pythia_14m_step2",
     }
     for name in wrong:
         (folder / name).write_text(good)
     (folder / "exp2_pythia_14m_step8").symlink_to(folder / "gone")
     (folder / "older").mkdir()
-    found = imported(folder)
-    twice = "step 2 is there twice: also in exp2_pythia_14m_step02"
-    gone = "it cannot be read (No such file or directory)"
-    assert reasons(found) == {**wrong, "exp2_pythia_14m_step2": twice, "exp2_pythia_14m_step8": gone}
-    assert sorted(found.files) == [0, 12000]
-    assert found.rejected.set_index("file")["step"].to_dict()["exp2_pythia_14m_step3"] == 3
+    table = imported(folder)
+    twice = "step 2 occurs twice: also in exp2_pythia_14m_step02"
+    unreadable = "it cannot be read (No such file or directory)"
+    assert reasons(table) == {**wrong, "exp2_pythia_14m_step2": twice, "exp2_pythia_14m_step8": unreadable}
+    assert sorted(table.files) == [0, 12000]
+    assert table.rejected.set_index("file")["step"].to_dict()["exp2_pythia_14m_step3"] == 3
 
 
 def test_equal_numbers_make_a_later_step_suspect_but_not_step_1(folder):
@@ -145,15 +145,15 @@ def test_equal_numbers_make_a_later_step_suspect_but_not_step_1(folder):
 def test_excerpts_are_rejected_and_an_empty_table_is_still_a_table(tmp_path):
     for path in FOLDER.glob("exp2_pythia_1*"):
         (tmp_path / path.name).write_bytes(path.read_bytes())
-    found = imported(tmp_path, "12b", 36)
-    assert found.records.empty
-    assert list(found.records.columns) == list(RECORDS.columns)
-    assert "2 rows, not 4" in reasons(found)["exp2_pythia_12b_step2000"]
-    assert len(found.rejected) == len(list(FOLDER.glob("exp2_pythia_1*")))
+    table = imported(tmp_path, "12b", 36)
+    assert table.records.empty
+    assert list(table.records.columns) == list(RECORDS.columns)
+    assert "2 rows, not 4" in reasons(table)["exp2_pythia_12b_step2000"]
+    assert len(table.rejected) == len(list(FOLDER.glob("exp2_pythia_1*")))
 
 
-def test_a_folder_that_is_not_there_is_said(tmp_path):
-    with pytest.raises(MissingInputError, match="is not there"):
+def test_a_missing_folder_is_reported(tmp_path):
+    with pytest.raises(MissingInputError, match="does not exist"):
         imported(tmp_path / "none")
 
 
@@ -167,5 +167,5 @@ def test_only_regular_files_of_sensible_size_are_read(tmp_path, kind):
     else:
         with path.open("wb") as file:
             file.truncate(10**9)
-    found = imported(tmp_path)
-    assert ("has 1,000,000,000 bytes" if kind == "large" else "not a regular file") in reasons(found)[path.name]
+    table = imported(tmp_path)
+    assert ("has 1,000,000,000 bytes" if kind == "large" else "not a regular file") in reasons(table)[path.name]

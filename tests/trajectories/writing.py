@@ -26,8 +26,8 @@ def written(values, *, rng: random.Random, precision: int | None = None) -> str:
     """As numpy prints: rows wrapped, numbers padded, commas between sequences dropped now and then."""
 
     def number(value: float) -> str:
-        shown = repr(float(value)) if precision is None else f"{value:.{precision}e}"
-        return " " * rng.randint(0, 3) + shown + " " * rng.randint(0, 2)
+        digits = repr(float(value)) if precision is None else f"{value:.{precision}e}"
+        return " " * rng.randint(0, 3) + digits + " " * rng.randint(0, 2)
 
     def row(values) -> str:
         return "[" + ("," + rng.choice(["", " ", "\n  "])).join(number(v) for v in values) + "]"

@@ -94,7 +94,8 @@ def wrap_model(
             raise too_large(Path(name)) from None
         raise SourceError(
             CheckpointStatus.LOAD_FAILED,
-            f"TransformerLens makes no bridge of {type(model).__name__} ({type(error).__name__}: {first_line(error)})",
+            f"TransformerLens cannot build a bridge for {type(model).__name__} "
+            f"({type(error).__name__}: {first_line(error)})",
             "pass the plain model to massact.extract.measure",
         ) from None
 
@@ -132,7 +133,7 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
     except Exception as error:  # the tokenizers library raises bare Exception
         first = first_line(error)
         raise SourceError(
-            CheckpointStatus.LOAD_FAILED, f"{folder / 'tokenizer.json'} is no tokenizer ({first})"
+            CheckpointStatus.LOAD_FAILED, f"{folder / 'tokenizer.json'} is not a tokenizer ({first})"
         ) from None
 
 

@@ -177,7 +177,7 @@ def unreadable(path: Path, error: OSError) -> SourceError:
             f"chmod {right} {shlex.quote(str(name))}",
         )
     if isinstance(error, FileNotFoundError):
-        return SourceError(CheckpointStatus.WEIGHTS_MISSING, f"{error.filename or path} is not there")
+        return SourceError(CheckpointStatus.WEIGHTS_MISSING, f"{error.filename or path} does not exist")
     return SourceError(
         CheckpointStatus.UNREADABLE, f"{error.filename or path} cannot be read ({error.strerror or error})"
     )

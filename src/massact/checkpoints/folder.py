@@ -136,13 +136,13 @@ class FolderSource:
         plain = self.root / f"step{step}"
         folder = plain if self.naming is None and plain.is_dir() else self._folders().get(step, plain)
         if not folder.is_dir():
-            raise SourceError(CheckpointStatus.REVISION_MISSING, f"{folder} is not there")
+            raise SourceError(CheckpointStatus.REVISION_MISSING, f"{folder} does not exist")
         return folder
 
     def _folders(self) -> dict[int, Path]:
         """Step -> folder."""
         if not self.root.is_dir():
-            raise SourceError(CheckpointStatus.UNREACHABLE, f"{self.root} is not there", "check the folder's name")
+            raise SourceError(CheckpointStatus.UNREACHABLE, f"{self.root} does not exist", "check the folder's name")
         folders: dict[int, Path] = {}
         if self.naming is not None:
             return self._folders_named(self.naming)

@@ -59,7 +59,7 @@ def check_native(folder: Path, config: Mapping[str, Any], *, trusted: bool) -> N
     if not trusted and "auto_map" in config and not _known(config.get("model_type")):
         raise SourceError(
             CheckpointStatus.LOAD_FAILED,
-            f"{folder}/config.json asks to run the checkpoint's own code (auto_map), which massact does not",
+            f"{folder}/config.json requests the checkpoint's own code (auto_map), which does not run by default",
             _ALLOW,
         )
 

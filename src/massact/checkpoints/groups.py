@@ -114,18 +114,18 @@ def judge(group: Group, look: Look, *, last: int | None, main_known: bool) -> Ju
         return Judgement("the finished model is served for earlier steps" if wrong else "main is the last step", wrong)
     if group.main:
         return Judgement("main's weights are served for steps", steps)
-    return Judgement("nobody can say whose they are", steps)
+    return Judgement("their owner is unknown", steps)
 
 
 def _with_first(group: Group, look: Look, last: int | None) -> Judgement:
     """Judge a group that contains step 0 or 1, and others."""
     others = tuple(step for step in group.steps if step not in FIRST_STEPS)
     if look.state is State.UNTRAINED:
-        return Judgement(f"they look untrained ({look.sign}), so later steps have them wrongly", others)
+        return Judgement(f"they look untrained ({look.sign}), so later steps should not have them", others)
     if look.state is State.TRAINED:
         return Judgement(f"they look trained ({look.sign}), and step 0 or 1 cannot be", group.steps)
     if not group.main and last not in others and max(others, default=0) <= _STILL_EARLY:
-        return Judgement("no update had reached the weights, or step 2 has them wrongly", others)
+        return Judgement("either no update had changed the weights, or step 2 should not have them", others)
     return Judgement("steps before and after training cannot be the same", group.steps)
 
 

@@ -66,7 +66,7 @@ class HubSource:
     axis
         What `step` counts (`naming.AXES`).
 
-    A server that does not answer is no error if the cache holds the requested files.
+    A server that does not answer is not an error if the cache holds the requested files.
     """
 
     def __init__(
@@ -164,7 +164,7 @@ class HubSource:
     def _progress(self, answers: Iterable[Answer], total: int) -> Iterable[Answer]:
         from tqdm import tqdm
 
-        return tqdm(answers, f"asking for {self.repo_id}", total, unit="checkpoint", delay=2.0, leave=False)
+        return tqdm(answers, f"requesting {self.repo_id}", total, unit="checkpoint", delay=2.0, leave=False)
 
     def final(self) -> Identity | None:
         """The main branch of the repository, as the Hub states or last stated it."""

@@ -128,7 +128,7 @@ def _listing(dataset: HubDataset) -> tuple[str, Mapping[str, Listed]]:
     if _GIT_SHA1.fullmatch(dataset.revision) and commit != dataset.revision:
         raise SourceError(
             CheckpointStatus.UNREACHABLE,
-            f"the Hub answers {dataset.name} {dataset.revision} with commit {commit}",
+            f"the Hub resolves {dataset.name} {dataset.revision} to commit {commit}",
             "give all 40 digits of a commit of this dataset",
         )
     ledger.put(commit, files)

@@ -115,7 +115,9 @@ class MemorySource:
             Always. `massact.extract.measure` accepts the model itself.
         """
         raise SourceError(
-            CheckpointStatus.LOAD_FAILED, "a model in memory is not made a bridge", "pass it to massact.extract.measure"
+            CheckpointStatus.LOAD_FAILED,
+            "a model in memory cannot be wrapped in a bridge",
+            "pass it to massact.extract.measure",
         )
 
     def tokenizer(self, step: int) -> PreTrainedTokenizerFast:
@@ -158,12 +160,12 @@ def foreign_part(decoder: nn.Module) -> str:
     for name, part in decoder.named_modules():
         where = f"{name or 'the model'} ({type(part).__qualname__})"
         if "forward" in vars(part) or "__call__" in vars(part):
-            return f"{where} has a forward of its own"
+            return f"{where} has its own forward"
         if part._forward_hooks or part._forward_pre_hooks:
             return f"{where} has forward hooks"
         if type(part) not in known:
             if not _of_library(type(part)):
-                return f"{where} is of no class of {', '.join(_KNOWN)}"
+                return f"{where} is not a class of {', '.join(_KNOWN)}"
             known.add(type(part))
     return ""
 

@@ -50,7 +50,7 @@ _REMEDIES = {
     CheckpointStatus.DISK_FULL: "free space, or set HF_HOME to a disk with enough space, and run it again",
     CheckpointStatus.SUSPECT: "to measure it anyway: checkpoints.suspects=true",
     CheckpointStatus.NOT_FINITE: "measure it in float32, or leave it out",
-    CheckpointStatus.OUT_OF_MEMORY: "take protocol.dtype=bfloat16 or a shorter probe.length",
+    CheckpointStatus.OUT_OF_MEMORY: "use protocol.dtype=bfloat16 or a shorter probe.length",
 }
 
 

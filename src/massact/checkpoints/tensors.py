@@ -110,7 +110,9 @@ def _file_tensors(path: Path) -> dict[str, Tensor]:
     for name, value in content.items():
         plain = isinstance(value, Tensor) and value.layout == strided and not (value.is_meta or value.is_quantized)
         if not isinstance(name, str) or not plain:
-            raise SourceError(CheckpointStatus.CORRUPT, f"{path}: {name} is no plain tensor ({type(value).__name__})")
+            raise SourceError(
+                CheckpointStatus.CORRUPT, f"{path}: {name} is not a plain tensor ({type(value).__name__})"
+            )
     return content
 
 

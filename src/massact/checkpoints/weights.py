@@ -213,8 +213,8 @@ def _still_used(parameters: Mapping[str, Any], given: Any, *, whole: bool) -> bo
 def _with_one_unembedding(tensors: Mapping[str, Tensor], parameters: Mapping[str, Any]) -> dict[str, Tensor]:
     """The tensors with the unembedding under the name that the model has it by.
 
-    A tied unembedding is no parameter of its own: the file's copy is left out where it is the embedding's. Whatever is
-    in doubt keeps its name, which no parameter has: such a checkpoint is built by its own class.
+    A tied unembedding is not a separate parameter: the file's copy is omitted if it equals the embedding. In any other
+    case the tensor keeps its name, which no parameter has, so that the checkpoint is built by its own class.
     """
     named = dict(tensors)
     weights = [name for name in tensors if is_unembedding(name) and name not in parameters]

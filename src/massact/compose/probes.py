@@ -18,7 +18,7 @@ from massact.extract.probe import CORPUS, REDPAJAMA, REDPAJAMA_FILES, Probe, chu
 from massact.settings import TEXT_FILES
 
 log = logging.getLogger("massact")
-LONGEST = 1024  # tokens of a sequence, of a model that reads more and whose configuration states no probe
+LONGEST = 1024  # tokens per sequence if the configuration states no probe and the context is longer
 
 
 def probe_of(config: Config, folder: Path) -> Probe:
@@ -38,7 +38,7 @@ def probe_of(config: Config, folder: Path) -> Probe:
     context, own, wanted = numbers.get("context"), config.model.probe, config.probe
     length = wanted.length or (min(context or LONGEST, LONGEST) if own is None else own.length)
     if length < 2:
-        raise ConfigError(f"probe.length = {length} has nothing to predict", "give at least 2 tokens")
+        raise ConfigError(f"probe.length = {length} leaves nothing to predict", "give at least 2 tokens")
     if context is not None and length > context:
         raise ConfigError(
             f"probe.length = {length}, but {folder / 'config.json'} says the model reads {context} tokens",
@@ -47,7 +47,7 @@ def probe_of(config: Config, folder: Path) -> Probe:
     size = {"sequences": wanted.sequences, "length": length}
     if wanted.text == RANDOM:
         if "vocab_size" not in numbers:
-            raise ConfigError(f"{folder / 'config.json'} states no vocab_size", "take probe.text=FILE.npy")
+            raise ConfigError(f"{folder / 'config.json'} states no vocab_size", "use probe.text=FILE.npy")
         return random_probe(numbers["vocab_size"], **size)
     if Path(wanted.text).suffix in TEXT_FILES:
         return file_probe(Path(wanted.text), folder, **size)

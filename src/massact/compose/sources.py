@@ -60,8 +60,8 @@ def source_of(config: Config) -> CheckpointSource:
         folder = model_folder(model)
         if not folder.is_dir():
             raise CheckpointError(
-                f"{folder} is not there",
-                f"bring it with: dvc pull -R data; or make it: python run.py stage=train model={model.name} "
+                f"{folder} does not exist",
+                f"fetch it with: dvc pull -R data; or train it: python run.py stage=train model={model.name} "
                 f"model.seed={model.seed}",
             )
         stated = recorded(folder)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("massact")
 OTHER_MODEL = "other_model"
-SAME_COUNT = 1e-3  # relative difference between tokens a step that still counts as one number
+SAME_COUNT = 1e-3  # relative difference below which two numbers of tokens per step count as equal
 _NAMES = tuple(field.name for field in fields(Architecture))
 
 
@@ -120,7 +120,7 @@ def hold_to_model(config: Config, source: CheckpointSource, result: SweepResult)
         for name, (actual, expected) in list(differences(numbers, model).items())[:1]:
             del result.measured[step], result.identified[step]
             what = f"step {step} is of another model: its config.json says {name} {actual}, the model has {expected}"
-            result.failed[step] = Failure(OTHER_MODEL, what, "leave it out, or measure it as a model of its own")
+            result.failed[step] = Failure(OTHER_MODEL, what, "leave it out, or measure it as a separate model")
     recipe = config.model.recipe
     if recipe is None:
         named = source.tokens if isinstance(source, HubSource) else {}

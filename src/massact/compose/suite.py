@@ -78,5 +78,7 @@ def chosen(members: Sequence[Member], names: Sequence[str]) -> list[Member]:
     known = [member.name for member in members]
     for name in names:
         if name not in known:
-            raise ConfigError(f"suite.only: {name} is no member", f"nearest: {', '.join(nearest_names(name, known))}")
+            raise ConfigError(
+                f"suite.only: {name} is not a member", f"nearest: {', '.join(nearest_names(name, known))}"
+            )
     return [member for member in members if not names or member.name in names]

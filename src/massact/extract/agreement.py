@@ -69,7 +69,7 @@ def _other_shape(step: int, shape: tuple[int, int], model: tuple[int, int]) -> S
     return SourceError(
         CheckpointStatus.LOAD_FAILED,
         f"step {step} has {shape[0]} layers of width {shape[1]} (config.json), most steps {model[0]} of {model[1]}",
-        "leave it out, or measure it as a model of its own",
+        "leave it out, or measure it as a separate model",
     )
 
 

@@ -22,8 +22,8 @@ from torch import Tensor, nn
 from massact.errors import MeasureError
 from massact.extract.wrappers import inside
 
-_REMEDY = "pass a Hugging Face decoder whose blocks hand on one residual stream, or a TransformerBridge"
-# The trial run of a class has this many tokens, or a whole sequence where they do not suffice.
+_REMEDY = "pass a Hugging Face decoder whose blocks pass on a single residual stream, or a TransformerBridge"
+# The trial run of a class has this many tokens, or a whole sequence if they do not suffice.
 _FEW = 3
 
 Receiver = Callable[[int, Tensor], None]
@@ -146,7 +146,7 @@ def _hidden(decoder: Decoder, layer: int, output: Any) -> Float[Tensor, "..."]:
     if not isinstance(hidden, Tensor) or hidden.ndim != 3 or not hidden.is_floating_point():
         kind = f"a tensor of shape {tuple(hidden.shape)}" if isinstance(hidden, Tensor) else type(output).__name__
         raise MeasureError(
-            f"layer {layer} of {decoder.name} gives {kind}, no hidden state (sequence, position, width)", _REMEDY
+            f"layer {layer} of {decoder.name} gives {kind}, not a hidden state (sequence, position, width)", _REMEDY
         )
     return hidden
 
@@ -243,7 +243,7 @@ def _position_first(decoder: Decoder, runs: list[_Run], stated: Any, tokens: Int
         ):
             raise MeasureError(
                 f"layer {layer} of {decoder.name} gives a tensor of shape {tuple(tensor.shape)} for {sequences} x "
-                f"{positions} tokens, no hidden state (sequence, position, width)",
+                f"{positions} tokens, not a hidden state (sequence, position, width)",
                 _REMEDY,
             )
     position_first = tuple(hidden[0].shape[:2]) != (sequences, positions)
@@ -253,8 +253,8 @@ def _position_first(decoder: Decoder, runs: list[_Run], stated: Any, tokens: Int
         wrong = _unlike(decoder, [tensor.transpose(0, 1) if position_first else tensor for tensor in hidden], stated)
     if wrong:
         raise MeasureError(
-            f"what layer {wrong[0]} of {decoder.name} gives is not the residual stream: "
-            + ("the next takes another" if stated is None else "the class states another"),
+            f"the output of layer {wrong[0]} of {decoder.name} is not the residual stream: "
+            + ("the next layer has a different input" if stated is None else "the class reports a different one"),
             _REMEDY,
         )
     return position_first

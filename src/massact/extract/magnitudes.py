@@ -89,7 +89,7 @@ class Magnitudes(Statistic):
         return {"top_k": self.top_k}
 
     def flaw(self, arrays: Mapping[str, ndarray]) -> Flaw | None:
-        """A median of 0, to which there is no ratio."""
+        """A median of 0, for which the ratio is undefined."""
         median = arrays["median"]
         if (median > 0).all():
             return None

@@ -215,6 +215,6 @@ def _fewer(at_once: int, length: int) -> int:
     if at_once == 1:
         raise no_room(length)
     log.warning(
-        "out of memory with %d sequences at once: %d are tried, the numbers are the same", at_once, at_once // 2
+        "out of memory with %d sequences at once: trying %d, which gives the same numbers", at_once, at_once // 2
     )
     return at_once // 2

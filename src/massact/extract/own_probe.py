@@ -1,4 +1,4 @@
-"""The probe of anybody's model: text in its own tokens, token ids of one's own, or random ones.
+"""The probe of any model: a text in the model's own tokens, given token ids, or random token ids.
 
 The tokenizer is the one saved with the checkpoint. Whether sequences begin with a special token is the tokenizer's own
 rule: Llama's puts one in front, GPT-NeoX's does not.
@@ -57,7 +57,7 @@ def first_token_of(encode: Encoder) -> int | None:
 
     >>> first_token_of(lambda text, special: [1, 65] if special else [65])
     1
-    >>> first_token_of(lambda text, special: [65, 2] if special else [65]) is None  # one at the end is no first token
+    >>> first_token_of(lambda text, special: [65, 2] if special else [65]) is None  # one at the end does not count
     True
     """
     plain, special = encode(_WORD, False), encode(_WORD, True)
@@ -101,7 +101,7 @@ def file_probe(path: Path, folder: Path, *, sequences: int, length: int) -> Prob
         As `encoder_of`.
     """
     if not path.is_file():
-        raise MissingInputError(f"{path} is not there", "give a text or an array of token ids (.npy)")
+        raise MissingInputError(f"{path} does not exist", "give a text or an array of token ids (.npy)")
     if path.suffix == ".npy":
         return Probe.of(_token_array(path, sequences), text=path.name)
     try:
@@ -123,5 +123,5 @@ def _token_array(path: Path, sequences: int) -> Int[ndarray, "sequence position"
             "save whole numbers of shape (sequence, position)",
         )
     if len(ids) < sequences:
-        raise ConfigError(f"{path} holds {len(ids)} sequences, {sequences} are asked for", "lower probe.sequences")
+        raise ConfigError(f"{path} holds {len(ids)} sequences, {sequences} are requested", "lower probe.sequences")
     return ids[:sequences]

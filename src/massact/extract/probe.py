@@ -73,7 +73,7 @@ class Probe:
         if first_token is not None and (ids[:, 0] != first_token).any():
             raise MeasureError(
                 f"not every sequence of the probe begins with token {first_token}",
-                "put it in front of each, or leave first_token out",
+                "prepend it to each, or leave first_token out",
             )
         return cls(ids, text, -1 if first_token is None else first_token)
 
@@ -95,7 +95,7 @@ def encode(tokenizer_file: Path, text: str) -> Int[ndarray, " token"]:
 
     if not tokenizer_file.is_file():
         raise MissingInputError(
-            f"{tokenizer_file} is not there", "a checkpoint needs its tokenizer.json to be probed with text"
+            f"{tokenizer_file} does not exist", "a checkpoint needs its tokenizer.json to be probed with text"
         )
     try:
         tokenizer = Tokenizer.from_file(str(tokenizer_file))
@@ -117,7 +117,7 @@ def chunk(ids: Int[ndarray, " token"], *, sequences: int, length: int, first_tok
     body = length if first_token is None else length - 1
     if len(ids) < sequences * body:
         raise ConfigError(
-            f"the text gives {len(ids)} tokens, {sequences} sequences of {length} need {sequences * body}",
+            f"the text has {len(ids)} tokens, but {sequences} sequences of {length} need {sequences * body}",
             f"lower probe.sequences to {len(ids) // body} or probe.length",
         )
     rows = ids[: sequences * body].reshape(sequences, body)

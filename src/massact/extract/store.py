@@ -192,7 +192,7 @@ class RecordStore:
                 yield False
                 return
             if not logged:
-                log.info("waiting for what measures the same checkpoint: %s", self._holder(path))
+                log.info("waiting for another process that measures the same checkpoint: %s", self._holder(path))
             logged = True
             time.sleep(_POLL_S)
         try:
@@ -203,7 +203,7 @@ class RecordStore:
     @staticmethod
     def _holder(path: Path) -> str:
         return (
-            f"{claims.holder(path)}; stop it, or remove {path} if it has gone"
+            f"{claims.holder(path)}; stop it, or remove {path} if it no longer runs"
             f" (a claim that is not renewed for {claims.STALE_S / 60:.0f} minutes is taken over)"
         )
 
@@ -246,7 +246,7 @@ def _parsed(content: bytes, key: str) -> tuple[Measurement | NotFiniteError, dic
         raise ValueError("it has another format")
     head, _, body = content.removeprefix(_MAGIC).partition(b"\n")
     if hashlib.sha256(body).hexdigest().encode() != head:
-        raise ValueError("its hash does not hold")
+        raise ValueError("its hash does not match")
     line, _, payload = body.partition(b"\n")
     header = json.loads(line)
     parts = header["parts"]
@@ -259,7 +259,7 @@ def _parsed(content: bytes, key: str) -> tuple[Measurement | NotFiniteError, dic
         return NotFiniteError(what, remedy), parts
     words = header["words"]
     if set(words) - {"attached"} or not all(isinstance(word, str) for word in words.values()):
-        raise ValueError("its words are not those of a measurement")
+        raise ValueError("its text fields are not those of a measurement")
     arrays, kind = load(payload), getattr(key, "kind", DEFAULT)
     kind.check(arrays, parts)
     return Measurement({kind.name: Reduced(kind, arrays)}, **words), parts

@@ -239,7 +239,7 @@ class _Sweep:
             again = [step for step, f in self.result.failed.items() if f.status == CheckpointStatus.UNREACHABLE]
             if not again or not remote.awaited(self.options.patience_s):
                 return
-            log.info("%s: %d checkpoints that could not be fetched are tried again", self.label, len(again))
+            log.info("%s: %d checkpoints could not be fetched; trying them again", self.label, len(again))
             audit = self.audited(again)
             if audit is None:
                 return

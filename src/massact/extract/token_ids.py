@@ -42,17 +42,17 @@ def token_ids(tokens: Any) -> Int64[ndarray, "sequence position"]:
         return _encoded(tokens)
     ids = _array(tokens)
     if ids is None:
-        raise MeasureError(f"tokens are {_named(tokens)}, which is no array", _REMEDY)
+        raise MeasureError(f"tokens are {_named(tokens)}, which is not an array", _REMEDY)
     if isinstance(ids, np.ma.MaskedArray) and np.ma.is_masked(ids):
         raise MeasureError("some tokens are masked", "give sequences without masked entries")
     if ids.dtype == object and ids.ndim == 1 and len(ids):
-        raise MeasureError("the sequences of tokens have several lengths", f"cut all of them to one: {_REMEDY}")
+        raise MeasureError("the token sequences differ in length", f"cut them to one length: {_REMEDY}")
     if not np.issubdtype(ids.dtype, np.integer) or ids.ndim != 2 or not ids.size:
         kind = _named(tokens) if ids.dtype == object else str(ids.dtype)
         raise MeasureError(f"tokens are {kind} of shape {tuple(ids.shape)}", _REMEDY)
     for end in (int(ids.min()), int(ids.max())):
         if not 0 <= end <= _LARGEST:
-            raise MeasureError(f"token {end} is no id", "ids count from 0")
+            raise MeasureError(f"token {end} is not a token id", "give ids from 0 on")
     return np.ascontiguousarray(ids, dtype=np.int64)
 
 
@@ -65,7 +65,7 @@ def _encoded(encoding: Mapping[str, Any]) -> Int64[ndarray, "sequence position"]
             continue
         neutral = {"attention_mask": 1, "token_type_ids": 0}.get(name)
         if neutral is None:
-            raise MeasureError(f"tokens come with {name}, which measuring does not use", "give input_ids alone")
+            raise MeasureError(f"tokens come with {name}, which a measurement does not use", "give input_ids alone")
         values = _array(value)
         if values is None or values.shape != ids.shape or (values != neutral).any():
             what = "some positions are padding or masked" if name == "attention_mask" else "there are several segments"

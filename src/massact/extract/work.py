@@ -136,7 +136,7 @@ class Measuring(Work):
     @property
     def _begun(self) -> Probe:
         if self.probe is None:
-            raise RuntimeError("no checkpoint's tokenizer has made the probe yet")
+            raise RuntimeError("the probe is not available before a checkpoint's tokenizer is loaded")
         return self.probe
 
     def _measured(self, model: Any, statistics: Sequence[Statistic]) -> Measurement | NotFiniteError:

@@ -32,7 +32,7 @@ def inside(model: Any) -> Any:
         elif any(kind.__module__.partition(".")[0] == "peft" for kind in type(model).__mro__):
             if any(config.is_prompt_learning for config in getattr(model, "peft_config", {}).values()):
                 raise MeasureError(
-                    f"{type(model).__name__} puts learnt tokens before the input: they are outside the model's blocks",
+                    f"{type(model).__name__} prepends learnt tokens to the input, outside the model's blocks",
                     "measure its base model, or train an adapter inside the blocks, such as LoRA",
                 )
             model = model._modules["base_model" if "base_model" in model._modules else "model"]

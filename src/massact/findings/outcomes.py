@@ -23,8 +23,8 @@ FACTORS = {
     "d_model": ("log2", "twice the width"),
     "n_heads": ("log2", "twice the heads"),
     "mlp_ratio": ("log2", "twice the MLP ratio"),
-    "rotary_fraction": ("linear", "all of each head rotates, against a quarter"),
-    "parallel_residual": ("linear", "parallel residual, against sequential"),
+    "rotary_fraction": ("linear", "rotary fraction 1 instead of 0.25"),
+    "parallel_residual": ("linear", "parallel instead of sequential residual"),
 }
 
 

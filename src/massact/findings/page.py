@@ -1,4 +1,4 @@
-"""The tables of a suite's findings, as Markdown: what `templates/findings.md.j2` shows."""
+"""The tables of a suite's findings, as Markdown, by `templates/findings.md.j2`."""
 
 from __future__ import annotations
 

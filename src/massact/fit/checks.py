@@ -63,7 +63,7 @@ def check_series(values: Numbers, t: np.ndarray) -> np.ndarray:
     """
     y = as_floats(values, "values")
     if y.shape != t.shape:
-        raise FitError(f"values have shape {y.shape} and steps {t.shape}", "give one value a step")
+        raise FitError(f"values have shape {y.shape} and steps {t.shape}", "give one value per step")
     return np.where(np.isfinite(y), y, np.nan)
 
 
@@ -167,7 +167,7 @@ def check_share(value: Any, what: str) -> float:
         Any other value.
     """
     if not isinstance(value, Real) or not 0 < float(value) < 1:
-        raise FitError(f"{what} = {value!r} is not a share", "give a number between 0 and 1")
+        raise FitError(f"{what} = {value!r} is not between 0 and 1", "give a number between 0 and 1")
     return float(value)
 
 

@@ -191,7 +191,7 @@ class CurveFit:
         except (ValueError, TypeError, ArithmeticError, np.linalg.LinAlgError, MinimizerException) as error:
             reason = " ".join(str(error).split())
             raise FitError(
-                f"the profile of {', '.join(varying)} breaks off ({reason})", "ask for beta, tau0 of eq14"
+                f"the profile of {', '.join(varying)} breaks off ({reason})", "use beta, tau0 of eq14"
             ) from None
         return {name: (limits[arguments[name]][0][1], limits[arguments[name]][-1][1]) for name in varying}
 
@@ -266,7 +266,9 @@ class CurveFit:
         lines += [f"doubt {doubt}: {doubt.text}" for doubt in self.doubts]
         if self.regime is Regime.FAILED:
             return "\n".join(lines)
-        title = "of the curve (flat: do not quote)" if self.regime is Regime.FLAT else "may be quoted, of the curve"
+        title = (
+            "values of the curve (flat: do not quote)" if self.regime is Regime.FLAT else "quotable values of the curve"
+        )
         lines.append(f"{title}{', 95 % interval over sequences' if self.intervals else ''}:")
         peaked = not math.isnan(self.derived["peak_step"])
         unknown = undetermined(self.doubts, peaked=peaked, peak_determined=self.peak_determined)
@@ -284,7 +286,7 @@ class CurveFit:
         lines += [f"  {name:<30} {self.best[name]:.5g} +- {self.stderr[name]:.2g}" for name in quoted]
         hidden = [f"{name} {value:.3g}" for name, value in self.best.items() if name not in quoted]
         if hidden:
-            lines.append(f"not determined, they only draw the curve: {', '.join(hidden)}")
+            lines.append(f"not determined, they only reproduce the curve: {', '.join(hidden)}")
         return "\n".join(lines)
 
     def back(self, units: Units, steps: np.ndarray, values: np.ndarray) -> CurveFit:

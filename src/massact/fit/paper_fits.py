@@ -94,7 +94,7 @@ def compare_with_published(
     t = check_steps(steps)
     y = check_values(values, t, "layer")
     if len(y) != len(published):
-        raise FitError(f"{len(y)} layers of values and {len(published)} published fits", "give one fit a layer")
+        raise FitError(f"{len(y)} layers of values and {len(published)} published fits", "give one fit per layer")
     ours = fit_many(t, y, form="eq14")
     curves = np.array([fit.curve(t) for fit in published]).reshape(y.shape)
     theirs = np.nansum((y - curves) ** 2, axis=1)

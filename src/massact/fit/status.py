@@ -31,8 +31,8 @@ class FitStatus(ExplainedEnum):
     OK = ("ok", "The best curve lies inside the family.")
     AT_EDGE_B_ZERO = (
         "at_edge_b_zero",
-        "The best curve is the limit of no decay, b -> 0 (a logarithm and a line): the parameters draw it but are not "
-        "determined; quote values of the curve, or train longer.",
+        "The best curve is the limit of no decay, b -> 0 (a logarithm and a line): the parameters reproduce it but are "
+        "not determined; quote values of the curve, or train longer.",
     )
     AT_EDGE_B_CEILING = (
         "at_edge_b_ceiling",
@@ -42,7 +42,7 @@ class FitStatus(ExplainedEnum):
     AT_EDGE_TAU_INFINITE = (
         "at_edge_tau_infinite",
         "The best curve is the limit tau0 -> inf, a critically damped step without a logarithm: quote values of the "
-        "curve; A1, A2, tau0 and A, gamma, t0 only draw it.",
+        "curve; A1, A2, tau0 and A, gamma, t0 only reproduce it.",
     )
     AT_EDGE_TAU_FLOOR = (
         "at_edge_tau_floor",
@@ -60,15 +60,16 @@ class FitStatus(ExplainedEnum):
     )
     AT_EDGE_RATE = (
         "at_edge_rate",
-        "A time scale or exponent is at a bound of the search: the parameters draw the curve but are not determined; "
-        "compare with a simpler form.",
+        "A time scale or exponent is at a bound of the search: the parameters reproduce the curve but are not "
+        "determined; compare with a simpler form.",
     )
     FEW_POINTS = ("few_points", "No more points than parameters: measure more checkpoints, or fit step1.")
-    CONSTANT = ("constant", "All points are equal: the curve is that constant, and nothing but K has a meaning.")
+    CONSTANT = ("constant", "All points are equal: the curve is that constant, and only K has a meaning.")
     NO_FINITE_POINTS = ("no_finite_points", "Every value is missing: measure the series again.")
     BEYOND_DOUBLES = (
         "beyond_doubles",
-        "No double holds the parameters in these units: divide the values or the steps by a constant, or fit eq14.",
+        "The parameters exceed double precision in these units: divide the values or the steps by a constant, or fit "
+        "eq14.",
     )
     ENGINE_KEPT = (
         "engine_kept",
@@ -76,5 +77,5 @@ class FitStatus(ExplainedEnum):
     )
     NOT_GLOBAL = (
         "not_global",
-        "The parameters given lead to a worse curve than the global search finds: leave them out, or free them.",
+        "The given parameters lead to a worse curve than the global search finds: leave them out, or free them.",
     )

@@ -87,8 +87,8 @@ def caution(n_architectures: int) -> str:
     if n_architectures >= FEW_ARCHITECTURES:
         return f"Held-out scores rest on {n_architectures} architectures."
     return (
-        f"Only {n_architectures} architectures: a score with whole architectures held out rests on as many "
-        "independent cases and means little; the random split lets layers of one model teach each other."
+        f"Only {n_architectures} architectures: a score on held-out architectures is based on as few independent cases "
+        "and means little. In the random split, training and test sets share models."
     )
 
 

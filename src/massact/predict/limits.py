@@ -56,7 +56,7 @@ def caution_text(
 def unused_text(architecture: Architecture, learned: Learned) -> str:
     """The numbers that the forecast ignores, with the values of the measured architectures."""
     values = ", ".join(f"{name} ({_list(learned.unused[name])})" for name in UNUSED)
-    sentences = [f"Not used: {values}. In brackets: what the measured architectures had."]
+    sentences = [f"Not used: {values}. In brackets: the values of the measured architectures."]
     defaults: dict[str, Any] = {field.name: field.default for field in fields(Architecture)}
     for name in UNUSED:
         value = getattr(architecture, name)
@@ -71,7 +71,7 @@ def _feature(architecture: Architecture, number: int) -> str:
     return (
         f"width {a.d_model:,}",
         f"{a.n_layers:,} layers",
-        f"{a.d_head:,} dimensions a head",
+        f"{a.d_head:,} dimensions per head",
         f"an MLP {a.d_mlp / a.d_model:.3g} times as wide",
     )[number]
 

@@ -56,7 +56,7 @@ def _check_names(regressor: Any, options: Mapping[str, Any]) -> None:
     for option in options:
         if option not in known:
             near = difflib.get_close_matches(option, known, n=3, cutoff=0.4) or known
-            raise ConfigError(f"predictor.regressors.xgboost.{option} is no option", f"nearest: {', '.join(near)}")
+            raise ConfigError(f"predictor.regressors.xgboost.{option} is not an option", f"nearest: {', '.join(near)}")
 
 
 def _check_fit(regressor: Any, name: str, options: Mapping[str, Any]) -> None:

@@ -31,7 +31,7 @@ def architecture_of(numbers: Architecture | Mapping[str, Any]) -> Architecture:
     if isinstance(numbers, Architecture):
         return numbers
     if not isinstance(numbers, Mapping):
-        raise ConfigError(f"a forecast is for an architecture, not for a {type(numbers).__name__}", "pass Architecture")
+        raise ConfigError(f"a forecast needs an architecture, not a {type(numbers).__name__}", "pass Architecture")
     for name in numbers:
         known_name(name)
     missing = [name for name in SIZES if name not in numbers]
@@ -62,7 +62,7 @@ def steps_of(steps: SupportsIndex | Iterable[SupportsIndex] | None) -> list[int]
     try:
         numbers = list(steps) if isinstance(steps, Iterable) else [operator.index(steps)]
     except TypeError:
-        raise ConfigError(f"steps = {_short(steps)} are not a list of steps", "e.g. steps=[512, 2048]") from None
+        raise ConfigError(f"steps = {_short(steps)} is not a list of steps", "e.g. steps=[512, 2048]") from None
     if not numbers:
         raise ConfigError("no steps are given", "e.g. steps=[512, 2048], or None for three of them")
     return sorted({_step(step) for step in numbers})
@@ -82,7 +82,7 @@ def _step(step: Any) -> int:
 def level_of(level: float) -> float:
     """The level if it lies strictly between 0 and 1; otherwise ConfigError."""
     if not isinstance(level, Real) or not 0 < level < 1:
-        raise ConfigError(f"level = {_short(level)} is not a share", "give a number between 0 and 1, e.g. 0.9")
+        raise ConfigError(f"level = {_short(level)} is not between 0 and 1", "give a number between 0 and 1, e.g. 0.9")
     return float(level)
 
 

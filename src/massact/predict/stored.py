@@ -23,7 +23,7 @@ KIND = "massact forecast"
 QUANTITY = "ratio"
 VERSION = 2
 MOST_BYTES = 100_000_000
-_REMAKE = "make it again with: python run.py stage=predict"
+_REMAKE = "recreate it with: python run.py stage=predict"
 _REINSTALL = "install massact again; in a clone: git checkout -- src/massact/artefacts/forecast.json"
 
 
@@ -122,7 +122,7 @@ def read_artefact(path: str | Path, *, again: str = _REMAKE) -> dict[str, Any]:
             raise ParseError(f"{name} has {status.st_size:,} bytes: not a forecast artefact", again)
         artefact = json.loads(path.read_bytes().decode("utf-8"), object_pairs_hook=_unique)
     except FileNotFoundError:
-        raise MissingInputError(f"{name} is not there", again) from None
+        raise MissingInputError(f"{name} does not exist", again) from None
     except OSError as error:
         raise MissingInputError(f"{name} cannot be read ({error.strerror})", "give a file you can read") from None
     except (ValueError, RecursionError):

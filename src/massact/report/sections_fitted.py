@@ -1,4 +1,4 @@
-"""Sections 4 and 5: curve fits and their quality. Each is what its template shows."""
+"""Sections 4 and 5: curve fits and their quality. Each function returns its template's data."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sections 1 to 3: headline and models, trajectories, maps. Each is what its template shows."""
+"""Sections 1 to 3: headline and models, trajectories, maps. Each function returns its template's data."""
 
 from __future__ import annotations
 

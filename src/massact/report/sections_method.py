@@ -1,4 +1,4 @@
-"""Section 8: definitions, provenance, training, and how to reproduce the page. It is what its template shows."""
+"""Section 8: definitions, provenance, training, and how to reproduce the page: the data of the template."""
 
 from __future__ import annotations
 

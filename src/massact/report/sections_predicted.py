@@ -1,4 +1,4 @@
-"""Sections 6 and 7: predictions from the architecture, and how far to trust them. Each is what its template shows."""
+"""Sections 6 and 7: predictions from the architecture, and their scores. Each function returns its template's data."""
 
 from __future__ import annotations
 

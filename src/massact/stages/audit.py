@@ -46,5 +46,5 @@ def _counts(audit: Audit) -> str:
     inspected = sum(bool(look.state) for look in audit.looks.values())
     return (
         f"{len(audit.identities) + len(audit.errors)} checkpoints, {trusted} trusted, {len(audit.suspects)} suspect, "
-        f"{len(audit.errors)} not available{main}; {inspected} looked at"
+        f"{len(audit.errors)} not available{main}; {inspected} inspected"
     )

@@ -157,8 +157,8 @@ def failure(result: SweepResult) -> tuple[str, str]:
     """What happened and the remedy, in one line for all failed steps."""
     if not result.failed:
         return (
-            f"all {len(result.suspects)} checkpoints asked for are suspect",
-            "see stage=audit; measure them all the same with checkpoints.suspects=true",
+            f"all {len(result.suspects)} requested checkpoints are suspect",
+            "see stage=audit; measure them anyway with checkpoints.suspects=true",
         )
     kinds: dict[str, list[int]] = {}
     for step, reason in sorted(result.failed.items()):

@@ -26,7 +26,9 @@ def run(config: Config, output: Path) -> list[str]:
     stem, form = table_stem(config.model), config.fit.form
     path = file_target(place(config, "fits", output) / f"{stem}-{form}.parquet")
     source = Path(config.paths.extracted) / f"{stem}.parquet"
-    records = read_table(source, RECORDS, remedy=f"make it with: python run.py stage=extract model={config.model.name}")
+    records = read_table(
+        source, RECORDS, remedy=f"create it with: python run.py stage=extract model={config.model.name}"
+    )
     fits = fit_records(config, records, read_metadata(source, ["architecture"]))
     write_table(fits, path, fits_schema(form), {"form": form, "aggregation": config.protocol.aggregation})
     return [f"{path}: {len(fits)} curves, median R2 {fits['r2'].median():.4f}", *failures(fits)]
@@ -76,5 +78,5 @@ def without_suspects(records: pd.DataFrame, metadata: dict[str, Any]) -> pd.Data
     suspect = [int(step) for step in metadata.get("suspects", {})]
     kept: Any = records[~records["step"].isin(suspect)]  # pandas' stubs know no column types
     if kept.empty and not records.empty:
-        raise FitError("every measured checkpoint is suspect", "fit them all the same with fit.suspects=true")
+        raise FitError("every measured checkpoint is suspect", "fit them anyway with fit.suspects=true")
     return kept

@@ -121,7 +121,7 @@ def unforeseen(error: BaseException, folder: Path) -> UnforeseenError:
         write_text(path, text)
     except MassactError as refusal:
         return UnforeseenError(what, f"its traceback could not be written ({refusal.what})")
-    return UnforeseenError(what, f"nobody foresaw this, please report it with {path}")
+    return UnforeseenError(what, f"unexpected error: please report it with {path}")
 
 
 def begin(jobs: int) -> None:

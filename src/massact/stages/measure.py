@@ -92,7 +92,7 @@ def _head(config: Config, extraction: Extraction) -> list[str]:
     records, probe = extraction.records, extraction.metadata["probe"]
     steps = sorted(set(records["step"]))
     first = records["first_token"].iloc[0]
-    begun = f"each begun by token {first}" if first >= 0 else "begun by no special token"
+    begun = f"each beginning with token {first}" if first >= 0 else "without a special first token"
     return [
         f"{table_stem(config.model)}: {len(steps)} checkpoints, steps {steps[0]} to {steps[-1]}",
         f"probe: {records['sequence'].nunique()} sequences of {records['probe_length'].iloc[0]} tokens "

@@ -41,7 +41,7 @@ def run(config: Config, output: Path) -> list[str]:
     if predictor.form not in of_models:
         raise MissingInputError(
             f"no fits of {predictor.form} in {config.paths.fits}",
-            f"make them: python run.py stage=fit fit={predictor.form}",
+            f"create them with: python run.py stage=fit fit={predictor.form}",
         )
     fits = [of_models[predictor.form], *(suite_fits(config, name, predictor.form) for name in params.suites)]
     scores, predictions = score_all(
@@ -74,7 +74,7 @@ def run(config: Config, output: Path) -> list[str]:
     if is_own(config):
         recipe = next(iter(artefact["recipes"]))
         numbers = "n_layers=4 d_model=128 n_heads=4 d_mlp=512"
-        lines.append(f"ask it with: massact forecast --artefact {shlex.quote(str(path))} --recipe {recipe} {numbers}")
+        lines.append(f"use it with: massact forecast --artefact {shlex.quote(str(path))} --recipe {recipe} {numbers}")
     return lines
 
 

@@ -23,10 +23,10 @@ def main(arguments: list[str]) -> int:
     if arguments == ["--diagnose"]:
         return _diagnose()
     if not Path("params.yaml").is_file():
-        sys.stderr.write(f"massact: {Path.cwd()} is not the project's folder; run it there: cd to the clone\n")
+        sys.stderr.write(f"massact: {Path.cwd()} is not the project's folder: run this in the root of the clone\n")
         return 1
     if not any(SHIPPED.glob("*/step0/model.safetensors")):
-        sys.stderr.write(f"massact: the shipped checkpoints are not here; bring them with: {_pull(Path())}\n")
+        sys.stderr.write(f"massact: the shipped checkpoints are missing; fetch them with: {_pull(Path())}\n")
         return 1
     try:
         write_text(Path(arguments[0]), "the shipped checkpoints are here\n")
@@ -54,7 +54,8 @@ def diagnosis(root: Path) -> list[str]:
     store = root / STORE
     if not store.is_dir():
         return [
-            f"{STORE}, the DVC remote with the shipped data, is not here; take a whole copy: git clone, or an archive"
+            f"{STORE}, the DVC remote with the shipped data, is missing; use a complete copy: a git clone or a source "
+            "archive"
         ]
     paths = dict(_objects(root))
     wrong = {md5: why for md5 in paths if (why := _wrong(store, md5))}
@@ -64,7 +65,7 @@ def diagnosis(root: Path) -> list[str]:
         lines.append(f"{len(faults) - _NAMED} more objects of {STORE} are missing or damaged")
     if faults:
         return [*lines, _restore(root)]
-    return [f"all {len(paths)} objects in {STORE} are whole; see why with: dvc pull -v -R data"]
+    return [f"all {len(paths)} objects in {STORE} are intact; see the cause with: dvc pull -v -R data"]
 
 
 def in_archive(root: Path) -> bool:
@@ -74,8 +75,11 @@ def in_archive(root: Path) -> bool:
 
 def _restore(root: Path) -> str:
     if in_archive(root):
-        return f"this copy has no Git: take {STORE} from the archive again, or from a git clone; then: {_pull(root)}"
-    return f"bring them back with: git checkout -- {STORE} && {_pull(root)}"
+        return (
+            f"this copy has no Git repository: copy {STORE} again from the archive or from a git clone; then: "
+            f"{_pull(root)}"
+        )
+    return f"restore them with: git checkout -- {STORE} && {_pull(root)}"
 
 
 def _pull(root: Path) -> str:
@@ -103,7 +107,7 @@ def _wrong(store: Path, md5: str) -> str:
     if content.startswith(b"version https://git-lfs"):
         return "it is a Git LFS pointer, not the file itself (in a clone: git lfs pull)"
     if md5_of(content) != md5.removesuffix(FOLDER_ENDING):
-        return "it is damaged: its content does not have the hash it is stored under"
+        return "it is damaged: its content does not match its hash"
     return ""
 
 

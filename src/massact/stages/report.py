@@ -51,7 +51,7 @@ def run(config: Config, output: Path) -> list[str]:
     if own:
         missing = [name for name, there in (("fits", fits), ("scores and predictions", len(predictions))) if not there]
         lines += [f"not in the report, because there are none: {', '.join(missing)}"] if missing else []
-        lines.append(f"a run of one's own: {results(config)} stays as it is")
+        lines.append(f"your own run: {results(config)} is not changed")
     return [*lines, f"report: {path.resolve()}"]
 
 

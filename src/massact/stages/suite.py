@@ -31,7 +31,7 @@ def run(config: Config, output: Path) -> list[str]:
     outcomes = {member: suite.outcome(member) for member in members}
     left = sum(outcome is None for outcome in outcomes.values())
     if left:
-        return [f"{label}: nothing left to begin; {left} of {len(members)} are still being trained elsewhere"]
+        return [f"{label}: nothing left to start; {left} of {len(members)} are still being trained by other processes"]
     complete = all(suite.outcome(member) is not None for member in suite.members)
     line = f"{label}: {len(members)} of {len(suite.members)} trainings are finished"
     if complete:

@@ -45,9 +45,9 @@ def selected_stems(config: Config) -> list[str]:
 def all_records(config: Config) -> tuple[pd.DataFrame, list[dict[str, Any]]]:
     """Records and provenance of the model that the command line chooses, otherwise of all models in params.yaml."""
     paths = [Path(config.paths.extracted) / f"{stem}.parquet" for stem in selected_stems(config)]
-    remedy = "make it with: dvc repro"
+    remedy = "create it with: dvc repro"
     if (chosen := chosen_model(config)) is not None:
-        remedy = f"make it with: python run.py stage=extract model={chosen.rpartition('-seed')[0]}"
+        remedy = f"create it with: python run.py stage=extract model={chosen.rpartition('-seed')[0]}"
     frames = [read_table(path, RECORDS, remedy=remedy) for path in paths]
     return pd.concat(frames, ignore_index=True), [read_metadata(path, _PROVENANCE) for path in paths]
 
@@ -66,7 +66,7 @@ def suspects_of(provenance: list[dict[str, Any]]) -> list[str]:
 def suite_records(config: Config, name: str, part: str | None = None) -> pd.DataFrame:
     """Records of a suite's trainings, or of one part of its design."""
     path = _suite_path(config, name)
-    records = read_table(path, RECORDS, remedy="bring it with: dvc pull -R data")
+    records = read_table(path, RECORDS, remedy="fetch it with: dvc pull -R data")
     return records if part is None else _of_part(config, name, records, part)
 
 
@@ -127,13 +127,13 @@ def read_csv(path: Path, schema: Schema) -> pd.DataFrame:
     MissingInputError, TableError
         When the file is missing or unreadable; when it is not CSV or not of this schema.
     """
-    content = input_bytes(path, "make it with: dvc repro")
+    content = input_bytes(path, "create it with: dvc repro")
     warn_unless_recorded(path)  # a CSV file has no seal
     try:
         frame = pd.read_csv(io.BytesIO(content), keep_default_na=True)
     except ValueError as error:  # the parser's errors and those of UTF-8 are ValueErrors
         why = " ".join(str(error).split())
-        raise TableError(f"{path} is not a CSV ({why})", "make it again with: dvc repro -f predict") from None
+        raise TableError(f"{path} is not a CSV ({why})", "recreate it with: dvc repro -f predict") from None
     return schema.validate(frame, str(path))
 
 
@@ -145,7 +145,7 @@ def training_log(path: Path) -> dict[str, Any]:
     MissingInputError, ParseError
         When the file is missing or unreadable; when it is not a JSON object with a log.
     """
-    bring = "bring it with: dvc pull -R data"
+    bring = "fetch it with: dvc pull -R data"
     content = input_bytes(path, bring)
     try:
         training = json.loads(content)

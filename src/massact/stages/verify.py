@@ -22,10 +22,10 @@ _PLACE = ["step", "layer", "sequence"]
 def run(config: Config, output: Path) -> list[str]:
     """Train the members in `suite.only` (if empty: the cheapest) in the job's own folder, and compare."""
     published = suite_of(config)
-    table = read_table(published.published, RECORDS, remedy="bring it with: dvc pull")
+    table = read_table(published.published, RECORDS, remedy="fetch it with: dvc pull")
     known = [member for member in chosen(published.members, config.suite.only) if published.row(member) is not None]
     if not known:
-        raise MissingInputError(f"{published.published} has none of the members asked for", "see suite.only")
+        raise MissingInputError(f"{published.published} has none of the requested members", "see suite.only")
     members = known if config.suite.only else [min(known, key=lambda member: member.cost)]
     again = published.elsewhere(output / "verify")
     lines = []

@@ -27,7 +27,7 @@ def read_works(path: Path) -> list[str]:
     Raises
     ------
     MissingInputError
-        When the file is not there.
+        When the file does not exist.
     ParseError
         When it is not a gzip file of UTF-8 text, or holds more than 1 GB.
     """
@@ -40,7 +40,7 @@ def read_works(path: Path) -> list[str]:
         why = f"more than {_LONGEST_BYTES:,} bytes" if content else "it is empty"
     except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
         why = " ".join(str(error).split())
-    raise ParseError(f"{path} is not a text in gzip ({why})", f"set probe.corpus to one, or {_restore(path)}")
+    raise ParseError(f"{path} is not gzipped text ({why})", f"set probe.corpus to one, or {_restore(path)}")
 
 
 def _restore(path: Path) -> str:

@@ -38,7 +38,7 @@ def design(space: DesignSpace, count: int, *, seed: int, vocab_size: int, contex
     if len(architectures) < count:
         raise ConfigError(
             f"the space has {len(architectures)} architectures, {count} were requested",
-            "lower suite.architectures or widen it",
+            "lower suite.architectures or widen suite.space",
         )
     return list(architectures)
 

@@ -525,7 +525,7 @@ def whole_step(step: Any) -> int:
             value = step.item() if hasattr(step, "item") and getattr(step, "size", 1) == 1 else step
             number = int(value) if isinstance(value, float) and value.is_integer() else None
     if number is None or number < 0:
-        raise TrainError(f"step {str(step)[:80]} is no number of steps", "give the optimiser step as an int")
+        raise TrainError(f"step {str(step)[:80]} is not a number of steps", "give the optimiser step as an int")
     return number
 
 

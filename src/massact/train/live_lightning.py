@@ -70,7 +70,7 @@ class LightningMeasurement(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Measure the weights after an optimiser step. A batch that only accumulates gradients is no step."""
+        """Measure the weights after an optimiser step. A batch that only accumulates gradients is not a step."""
         if trainer.global_step == self._step:
             return
         self._step = trainer.global_step

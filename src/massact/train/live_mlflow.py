@@ -85,7 +85,7 @@ class MlflowLogger:
     def __call__(self, step: int, measurement: Measurement) -> None:
         """Log one step, now or with the next ones."""
         metrics = step_metrics(measurement)
-        if _contradict(self._told.get(step, metrics), metrics):  # begun anew: later steps were of the training before
+        if _contradict(self._told.get(step, metrics), metrics):  # restarted: later steps belong to the earlier training
             self._told = {earlier: values for earlier, values in self._told.items() if earlier < step}
         self._told[step] = metrics
         if time.monotonic() - self._written >= max(self.every_s, self._pause_s):

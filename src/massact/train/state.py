@@ -1,6 +1,6 @@
 """The saved state of a training: written whole, sealed by a hash, and read only by the run that wrote it.
 
-A folder belongs to one run, whose identity stands in `run.json`. It holds the last state and the one before.
+A folder belongs to one run, whose identity is in `run.json`. It contains the last state and the one before.
 """
 
 from __future__ import annotations

@@ -132,9 +132,7 @@ class Suite:
             try:
                 content = json.loads(path.read_text(encoding="utf-8"))
             except ValueError:
-                raise TrainError(
-                    f"{path} is damaged", f"remove {path.parent}, and the member is trained again"
-                ) from None
+                raise TrainError(f"{path} is damaged", f"remove {path.parent} to train the member again") from None
         elif member.name in self._published_rows:
             path, content = self.published, self._published_rows[member.name]
         else:
@@ -166,7 +164,7 @@ class Suite:
             elif known is not None:
                 tables.append(known[(known["model"] == member.model) & (known["seed"] == member.seed)])
         if not tables:
-            raise TrainError("no member of the suite is finished", "train some with: python run.py stage=suite")
+            raise TrainError("no member of the suite is finished", "train members with: python run.py stage=suite")
         return pd.concat(tables, ignore_index=True)
 
     def records_of(self, member: Member) -> pd.DataFrame:

@@ -82,7 +82,7 @@ def import_published(
         When the folder does not exist.
     """
     if not folder.is_dir():
-        raise MissingInputError(f"{folder} is not there", "name a folder of exp2_pythia_<size>_step<N> files")
+        raise MissingInputError(f"{folder} does not exist", "name a folder of exp2_pythia_<size>_step<N> files")
     rejected: dict[str, tuple[int, str]] = {}
     named = _named(folder, size, steps, rejected)
     read: dict[int, Float[ndarray, "sequence statistic layer"]] = {}
@@ -121,7 +121,7 @@ def _named(folder: Path, size: str, steps: Collection[int], rejected: dict[str, 
             if step not in known:
                 rejected[path.name] = step, f"pythia-{size} has no checkpoint at step {step}"
             elif others:
-                rejected[path.name] = step, f"step {step} is there twice: also in {', '.join(others)}"
+                rejected[path.name] = step, f"step {step} occurs twice: also in {', '.join(others)}"
             elif path.name != exact:
                 rejected[path.name] = step, f"its name is not {exact}"
             else:

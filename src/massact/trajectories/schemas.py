@@ -15,11 +15,11 @@ QUANTITIES = tuple(DEFAULT.quantities)
 FITTED = DEFAULT.fitted
 AXES = {
     "family": Column("string", "models trained alike, e.g. pythia, pocket"),
-    "recipe": Column("string", "training recipe; never pool recipes on one step axis; empty where nobody knows it"),
+    "recipe": Column("string", "training recipe; never pool recipes on one step axis; empty if unknown"),
     "model": Column("string", "name of the model within massact"),
     "seed": Column("int64", "training seed"),
     "step": Column("int64", "optimiser steps taken"),
-    "tokens": Column("int64", "training tokens seen; null where nobody knows the tokens a step", null=True),
+    "tokens": Column("int64", "training tokens seen; null if the tokens per step are unknown", null=True),
     "layer": Column("int32", "0-based block; the paper's l is layer + 1"),
     "probe_length": Column("int32", "tokens in each probe sequence"),
     "first_token": Column("int32", "id every probe sequence begins with, -1 for none"),
@@ -90,7 +90,7 @@ ARCHITECTURES = Schema(
         "n_parameters": Column("int64", "scalars of the model"),
         "status": Column("string", "done, diverged or failed"),
         "steps": Column("int64", "optimiser steps taken"),
-        "tokens": Column("int64", "training tokens seen; null where nobody knows the tokens a step", null=True),
+        "tokens": Column("int64", "training tokens seen; null if the tokens per step are unknown", null=True),
         "loss": Column("float64", "training loss at the end, nats per token", nan=True),
         "validation_loss": Column("float64", "loss on held-out text at the end, nats per token", nan=True),
         "seconds": Column("float64", "training and measuring, NaN where not recorded", nan=True),
@@ -107,7 +107,7 @@ REJECTED = Schema(
     "rejected files",
     {
         "file": Column("string", "name of a published statistics file that was not used"),
-        "step": Column("int64", "the step its name says, -1 where it says none"),
+        "step": Column("int64", "the step in its name, -1 if there is none"),
         "reason": Column("string", "line, sequence, layer and what is wrong there"),
     },
     key=("file",),

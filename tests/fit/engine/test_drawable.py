@@ -20,13 +20,13 @@ def test_parameters_are_finite_and_draw_the_optimum(form, t):
     rng = np.random.default_rng(0)
     y = np.concatenate([noisy, 5 + rng.standard_normal((8, t.size)), 50 - noisy[:8], rng.lognormal(size=(8, t.size))])
     w = np.ones(t.size)
-    found = search(form, t, y, w)
-    values, status = drawable(form, found, t, y, w)
+    optimum = search(form, t, y, w)
+    values, status = drawable(form, optimum, t, y, w)
     assert np.isfinite(values).all()
     drawn = np.sum((y - FORMS[form].value(t, *values.T[:, :, None])) ** 2, axis=1)
-    assert (drawn >= found.sse * (1 - 1e-6)).all()
-    np.testing.assert_allclose(drawn, found.sse, rtol=5e-3)
-    assert np.quantile(drawn / found.sse, 0.95) < 1 + 1e-3
+    assert (drawn >= optimum.sse * (1 - 1e-6)).all()
+    np.testing.assert_allclose(drawn, optimum.sse, rtol=5e-3)
+    assert np.quantile(drawn / optimum.sse, 0.95) < 1 + 1e-3
     assert set(status) <= {str(ending) for ending in FitStatus}
 
 
@@ -92,8 +92,8 @@ def nearest_by_brute_force(t: np.ndarray, y: np.ndarray) -> float:
         with np.errstate(all="ignore"):
             a = np.linalg.solve(upper + 1e-300 * np.eye(3), np.einsum("gsj,s->gj", unit, y)[..., None])[..., 0]
             allowed = (np.abs(a[:, 2] / a[:, 1]) <= 600) & (b[:, 0] * tau[:, 0] <= 600)
-        left = y - np.einsum("gsj,gj->gs", columns, a)
-        best = min(best, np.min(np.sum(left**2, axis=1), initial=np.inf, where=allowed))
+        residuals = y - np.einsum("gsj,gj->gs", columns, a)
+        best = min(best, np.min(np.sum(residuals**2, axis=1), initial=np.inf, where=allowed))
     return best
 
 

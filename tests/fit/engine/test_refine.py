@@ -47,10 +47,10 @@ def test_refining_reaches_the_truth_and_is_never_worse_than_its_start():
     for y in (truth, noisy):
         start = evaluate(EQ14, SHORT, W, y, rates).sse
         assert (refine(EQ14, SHORT, W, y, rates).sse <= start).all()
-    found = refine(EQ14, SHORT, W, truth, rates)
-    exact = found.sse < 1e-20 * np.vecdot(truth, truth)
+    refined = refine(EQ14, SHORT, W, truth, rates)
+    exact = refined.sse < 1e-20 * np.vecdot(truth, truth)
     assert exact.sum() >= 12
-    np.testing.assert_allclose(found.rates[1, exact] * parameters[exact, 3], 1, rtol=1e-3)
+    np.testing.assert_allclose(refined.rates[1, exact] * parameters[exact, 3], 1, rtol=1e-3)
 
 
 def test_polishing_makes_the_gradient_vanish():
@@ -62,8 +62,8 @@ def test_polishing_makes_the_gradient_vanish():
     inside = (fine.rates[1] < 99) & (fine.rates > 0).all(axis=0)
     assert inside.sum() >= 12
     size = np.sqrt(after.sse * after.normal[[0, 1], [0, 1]])[:, inside]
-    left, left_before = (np.abs(point.gradient[:, inside] / size).max(axis=0) for point in (after, before))
-    assert np.median(left) < 1e-7 and (left <= np.maximum(1e-4 * left_before, 1e-6)).mean() > 0.8
+    remaining, left_before = (np.abs(point.gradient[:, inside] / size).max(axis=0) for point in (after, before))
+    assert np.median(remaining) < 1e-7 and (remaining <= np.maximum(1e-4 * left_before, 1e-6)).mean() > 0.8
 
 
 def test_a_descent_that_cannot_win_is_left():
@@ -90,5 +90,5 @@ def test_it_stays_in_the_box(name):
     basis, rng = FORMS[name], np.random.default_rng(1)
     y = rng.standard_normal((32, 24))
     rates = np.stack([rng.choice(nodes, 32) for nodes in basis.grid(SHORT)])
-    found = refine(basis, SHORT, W, y, rates).rates
-    np.testing.assert_array_equal(basis.clip(basis.box(SHORT), found), found)
+    refined_rates = refine(basis, SHORT, W, y, rates).rates
+    np.testing.assert_array_equal(basis.clip(basis.box(SHORT), refined_rates), refined_rates)

@@ -16,22 +16,22 @@ NEARLY_EXACT = 1e-4
 @pytest.mark.parametrize("t", [SHORT, SHORT[1:], PYTHIA[::4]], ids=["short", "without 0", "pythia"])
 def test_noise_free_curves_are_recovered(t):
     truth, _, parameters = series(t, 64)
-    found = search("eq14", t, truth, np.ones(t.size))
+    optimum = search("eq14", t, truth, np.ones(t.size))
     total = np.var(truth, axis=1) * t.size
-    assert np.mean(found.sse <= 1e-16 * total) > 0.95
-    assert (found.sse <= NEARLY_EXACT * total).all()
+    assert np.mean(optimum.sse <= 1e-16 * total) > 0.95
+    assert (optimum.sse <= NEARLY_EXACT * total).all()
     sharp = np.arange(64) % 4 == 0  # early peaks, where the parameters are determined
-    np.testing.assert_allclose(found.rates[0, sharp], parameters[sharp, 2], rtol=1e-4)
-    np.testing.assert_allclose(1 / found.rates[1, sharp] - t[0], parameters[sharp, 3], rtol=1e-4)
+    np.testing.assert_allclose(optimum.rates[0, sharp], parameters[sharp, 2], rtol=1e-4)
+    np.testing.assert_allclose(1 / optimum.rates[1, sharp] - t[0], parameters[sharp, 3], rtol=1e-4)
 
 
 @settings(deadline=None, max_examples=15)
 @given(seed=st.integers(0, 10**6), noise=st.sampled_from([0.0, 0.01, 0.1, 0.5]), t=st.sampled_from([SHORT, SHORT[::2]]))
 def test_never_worse_than_the_truth(seed, noise, t):
     truth, noisy, _ = series(t, 32, noise=noise, seed=seed)
-    found = search("eq14", t, noisy, np.ones(t.size))
+    optimum = search("eq14", t, noisy, np.ones(t.size))
     total = np.var(noisy, axis=1) * t.size
-    assert (found.sse <= np.sum((noisy - truth) ** 2, axis=1) * (1 + 1e-9) + NEARLY_EXACT * total).all()
+    assert (optimum.sse <= np.sum((noisy - truth) ** 2, axis=1) * (1 + 1e-9) + NEARLY_EXACT * total).all()
 
 
 @settings(deadline=None, max_examples=10)
@@ -47,8 +47,8 @@ def test_step_forms_are_never_worse_than_the_truth(seed, form, noise):
         else FORMS[form].value(SHORT, K, 10 ** rng.uniform(-1, 1.5, (16, 1)), rate)
     )
     y = truth + noise * np.abs(K) * rng.standard_normal(truth.shape)
-    found = search(form, SHORT, y, W)
-    assert (found.sse <= np.sum((y - truth) ** 2, axis=1) * (1 + 1e-9) + 1e-12 * np.vecdot(y, y)).all()
+    optimum = search(form, SHORT, y, W)
+    assert (optimum.sse <= np.sum((y - truth) ** 2, axis=1) * (1 + 1e-9) + 1e-12 * np.vecdot(y, y)).all()
 
 
 @pytest.mark.parametrize(
@@ -63,18 +63,18 @@ def test_step_forms_are_never_worse_than_the_truth(seed, form, noise):
 )
 def test_limits_of_the_family_are_reached_and_named(curve, p_is_zero, q_is_zero):
     y = curve(SHORT)[None]
-    found = search("eq14", SHORT, y, W)
-    assert found.sse[0] <= 1e-20 * np.sum(y**2)
-    assert (found.rates[:, 0] == 0).tolist() == [p_is_zero, q_is_zero]
+    optimum = search("eq14", SHORT, y, W)
+    assert optimum.sse[0] <= 1e-20 * np.sum(y**2)
+    assert (optimum.rates[:, 0] == 0).tolist() == [p_is_zero, q_is_zero]
 
 
 def test_edges_are_no_worse_than_a_dense_scan():
     _, noisy, _ = series(SHORT, 8, kinds=("log rise",), noise=0.1)
-    found = search("eq14", SHORT, noisy, W)
+    optimum = search("eq14", SHORT, noisy, W)
     for p in np.r_[0, np.geomspace(1e-7, 1, 60)]:
         for q in np.r_[0, np.geomspace(1e-7, 99, 60)]:
             rates = np.stack([np.full(8, p), np.full(8, q)])
-            assert (linear_fit(EQ14, SHORT, noisy, W, rates)[1] >= found.sse * (1 - 1e-6)).all()
+            assert (linear_fit(EQ14, SHORT, noisy, W, rates)[1] >= optimum.sse * (1 - 1e-6)).all()
 
 
 def test_scale_shift_and_company_do_not_change_a_fit():

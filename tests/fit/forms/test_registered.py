@@ -1,4 +1,4 @@
-"""What every registered form must do, massact's own and those of other packages alike."""
+"""Requirements on every registered form, massact's own or another package's."""
 
 import pickle
 

@@ -60,11 +60,11 @@ def test_residuals_are_drawn_as_the_weights_say_and_blocks_keep_their_order():
 @pytest.mark.parametrize("form", ["eq14", "hill", "step1"])
 def test_warm_fits_are_the_global_ones(form):
     y, sequences = measured(4, ("early peak", "late peak", "log rise", "fall"))
-    found = search(form, T, y, W)
+    optimum = search(form, T, y, W)
     missed = []
     for i in range(4):
         resampled = resampled_sequences(y[i], sequences[:, i], resamples=200, seed=i)
-        warm = refit(form, T, W, resampled, minima_of(form, T, W, y[i], found.rates[:, i]))
+        warm = refit(form, T, W, resampled, minima_of(form, T, W, y[i], optimum.rates[:, i]))
         everywhere = search(form, T, resampled, W)
         missed.append(np.mean(warm.sse > everywhere.sse * 1.001 + 1e-12 * np.vecdot(resampled, resampled)))
         drawn = search(form, T, resampled, W).sse
@@ -74,10 +74,10 @@ def test_warm_fits_are_the_global_ones(form):
 
 def test_the_first_minimum_is_the_optimum_and_the_others_are_rivals():
     y, _ = measured(4, ("fall",))
-    found = search("eq14", T, y, W)
+    optimum = search("eq14", T, y, W)
     for i in range(4):
-        minima = minima_of("eq14", T, W, y[i], found.rates[:, i])
-        np.testing.assert_array_equal(minima[:, 0], found.rates[:, i])
+        minima = minima_of("eq14", T, W, y[i], optimum.rates[:, i])
+        np.testing.assert_array_equal(minima[:, 0], optimum.rates[:, i])
         assert 1 <= minima.shape[1] <= 4
 
 

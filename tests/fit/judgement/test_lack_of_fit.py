@@ -21,10 +21,10 @@ def test_the_settled_end_is_where_the_curve_stays_and_never_less_than_five_point
 
 def test_noise_about_a_right_curve_is_refuted_about_as_often_as_stated():
     rng = np.random.default_rng(0)
-    found = [
+    rejected = [
         end_probability(sample(PLATEAU + 0.6 * rng.standard_normal(STEPS.size), PLATEAU)) < 0.05 for _ in range(400)
     ]
-    assert 0.03 < np.mean(found) < 0.15  # three tests of 5 % that largely agree
+    assert 0.03 < np.mean(rejected) < 0.15  # three tests of 5 % that largely agree
 
 
 @pytest.mark.parametrize("form", ["trend", "late jump", "late fall"])

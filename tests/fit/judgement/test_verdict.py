@@ -44,8 +44,10 @@ def test_a_plateau_that_the_last_values_or_other_forms_contradict_is_disputed(fo
     fit = fit_series(STEPS, values, form=form)
     assert fit.regime is Regime.DISPUTED and fit.doubts
     assert not any(fit.determined[name] for name in FORMS[form].with_plateau)
-    said = fit.report()
-    assert "regime disputed" in said and fit.doubts[0].text in said and "+-" not in said.split("not determined,")[1]
+    report = fit.report()
+    assert (
+        "regime disputed" in report and fit.doubts[0].text in report and "+-" not in report.split("not determined,")[1]
+    )
 
 
 def test_a_settled_layer_keeps_its_plateau():
@@ -54,11 +56,11 @@ def test_a_settled_layer_keeps_its_plateau():
 
 
 def test_values_at_an_end_that_departs_from_the_curve_are_not_quoted():
-    said = fit_series(STEPS, RISING_AGAIN).report()
-    assert "value at the last step         not determined" in said and "at the end, df/d(ln t)   not" in said
+    report = fit_series(STEPS, RISING_AGAIN).report()
+    assert "value at the last step         not determined" in report and "at the end, df/d(ln t)   not" in report
 
 
-def test_step_forms_do_not_call_plateau_what_a_better_form_calls_a_rise():
+def test_a_plateau_of_a_step_form_is_disputed_if_a_better_form_rises():
     for form in ("step1", "step2"):
         fit = fit_series(STEPS, STILL_CLIMBING, form=form)
         assert fit_series(STEPS, STILL_CLIMBING, form="eq14").regime is Regime.LOG_RISE

@@ -1,11 +1,11 @@
 """The compiled search of Eqs. 9 and 14: exp and log, the reduced problem, starts from a scan, Levenberg-Marquardt.
 
-The same search as `scan` and `refine` in numpy, but one curve after the other, so that each start knows how good the
-best one already is and is left as soon as it cannot win. Loops run over one curve's points, and the compiler turns each
-into vector instructions; a curve's rows stay in the first-level cache.
+The same search as `scan` and `refine` in numpy, but one curve after the other. Each start knows the best SSE so far,
+and is abandoned as soon as it cannot improve on it. Loops run over one curve's points, and the compiler turns each into
+vector instructions; a curve's rows stay in the first-level cache.
 
-All kernels stand in this one file because numba keeps compiled code beside it and compiles anew only when the file
-itself changes. Compiled functions are `no_type_check` because numba must not see the wrapper that checks annotations in
+All kernels are in this one file because numba caches compiled code beside it, and recompiles only when the file itself
+changes. Compiled functions are `no_type_check` because numba must not see the wrapper that checks annotations in
 the tests.
 """
 
@@ -359,7 +359,7 @@ POLISHED = 1e-18  # promised share of the SSE at which the rates of the best min
 EDGE_MARGIN = 1e-9
 SAME = 0.03  # log rates nearer than this to the best minimum's lead to it
 MATTERS = 1e-4
-DAMPED, PROMISES = 0.1, 4.0  # a nearly undamped step promises the way to the minimum; it is taken for this many times
+DAMPED, PROMISES = 0.1, 4.0  # with less damping, a start is left if this many predicted gains fall short
 
 
 @njit(cache=True, error_model="numpy")

@@ -21,12 +21,12 @@ from massact.fit.forms.basis import Basis
 EnginePath = Literal["auto", "numba", "numpy"]
 PATHS: tuple[EnginePath, ...] = get_args(EnginePath)
 CHUNK = 64  # curves scanned together: their arrays stay in the cache
-REFINED = 512  # curves refined together by numpy, whose calls cost more than their work on fewer
-HELD = 2_000_000  # points of all curves refined together at most: more would fill the memory
-WORTH_COMPILED = 128  # curves from which "auto" takes the compiled path: loading numba takes as long as so many fits
+REFINED = 512  # curves refined together by numpy; with fewer, the calls cost more than the work
+HELD = 2_000_000  # maximum number of points of all curves refined together, to limit memory
+WORTH_COMPILED = 128  # curves from which "auto" uses the compiled path: loading numba takes as long as this many fits
 HOPS = (0.5, 0.8, 1.25, 2.0)
-FAR_ABOVE, MATTERS_OF_SCAN = 4.0, 0.02  # a start is tried whose SSE is below this times the best, or near in total
-EDGE_MARGIN = 1e-9  # an edge is taken when its SSE is no worse than this, relatively
+FAR_ABOVE, MATTERS_OF_SCAN = 4.0, 0.02  # a start is tried if its SSE is below this multiple of the best, or near it
+EDGE_MARGIN = 1e-9  # relative tolerance: an edge is taken if its SSE is no worse
 
 
 class Optimum(NamedTuple):

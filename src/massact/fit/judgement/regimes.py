@@ -32,7 +32,8 @@ class Regime(ExplainedEnum):
     LOG_RISE = (
         "log_rise",
         "No clear peak in the trained range and no plateau: quote the values at start and end, the half-rise and the "
-        "end slope. Raw parameters trade against each other: gamma, t0, lambda, A and K of Eq. 9 mean nothing alone.",
+        "end slope. Raw parameters trade off against each other: gamma, t0, lambda, A and K of "
+        "Eq. 9 are meaningless individually.",
     )
     DISPUTED = (
         "disputed",
