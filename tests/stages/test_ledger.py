@@ -40,7 +40,7 @@ def test_every_planted_fault_is_found_for_a_hundredth_of_the_bytes(served, tmp_p
     with serving(served, tags=tags) as hub:
         done = stage(hub.url, "stage=ledger", f"ledger.only={SUITES}", f"paths.records={tmp_path}/records")
         sent = hub.sent
-    assert done.exit_code == 0, done.said
+    assert done.exit_code == 0, done.output
     table = pd.read_csv(tmp_path / "job/ledger.csv", keep_default_na=False)
     assert tuple(table.columns) == COLUMNS
     steps = table[table["step"] >= 0]
@@ -51,11 +51,11 @@ def test_every_planted_fault_is_found_for_a_hundredth_of_the_bytes(served, tmp_p
         wrong = own[~own["state"].isin(["ok", "revision_missing"])]
         assert set(wrong["step"]) == report.wrong & set(report.files), report.where
     assert sent <= 0.01 * table["bytes"].sum()
-    assert f"read {sent:,} of {table['bytes'].sum():,} bytes of weights" in done.said
+    assert f"read {sent:,} of {table['bytes'].sum():,} bytes of weights" in done.output
     main = table[table["step"] < 0].set_index("repository")["state"].to_dict()
     assert main["allenai/OLMo-2-1124-7B"] == "other"
     assert main["EleutherAI/pythia-2.8b"] == "suspect"
-    assert "6 of 24 models" in done.said
+    assert "6 of 24 models" in done.output
 
 
 def test_an_unknown_suite_is_answered_with_the_nearest(tmp_path, stage):

@@ -39,9 +39,9 @@ def test_a_suite_and_a_repository_are_measured(where, repository, names, kind, t
     served = {name: checkpoint(tmp_path / "served", kind, seed) for seed, name in enumerate((*names, "main"))}
     with serving({repository: served}) as hub:
         done = stage(hub.url, *words(where, tmp_path / "out"))
-    assert done.exit_code == 0, done.said
-    assert "2 checkpoints, steps" in done.said
-    assert "ratio of the largest to the median activation" in done.said
+    assert done.exit_code == 0, done.output
+    assert "2 checkpoints, steps" in done.output
+    assert "ratio of the largest to the median activation" in done.output
     (path,) = (tmp_path / "out/extracted").glob("*.parquet")
     first = read_table(path, RECORDS).groupby("step")["tokens"].first()
     assert {step: None if first.isna()[step] else int(first[step]) for step in first.index} == tokens

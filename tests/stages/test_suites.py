@@ -32,11 +32,11 @@ def test_a_suite_is_measured_by_its_own_names(served, weights, tmp_path, stage):
     places = [f"paths.{name}={tmp_path / name}" for name in ("records", "extracted")]
     with serving(served.revisions(weights), **served.faults()) as hub:
         done = stage(hub.url, "stage=extract", *choice, "model.architecture=null", "model.probe=null", *PROBE, *places)
-    assert done.exit_code == 0, done.said
+    assert done.exit_code == 0, done.output
     (path,) = (tmp_path / "extracted").glob("*.parquet")
     records, metadata = read_table(path, RECORDS), read_metadata(path)
     first = records.groupby("step")["tokens"].first()
     seen = {int(step): None if missing else int(first[step]) for step, missing in first.isna().items()}
     assert seen == dict(served.axis)
     assert metadata.get("axis", "step") == served.axis_name
-    assert all(text in done.said for text in served.said), done.said
+    assert all(text in done.output for text in served.said), done.output
