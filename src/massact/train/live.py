@@ -20,7 +20,7 @@ from massact.errors import MassactError, MeasureError, NotFiniteError, StorageEr
 from massact.extract.magnitudes import DEFAULT
 from massact.extract.measurement import measure
 from massact.extract.outcome import Failure, SweepResult
-from massact.extract.protocol import Measurement
+from massact.extract.protocol import Measurement, edits_text
 from massact.extract.provenance import provenance, record_key
 from massact.extract.store import RecordKey
 from massact.train.journal import Entry, Journal
@@ -271,8 +271,10 @@ class LiveMeasurement:
         except NotFiniteError as error:
             if len(keys) > 1:  # told for each: some may be finite
                 return {key: self._measured(step, model, [key])[key] for key in keys}
+            _require_unedited(error)
             log.warning("%s step %d: %s", self.subject.model, step, error)
             return {keys[0]: error}
+        _require_unedited(measurement)
         return {key: measurement.only(key.kind.name) for key in keys}
 
     def _stored(self, key: RecordKey) -> Outcome | None:
@@ -494,6 +496,12 @@ class LiveMeasurement:
 
         statistic = statistic or self.statistics[0]
         write_table(self.records(statistic), path, records_schema(statistic), self.metadata(statistic))
+
+
+def _require_unedited(outcome: Outcome) -> None:
+    """Refuse, before anything is kept, what the store would refuse: a record of the model under edits."""
+    if outcome.edits:
+        raise MeasureError(f"this is {edits_text(outcome.edits)}", "call it outside of massact.extract.edited")
 
 
 def _together(outcomes: Iterable[Outcome]) -> Outcome | None:
