@@ -16,18 +16,21 @@ from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausa
 
 from massact.checkpoints import FolderSource
 from massact.checkpoints.bridge import wrap_model
+from massact.cli import main
 from massact.errors import MeasureError, NotFiniteError, TableError
 from massact.extract import STATISTICS, Magnitudes, Probe, RecordStore, measure, register
 from massact.extract.protocol import BRIDGE, PLAIN_HOOKS
 from massact.extract.records import records_frame
 from massact.extract.sweep import measure_checkpoints
 from massact.fit import fit_many, fit_table
+from massact.fit.schemas import fits_schema
 from massact.fit.sequences import sequence_series
 from massact.preflight import preflight
 from massact.report.inputs import TrainingRun
 from massact.report.plot_fits import overlay_figure, r2_figure
 from massact.report.plot_trajectories import heatmap_figure, trajectories_figure
 from massact.stages.extract import extract
+from massact.stages.measure import run as measure_stage
 from massact.tables import read_metadata, read_table, write_table
 from massact.train import LiveMeasurement, Subject
 from massact.train.live_mlflow import MlflowLogger, step_metrics
@@ -392,6 +395,35 @@ def test_an_installed_package_brings_it_to_the_command_line(tmp_path):
     done = run(*POCKET, "extract.statistics=[head_norm]")
     assert done.returncode == 2
     assert "extract.statistics = head_norm is not known; nearest: head_norms" in done.stderr
+
+
+def test_it_is_measured_fitted_and_shown_on_the_page_of_ones_own(tmp_path, capsys):
+    """What `massact measure WHERE --set extract.statistics=[...]` and `massact report` do."""
+    words = [
+        "stage=measure", *POCKET[1:3], "checkpoints=list", "checkpoints.steps=[0,8,64,485,1080,2403,4096]", "fit=log",
+        "fit.resamples=0", "extract.statistics=[magnitudes,head_norms]",
+        *(f"paths.{name}={tmp_path}/{name}" for name in ("records", "extracted", "fits", "results")),
+    ]  # fmt: skip
+    register(HEADS)
+    try:
+        (config,) = preflight(words, ROOT / "conf", multirun=False)
+        lines = measure_stage(config, tmp_path)
+        assert main(["report", "--out", str(tmp_path)]) == 0
+    finally:
+        del STATISTICS._things["head_norms"]
+    fits = read_table(tmp_path / "fits/pocket-a-seed0.head_norms-log.parquet", fits_schema("log", per_head=True))
+    assert fits[["layer", "head"]].to_numpy().tolist() == [[layer, head] for layer in range(3) for head in range(4)]
+    assert set(fits["quantity"]) == {"head_norm"}
+    assert [line for line in lines if line.startswith("head_norms: 12 curves, median R2 ")]
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    section = page.partition('<section id="statistics">')[2].partition("</section>")[0]
+    assert "Other statistics</a>" in page and "<h3>head_norms</h3>" in section
+    assert "first token&#39;s share: first over mean" in section
+    assert section.count("<figure ") == 1 + 2 + 1  # curves, a map for each quantity, fits
+    capsys.readouterr()
+    assert main(["report", "--out", str(tmp_path)]) == 0  # where the statistic is no longer installed
+    assert "no installed package has the statistic: head_norms" in capsys.readouterr().out
+    assert "head_norms" not in (tmp_path / "report.html").read_text(encoding="utf-8")
 
 
 def test_one_that_is_not_finite_costs_the_table_of_no_other(tmp_path):

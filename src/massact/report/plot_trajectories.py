@@ -249,7 +249,7 @@ def _curves(axes: Axes, rows: pd.DataFrame, layers: Sequence[int]) -> None:
             low = np.maximum(values - half, 0.02 * values)
             axes.fill_between(steps, low, values + half, color=colour, alpha=0.18, lw=0)
         marked = len(steps) < 40 and len(places) <= 8
-        style = {"lw": 0.5, "alpha": 0.3} if by_head and many else {"lw": 0.9} if by_head else {}
+        style: dict[str, Any] = {"lw": 0.5, "alpha": 0.3} if by_head and many else {"lw": 0.9} if by_head else {}
         axes.plot(steps, values, color=colour, marker="o" if marked else None, markersize=2, **style)
     for layer in layers if by_head and many else ():
         median = where(rows, layer=layer).groupby("step")["value"].median()
