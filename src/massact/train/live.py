@@ -64,8 +64,8 @@ class LiveMeasurement:
         What to measure. A training that goes on may have more of them than before: those have values from then on.
     store
         Where records go, keyed by weights, tokens and statistic as those of an extraction are. A model with code of its
-        own (a forward that no library defines, hooks) is measured each time and never taken from the store. A model within
-        `massact.extract.edited` is not measured.
+        own (a forward that no library defines, hooks) is measured each time and never taken from the store. A model
+        within `massact.extract.edited` is not measured.
     journal
         A JSON file that maps steps to records, one per training run. During the training, a claim beside the file keeps
         other trainings from using it.
