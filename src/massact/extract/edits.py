@@ -45,6 +45,8 @@ def edited(model: Any, edits: Mapping[int, Edit], *, name: str = "") -> Generato
     edits
         Layer (0-based) -> `edit(hidden, layer)`. `hidden` is the block's output (sequence, position, width), a copy
         that the edit may change in place. The edit returns the replacement, of the same shape, dtype and device.
+        `measure` may run the sequences in several passes: an edit that differs by sequence needs `sequences_at_once=1`,
+        or all of them in one pass.
     name
         What the edits do, e.g. "zero (0, 507) after layer 11". A measurement states it. Only a measurement whose edits
         all have names can be stored, and only under a key that has the same names as its part `edits`.
