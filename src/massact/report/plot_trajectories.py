@@ -55,11 +55,12 @@ def trajectories_figure(
     trajectories
         Schema `massact.trajectories.schemas.trajectories_schema(statistic)`.
     runs
-        Those to draw, of one recipe. None: all in the table. The scales cover all runs of that recipe in the table.
+        The runs to draw, all of one recipe. None: all runs in the table. The scales cover all runs of that recipe.
     named
-        Their names in the figure. None: the models' names, with what distinguishes them.
+        The names of the runs in the figure. None: the models' names, with seed, recipe and family where runs share a
+        name.
     statistic
-        Whose quantities these are. None are drawn but those in the table.
+        The statistic of the table. Quantities that the table lacks are not drawn.
     """
     runs = runs_of(trajectories) if runs is None else runs
     named = labels(runs) if named is None else named
