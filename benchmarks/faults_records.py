@@ -132,8 +132,8 @@ def count_records(counts: dict[str, list[int]], folder: Path, rng: random.Random
 
 def count_journals(counts: dict[str, list[int]], folder: Path, rng: random.Random) -> None:
     from massact.extract.probe import Probe
+    from massact.train import LiveMeasurement, Subject
     from massact.train.journal import Entry
-    from massact.train.live import LiveMeasurement, Subject
 
     store, path = RecordStore(folder / "records"), folder / "journal.json"
     subject = Subject(family="f", recipe="r", model="m", architecture={}, tokens_per_step=1)

@@ -36,7 +36,9 @@ from massact.extract.probe import Probe, chunk
 from massact.recipe import Recipe, checkpoint_steps
 from massact.train import LiveMeasurement, Subject, TrainingText, build_model, read_works, split_works, train
 from massact.train.data import windows_at
+from massact.train.live_loggers import Loggers
 from massact.train.live_mlflow import MlflowLogger
+from massact.train.live_warnings import Warnings
 
 ROOT = Path(__file__).parents[1]
 SHAPES = {"small": (2, 48, 2), "middle": (4, 96, 4), "large": (8, 192, 4)}
@@ -214,7 +216,7 @@ def report(label: str, size: str, run: Callable[..., None], r: Recipe, text: Tra
         if run is own_loop:
             uri = f"sqlite:///{folder}/mlflow.db"
             logger = TimedLogger(MlflowLogger(live.subject, probe, tracking_uri=uri, every_s=0.0))
-            live.loggers = (logger,)
+            live.loggers = Loggers((logger,), Warnings(size, strict=True), resumed=False)
         run(size, r, text, live, folder, steps)
         measured, trained = np.array(live.measurements), np.array(live.training)
         assert len(live.result().measured) == MEASURED

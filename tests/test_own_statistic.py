@@ -16,17 +16,21 @@ from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausa
 
 from massact.checkpoints import FolderSource
 from massact.checkpoints.bridge import wrap_model
+from massact.cli import main
 from massact.errors import MeasureError, NotFiniteError, TableError
 from massact.extract import STATISTICS, Magnitudes, Probe, RecordStore, measure, register
 from massact.extract.protocol import BRIDGE, PLAIN_HOOKS
 from massact.extract.records import records_frame
 from massact.extract.sweep import measure_checkpoints
 from massact.fit import fit_many, fit_table
+from massact.fit.schemas import fits_schema
 from massact.fit.sequences import sequence_series
 from massact.preflight import preflight
 from massact.report.inputs import TrainingRun
-from massact.report.plot_trajectories import trajectories_figure
+from massact.report.plot_fits import overlay_figure, r2_figure
+from massact.report.plot_trajectories import heatmap_figure, trajectories_figure
 from massact.stages.extract import extract
+from massact.stages.measure import run as measure_stage
 from massact.tables import read_metadata, read_table, write_table
 from massact.train import LiveMeasurement, Subject
 from massact.train.live_mlflow import MlflowLogger, step_metrics
@@ -193,15 +197,76 @@ def test_it_is_aggregated_by_head_and_fitted_with_intervals(records):
     assert np.allclose(alone["f_end"], fits["f_end"], rtol=1e-9)
 
 
-def test_it_is_plotted_with_a_line_a_head(records):
-    trajectories = aggregate(records, statistic=HEADS)
-    run = TrainingRun(**AXES)
-    figure = trajectories_figure(trajectories, [run], {run: "mine"}, HEADS)
+RUN = TrainingRun(**AXES)
+
+
+@pytest.fixture(scope="module")
+def trajectories(records) -> pd.DataFrame:
+    return aggregate(records, statistic=HEADS)
+
+
+def many_heads(trajectories: pd.DataFrame, times: int) -> pd.DataFrame:
+    return pd.concat([trajectories.assign(head=trajectories["head"] + 2 * at) for at in range(times)])
+
+
+def titles(figure) -> list[str]:
+    return [axes.get_title(loc="left") for axes in figure.axes if axes.get_title(loc="left")]
+
+
+def test_it_is_plotted_with_a_line_a_head(trajectories):
+    figure = trajectories_figure(trajectories, [RUN], {RUN: "mine"}, HEADS)
     assert [axes.get_ylabel() for axes in figure.axes] == ["norm of a head's output", "first token's share"]
+    assert titles(figure) == ["mine, one line per head"]
+    assert [text.get_text() for text in figure.axes[1].get_legend().get_texts()] == ["layer 0", "layer 1"]
     for axes, quantity in zip(figure.axes, HEADS.quantities, strict=True):
         rows = trajectories[trajectories["quantity"] == quantity]
         drawn = sorted(tuple(line.get_ydata()) for line in axes.lines)
         assert drawn == sorted(tuple(one["value"]) for _, one in rows.sort_values("step").groupby(["layer", "head"]))
+        assert len(axes.collections) == 4  # bands
+
+
+def test_many_heads_are_thin_lines_with_their_median(trajectories):
+    axes = trajectories_figure(many_heads(trajectories, 10), statistic=HEADS).axes[0]
+    widths = [line.get_linewidth() for line in axes.lines]
+    assert [widths.count(width) for width in sorted(set(widths))] == [40, 2]
+    assert not axes.collections
+
+
+def test_it_is_mapped_with_a_row_a_head(trajectories):
+    figure = heatmap_figure(trajectories, [RUN], {RUN: "mine"}, HEADS, "head_share")
+    axes, bar = figure.axes
+    assert [text.get_text() for text in axes.get_yticklabels()] == ["0.0", "0.1", "1.0", "1.1"]
+    assert (axes.get_ylabel(), bar.get_ylabel()) == ("layer.head", "first token's share")
+    shares = trajectories.query("quantity == 'head_share'").sort_values(["layer", "head", "step"])
+    assert np.array_equal(axes.collections[0].get_array(), shares["value"].to_numpy().reshape(4, -1))
+    one = heatmap_figure(trajectories.query("head == 1"), statistic=HEADS)
+    assert [axes.get_ylabel() for axes in one.axes] == ["layer (head 1)", "norm of a head's output"]
+    many = heatmap_figure(many_heads(trajectories, 10), statistic=HEADS).axes[0]
+    assert [text.get_text() for text in many.get_yticklabels()] == ["0", "1"]
+    assert list(many.get_yticks()) == [9.5, 29.5]
+    assert many.get_ylabel() == "layer, one row per head"
+
+
+def test_its_fits_are_drawn_with_a_panel_a_head(trajectories):
+    fits = {
+        form: fit_table(trajectories, tiny().as_dict(), form=form, quantities=HEADS.fitted, resamples=0)
+        for form in ("log", "power")
+    }
+    figure = overlay_figure(trajectories, fits, RUN, statistic=HEADS)
+    assert [title.partition(" · ")[0] for title in titles(figure)] == [
+        "layer 0, head 0", "layer 0, head 1", "layer 1, head 0", "layer 1, head 1",
+    ]  # fmt: skip
+    panels = [axes for axes in figure.axes if axes.get_title(loc="left")]
+    assert len(figure.axes) == 2 * len(panels) == 8
+    assert [axes.get_ylabel() for axes in panels] == ["norm of a head's output", ""] * 2
+    assert all(len(axes.lines) == 1 + len(fits) for axes in panels)  # the points, and the fitted forms
+    measured = trajectories.query("quantity == 'head_norm' and layer == 1 and head == 0").sort_values("step")
+    assert np.array_equal(panels[2].lines[-1].get_ydata(), measured["value"])
+    chosen = overlay_figure(many_heads(trajectories.query("layer == 1"), 10), fits, RUN, statistic=HEADS)
+    shown = [title.partition("\n")[0] for title in titles(chosen)]
+    assert shown == [f"layer 1, head {head}" for head in (0, 2, 4, 6, 8, 10, 12, 14, 16, 19)]  # evenly, with the last
+    points = r2_figure(fits, [RUN], {RUN: "mine"}, "head_norm").axes[0]
+    assert sum(len(line.get_xdata()) for line in points.lines) == 2 * 4
 
 
 def live(folder, statistics=BOTH, loggers=()) -> LiveMeasurement:
@@ -330,6 +395,35 @@ def test_an_installed_package_brings_it_to_the_command_line(tmp_path):
     done = run(*POCKET, "extract.statistics=[head_norm]")
     assert done.returncode == 2
     assert "extract.statistics = head_norm is not known; nearest: head_norms" in done.stderr
+
+
+def test_it_is_measured_fitted_and_shown_on_the_page_of_ones_own(tmp_path, capsys):
+    """What `massact measure WHERE --set extract.statistics=[...]` and `massact report` do."""
+    words = [
+        "stage=measure", *POCKET[1:3], "checkpoints=list", "checkpoints.steps=[0,8,64,485,1080,2403,4096]", "fit=log",
+        "fit.resamples=0", "extract.statistics=[magnitudes,head_norms]",
+        *(f"paths.{name}={tmp_path}/{name}" for name in ("records", "extracted", "fits", "results")),
+    ]  # fmt: skip
+    register(HEADS)
+    try:
+        (config,) = preflight(words, ROOT / "conf", multirun=False)
+        lines = measure_stage(config, tmp_path)
+        assert main(["report", "--out", str(tmp_path)]) == 0
+    finally:
+        del STATISTICS._things["head_norms"]
+    fits = read_table(tmp_path / "fits/pocket-a-seed0.head_norms-log.parquet", fits_schema("log", per_head=True))
+    assert fits[["layer", "head"]].to_numpy().tolist() == [[layer, head] for layer in range(3) for head in range(4)]
+    assert set(fits["quantity"]) == {"head_norm"}
+    assert [line for line in lines if line.startswith("head_norms: 12 curves, median R2 ")]
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    section = page.partition('<section id="statistics">')[2].partition("</section>")[0]
+    assert "Other statistics</a>" in page and "<h3>head_norms</h3>" in section
+    assert "first token&#39;s share: first over mean" in section
+    assert section.count("<figure ") == 1 + 2 + 1  # curves, a map for each quantity, fits
+    capsys.readouterr()
+    assert main(["report", "--out", str(tmp_path)]) == 0  # where the statistic is no longer installed
+    assert "no installed package has the statistic: head_norms" in capsys.readouterr().out
+    assert "head_norms" not in (tmp_path / "report.html").read_text(encoding="utf-8")
 
 
 def test_one_that_is_not_finite_costs_the_table_of_no_other(tmp_path):

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from massact.fit.selection import best_form, compare_forms
     from massact.fit.series import fit_series
     from massact.predict.forecasting import forecast
-    from massact.train.live import LiveMeasurement, Subject
+    from massact.train.live import LiveMeasurement
+    from massact.train.subject import Subject
     from massact.trajectories.aggregation import aggregate
 
 __all__ = [
@@ -62,7 +63,7 @@ __getattr__, __dir__ = lazy(
         "Measurement": "extract.protocol",
         "Probe": "extract.probe",
         "RecordStore": "extract.store",
-        "Subject": "train.live",
+        "Subject": "train.subject",
         "aggregate": "trajectories.aggregation",
         "best_form": "fit.selection",
         "checkpoints": "",

@@ -54,7 +54,12 @@ class MeasureError(MassactError):
 
 
 class NotFiniteError(MeasureError):
-    """NaN or infinite hidden states: they have no median and never enter an average."""
+    """NaN or infinite hidden states: they have no median and never enter an average.
+
+    `edits` are the names of the edits under which they were measured, as in a `Measurement`.
+    """
+
+    edits: tuple[str, ...] = ()
 
 
 class OutOfMemoryError(MeasureError):

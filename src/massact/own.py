@@ -11,7 +11,6 @@ from massact.names import nearest_names
 
 RESULTS = "massact-results"
 HUB = "hub:"
-_PROVENANCE = ("model", "seed", "source", "architecture", "tokens_per_step", "checkpoints")
 
 
 def measure_overrides(arguments: argparse.Namespace) -> list[str]:
@@ -54,51 +53,49 @@ def measure_command(arguments: argparse.Namespace) -> int:
 
 
 def report_command(arguments: argparse.Namespace) -> str:
-    """Write a page about every model in a folder of results.
+    """Write a page about every model in a folder of results, and every statistic that was measured of them.
 
     Raises
     ------
     MissingInputError
         A folder without measured models.
     """
-    from massact.disk import file_target, storing
-    from massact.fit.forms import FORMS
-    from massact.fit.schemas import fits_schema
-    from massact.report import ReportInputs, build_report
-    from massact.stages.swept import suspects_of
-    from massact.tables import read_metadata, read_table
-    from massact.trajectories import RECORDS, aggregate
+    from dataclasses import replace
 
-    folder = Path(arguments.out)
-    path = file_target(folder / "report.html", lambda head: b"massive activations" in head.lower())
-    tables = [table for table in sorted((folder / "extracted").glob("*.parquet")) if "." not in _name(table)]
+    from massact.extract import STATISTICS, get_statistic
+    from massact.stages.report import inputs_of, page_target, statistic_tables, write_page
+    from massact.stages.swept import fit_paths_in
+
+    folder, aggregation = Path(arguments.out), arguments.aggregation
+    path = page_target(folder)
+    of_statistic = _tables(folder / "extracted")
+    tables = of_statistic.pop("", [])
     if not tables:
         raise MissingInputError(f"{folder} holds no measured models", "measure some with: massact measure FOLDER")
-    import pandas as pd
 
-    records = pd.concat([read_table(table, RECORDS) for table in tables], ignore_index=True)
-    fits = {
-        form: pd.concat([read_table(fitted, fits_schema(form)) for fitted in paths], ignore_index=True)
-        for form in FORMS
-        if (paths := [p for t in tables if (p := folder / "fits" / f"{t.stem}-{form}.parquet").is_file()])
-    }
-    provenance = [read_metadata(table, _PROVENANCE) for table in tables]
-    inputs = ReportInputs(
-        trajectories=aggregate(records, arguments.aggregation),
-        records=records,
-        fits=fits,
-        provenance=provenance,
-        suspects=suspects_of(provenance),
-        predicted=False,
-    )
-    with storing(path.parent):
-        lines = build_report(inputs, path).lines()
+    def fits(tables: list[Path]) -> dict[str, list[Path]]:
+        return fit_paths_in(folder / "fits", [table.stem for table in tables])
+
+    others = [
+        statistic_tables(get_statistic(name), files, fits(files), aggregation)
+        for name, files in of_statistic.items()
+        if name in STATISTICS
+    ]
+    inputs = inputs_of(tables, fits(tables), aggregation)
+    lines = write_page(replace(inputs, others=others, predicted=False), path)
+    unknown = [name for name in of_statistic if name not in STATISTICS]
+    if unknown:
+        lines.append(f"not in the report, because no installed package has the statistic: {', '.join(unknown)}")
     return "\n".join([*lines, f"report: {path.resolve()}"])
 
 
-def _name(table: Path) -> str:
-    """A table's name without the model's, in which dots are allowed: a further statistic's follows the seed."""
-    return table.stem.rpartition("-seed")[2]
+def _tables(folder: Path) -> dict[str, list[Path]]:
+    """The tables of records in a folder by statistic: "" for magnitudes, whose tables are named by the model alone."""
+    tables: dict[str, list[Path]] = {}
+    for table in sorted(folder.glob("*.parquet")):
+        _, _, statistic = table.stem.rpartition("-seed")[2].partition(".")  # a model's name may contain dots
+        tables.setdefault(statistic, []).append(table)
+    return tables
 
 
 def _model(where: str) -> list[str]:

@@ -62,6 +62,25 @@ def test_a_folder_with_its_own_name_is_described_by_its_config_json(tmp_path, ll
     assert len(aggregate(extraction.records)) == 3 * 2 * 3
 
 
+def test_a_folder_is_listed_once(tmp_path, llama, monkeypatch):
+    run = tmp_path / "run"
+    run.mkdir()
+    for step in (0, 1, 2):  # each name has to be looked up in the listing
+        (run / f"checkpoint-{step}").symlink_to(llama / f"step{step}")
+    listings, iterdir = [], Path.iterdir
+    monkeypatch.setattr(Path, "iterdir", lambda path: listings.append(path) or iterdir(path))
+    folder = preflight(
+        [
+            "stage=measure", "model=folder", f"model.folder={run}", "probe.sequences=2", "probe.length=16",
+            f"paths.records={tmp_path}/records",
+        ],
+        ROOT / "conf",
+        multirun=False,
+    )  # fmt: skip
+    assert sorted(set(extract(folder[0]).records["step"])) == [0, 1, 2]
+    assert listings.count(run) == 1
+
+
 def test_a_recipe_that_was_given_for_it_is_kept(tmp_path, llama):
     overrides = ["model.recipe.name=ours", "model.recipe.batch=3", "model.recipe.window=5", "model.probe.length=32"]
     overrides += [

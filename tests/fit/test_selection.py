@@ -45,7 +45,11 @@ def test_the_tail_is_held_out():
 
 
 def test_what_cannot_be_compared_is_refused():
-    for options, message in (({"forms": []}, "no forms"), ({"tail": 1.0}, "between 0 and 1"), ({"forms": ["cube"]}, "cube")):
+    for options, message in (
+        ({"forms": []}, "no forms"),
+        ({"tail": 1.0}, "between 0 and 1"),
+        ({"forms": ["cube"]}, "cube"),
+    ):
         with pytest.raises(FitError, match=message):
             compare_forms(T, np.ones((1, T.size)), **options)
 

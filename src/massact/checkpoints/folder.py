@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import re
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -53,6 +54,8 @@ class FolderSource:
     A folder counts as a checkpoint if its name states a step (`step_named`) and, unless it is plainly `step{N}`, it
     holds files of a model. A single checkpoint has the step of the Trainer's state, else that of its name, else 0.
 
+    The folder is listed once, at the first use: checkpoints that a training adds later need another source.
+
     Parameters
     ----------
     trust_remote_code
@@ -85,7 +88,7 @@ class FolderSource:
         SourceError
             When `root` is not a folder, or two of its folders are named by the same step.
         """
-        return sorted(self._folders())
+        return sorted(self._folders)
 
     def identify(self, step: int) -> Identity:
         """Hash the weights of one step."""
@@ -134,11 +137,12 @@ class FolderSource:
 
     def _folder(self, step: int) -> Path:
         plain = self.root / f"step{step}"
-        folder = plain if self.naming is None and plain.is_dir() else self._folders().get(step, plain)
+        folder = plain if self.naming is None and plain.is_dir() else self._folders.get(step, plain)
         if not folder.is_dir():
             raise SourceError(CheckpointStatus.REVISION_MISSING, f"{folder} does not exist")
         return folder
 
+    @cached_property
     def _folders(self) -> dict[int, Path]:
         """Step -> folder."""
         if not self.root.is_dir():

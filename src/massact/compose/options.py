@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from massact.compose.stated import folder_architecture
 from massact.config import Config
@@ -11,17 +12,22 @@ from massact.extract.options import SweepOptions
 from massact.extract.plan import FORWARD_SHARE, forward_flops, matmul_flops_per_second
 from massact.extract.probe import Probe
 
+if TYPE_CHECKING:
+    from massact.checkpoints import CheckpointSource
 
-def sweep_options(config: Config, device: str) -> SweepOptions:
+
+def sweep_options(config: Config, source: CheckpointSource, device: str) -> SweepOptions:
     """The options of group `sweep`, completed from other groups and the terminal.
 
     Parameters
     ----------
+    source
+        The checkpoints, for the architecture of a model that only they describe.
     device
         The device of the model, for the estimate of time.
     """
 
-    architecture = config.model.architecture or folder_architecture(config)
+    architecture = config.model.architecture or folder_architecture(source)
 
     def seconds_each(probe: Probe) -> float:
         if architecture is None:

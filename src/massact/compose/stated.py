@@ -56,12 +56,11 @@ def numbers_of(folder: Path) -> dict[str, Any]:
     return numbers_in(read_config(folder)) if path.is_file() else {}
 
 
-def folder_architecture(config: Config) -> Architecture | None:
+def folder_architecture(source: CheckpointSource) -> Architecture | None:
     """The architecture of the first checkpoint of a folder; None where its config.json does not state all of it."""
-    if config.model.source != "folder":
+    if not isinstance(source, FolderSource):
         return None
     try:
-        source = FolderSource(model_folder(config.model))
         numbers = numbers_of(source.small_files(source.steps()[0]))
         return Architecture(**numbers)
     except (MassactError, IndexError, TypeError):

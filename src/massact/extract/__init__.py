@@ -1,4 +1,4 @@
-"""Attach to a loaded model, reduce its hidden states on one set of tokens, and sweep over checkpoints.
+"""Attach to a loaded model, reduce or edit its hidden states on one set of tokens, and sweep over checkpoints.
 
 There is one record for each combination of weights, tokens, statistic and version of the statistic.
 """
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from massact._lazy import lazy
 
 if TYPE_CHECKING:
+    from massact.extract.edits import edited
     from massact.extract.magnitudes import Magnitudes
     from massact.extract.measurement import measure
     from massact.extract.probe import Probe
@@ -28,6 +29,7 @@ __all__ = [
     "RecordStore",
     "Statistic",
     "Work",
+    "edited",
     "get_statistic",
     "measure",
     "register",
@@ -35,6 +37,7 @@ __all__ = [
 __getattr__, __dir__ = lazy(
     __name__,
     {
+        "edited": "edits",
         "measure": "measurement",
         "Magnitudes": "magnitudes",
         "PROTOCOL_VERSION": "protocol",

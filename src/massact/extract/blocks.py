@@ -9,7 +9,7 @@ blocks run more than once in a pass, keep several streams, or are split into sep
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -26,7 +26,8 @@ _REMEDY = "pass a Hugging Face decoder whose blocks pass on a single residual st
 # The trial run of a class has this many tokens, or a whole sequence if they do not suffice.
 _FEW = 3
 
-Receiver = Callable[[int, Tensor], None]
+# (layer, output of its block (sequence, position, width)) -> its replacement, or None to leave it.
+Call = Callable[[int, Tensor], Tensor | None]
 
 
 @dataclass(frozen=True)
@@ -112,23 +113,41 @@ def layout_of(decoder: Decoder, tokens: Int[Tensor, "sequence position"]) -> Lay
 
 
 @contextmanager
-def hooked(decoder: Decoder, layout: Layout, receive: Receiver) -> Iterator[None]:
-    """Call `receive(layer, hidden)` with every block's output (sequence, position, width) during the context."""
+def hooked(decoder: Decoder, layout: Layout, calls: Mapping[int, Call]) -> Iterator[None]:
+    """Call `calls[layer](layer, hidden)` with the outputs (sequence, position, width) of these blocks in the context.
 
-    def hook(layer: int) -> Callable[..., None]:
-        def forward_hook(module: nn.Module, args: Any, output: Any) -> None:
+    A tensor that the call returns replaces the output; None leaves it.
+    """
+
+    def hook(layer: int, call: Call) -> Callable[..., Any]:
+        def forward_hook(module: nn.Module, args: Any, output: Any) -> Any:
             hidden = _hidden(decoder, layer, output)
-            receive(layer, hidden.transpose(0, 1) if layout.position_first else hidden)
+            new = call(layer, hidden.transpose(0, 1) if layout.position_first else hidden)
+            return None if new is None else _with_hidden(output, new.transpose(0, 1) if layout.position_first else new)
 
-        return forward_hook
+        return marked(forward_hook, call)
 
     blocks: Any = decoder.module.get_submodule(layout.path)
-    handles = [block.register_forward_hook(hook(layer)) for layer, block in enumerate(blocks)]
+    handles = [blocks[layer].register_forward_hook(hook(layer, call)) for layer, call in calls.items()]
     try:
         yield
     finally:
         for handle in handles:
             handle.remove()
+
+
+def marked(hook: Callable[..., Any], call: Call) -> Callable[..., Any]:
+    """A hook that states what it calls, for `calls_on`. It is a plain function, so that copies of a model share it."""
+    vars(hook)["call"] = call
+    return hook
+
+
+def calls_on(block: nn.Module) -> list[Call]:
+    """What the hooks on a block's output call that `hooked` or a bridge's hook point holds, in the order they run."""
+    point = getattr(block, "hook_out", None)  # of a bridge's block
+    bridged = [getattr(handle, "user_hook", None) for handle in getattr(point, "fwd_hooks", ())]
+    hooks = [*bridged, *block._forward_hooks.values()]
+    return [vars(hook)["call"] for hook in hooks if "call" in getattr(hook, "__dict__", ())]
 
 
 @cache
@@ -149,6 +168,15 @@ def _hidden(decoder: Decoder, layer: int, output: Any) -> Float[Tensor, "..."]:
             f"layer {layer} of {decoder.name} gives {kind}, not a hidden state (sequence, position, width)", _REMEDY
         )
     return hidden
+
+
+def _with_hidden(output: Any, hidden: Tensor) -> Any:
+    """A block's return value with another hidden state."""
+    if isinstance(output, Tensor):
+        return hidden
+    if hasattr(output, "_replace"):  # a named tuple
+        return output._replace(**{output._fields[0]: hidden})
+    return type(output)([hidden, *output[1:]])
 
 
 def _tried(decoder: Decoder, tokens: Int[Tensor, "sequence position"]) -> Layout:

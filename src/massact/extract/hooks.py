@@ -1,11 +1,12 @@
 """Attach to a loaded model: pass on tensors of every block while it runs, by a bridge's hook points or forward hooks.
 
-This module does not know what the tensors are used for. `massact.extract.measurement` reduces them.
+This module does not know what the tensors are used for. `massact.extract.measurement` reduces them, and
+`massact.extract.edits` replaces them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Generator, Iterable
+from collections.abc import Callable, Collection, Generator, Iterable, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -18,7 +19,7 @@ from numpy import ndarray
 from torch import Tensor, nn
 
 from massact.errors import MeasureError, OutOfMemoryError
-from massact.extract.blocks import Decoder, Layout, decoder_of, hooked, is_bridge, layout_of
+from massact.extract.blocks import Call, Decoder, Layout, decoder_of, hooked, is_bridge, layout_of, marked
 from massact.extract.conditions import measuring, running_device
 from massact.extract.context import require_positions
 from massact.extract.protocol import BRIDGE, PLAIN_HOOKS
@@ -62,7 +63,7 @@ class Subject:
             When a token is not in the vocabulary, the sequences are too long, or the model has no weights or is not a
             decoder.
         """
-        decoder = decoder_of(model if is_bridge(model) else inside(model))
+        decoder = decoder_in(model)
         ids = token_ids(tokens)
         if int(ids.max()) >= decoder.vocabulary:
             raise MeasureError(
@@ -70,10 +71,7 @@ class Subject:
                 "use the model's own tokenizer",
             )
         require_positions(decoder.name, decoder.config, decoder.module, ids.shape[1])
-        device = running_device(decoder.module)
-        if device is None:
-            raise MeasureError(f"{decoder.name} is on the meta device: its weights have no values", "load them")
-        return cls(model, decoder, ids, device)
+        return cls(model, decoder, ids, device_of(decoder))
 
     @property
     def attached(self) -> str:
@@ -98,16 +96,72 @@ class Subject:
         """
         with measuring(self.decoder.module, self.device), ExitStack() as stack:
             placed = torch.as_tensor(self.ids).to(self.device)
-            layout = None if is_bridge(self.model) else _layout(self.decoder, placed)
-            blocks: Any = self.model.blocks if layout is None else self.decoder.module.get_submodule(layout.path)
+            stream = Stream.of(self.model, self.decoder, placed)
             for point in points:
-                if point != BLOCK_OUTPUT:
-                    stack.enter_context(_hooked_parts(self.decoder, blocks, point, layout, receive))
-                elif layout is None:
-                    stack.enter_context(_bridged(self.model, self.decoder, receive))
+                if point == BLOCK_OUTPUT:
+                    calls = {layer: partial(receive, point) for layer in range(self.decoder.n_layers)}
+                    stack.enter_context(stream.hooked(calls))
                 else:
-                    stack.enter_context(hooked(self.decoder, layout, partial(receive, BLOCK_OUTPUT)))
+                    stack.enter_context(_hooked_parts(self.decoder, stream.blocks, point, stream.layout, receive))
             yield placed
+
+
+@dataclass(frozen=True)
+class Stream:
+    """Where the outputs of a model's blocks are read and replaced. `layout` is None for a bridge."""
+
+    model: Any
+    decoder: Decoder
+    layout: Layout | None
+
+    @classmethod
+    def of(cls, model: Any, decoder: Decoder, tokens: Int[Tensor, "sequence position"]) -> Stream:
+        """Find the blocks of a plain model, with these tokens where its class has not been run before.
+
+        Raises
+        ------
+        MeasureError
+            When the blocks cannot be found.
+        """
+        return cls(model, decoder, None if is_bridge(model) else _layout(decoder, tokens))
+
+    @property
+    def blocks(self) -> Any:
+        """The blocks, in the order of their layers."""
+        return self.model.blocks if self.layout is None else self.decoder.module.get_submodule(self.layout.path)
+
+    @contextmanager
+    def hooked(self, calls: Mapping[int, Call]) -> Generator[None, None, None]:
+        """Call `calls[layer](layer, hidden)` with the outputs of these blocks during the context.
+
+        A tensor that the call returns replaces the output; None leaves it. Calls of a later context come later, and see
+        what earlier ones returned.
+        """
+        if self.layout is None:
+            with _bridged(self.model, calls):
+                yield
+        else:
+            with hooked(self.decoder, self.layout, calls):
+                yield
+
+
+def decoder_in(model: Any) -> Decoder:
+    """The decoder in a bridge, or in a plain model inside any wrappers."""
+    return decoder_of(model if is_bridge(model) else inside(model))
+
+
+def device_of(decoder: Decoder) -> torch.device:
+    """The device that takes the model's input.
+
+    Raises
+    ------
+    MeasureError
+        When the model has no weights.
+    """
+    device = running_device(decoder.module)
+    if device is None:
+        raise MeasureError(f"{decoder.name} is on the meta device: its weights have no values", "load them")
+    return device
 
 
 def block_outputs(model: Any, tokens: Any) -> list[Float[Tensor, "sequence position width"]]:
@@ -175,16 +229,16 @@ def _layout(decoder: Decoder, tokens: Int[Tensor, "sequence position"]) -> Layou
 
 
 @contextmanager
-def _bridged(model: Any, decoder: Decoder, receive: Receiver) -> Generator[None, None, None]:
-    """Receive every block's output by the bridge's own hook points."""
+def _bridged(model: Any, calls: Mapping[int, Call]) -> Generator[None, None, None]:
+    """Hook the outputs of blocks by the bridge's own hook points."""
 
-    def forward_hook(layer: int) -> Callable[..., None]:
-        def call(tensor: Tensor, hook: Any) -> None:
-            receive(BLOCK_OUTPUT, layer, tensor)
+    def forward_hook(layer: int, call: Call) -> Callable[..., Tensor | None]:
+        def hook_output(tensor: Tensor, hook: Any) -> Tensor | None:
+            return call(layer, tensor)
 
-        return call
+        return marked(hook_output, call)
 
-    points = [(f"blocks.{layer}.hook_resid_post", forward_hook(layer)) for layer in range(decoder.n_layers)]
+    points = [(f"blocks.{layer}.hook_resid_post", forward_hook(layer, call)) for layer, call in calls.items()]
     with model.hooks(fwd_hooks=points):
         yield
 

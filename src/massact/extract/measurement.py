@@ -14,7 +14,8 @@ from numpy import ndarray
 from torch import Tensor
 
 from massact.errors import MeasureError, NotFiniteError
-from massact.extract.hooks import Subject, no_room, sequences_per_pass
+from massact.extract.edits import edits_of
+from massact.extract.hooks import Stream, Subject, no_room, sequences_per_pass
 from massact.extract.magnitudes import Magnitudes
 from massact.extract.protocol import TOP_K, Measurement, Reduced
 from massact.extract.statistic import Block, HookPoint, Statistic
@@ -36,7 +37,8 @@ def measure(
 
     The output of block l is the residual stream before any final norm (`massact.extract.blocks`). It is measured in the
     number format of the weights: autocast, TF32, another default dtype, torch.compile and training mode are suspended
-    during the call. The model is not changed.
+    during the call. The model is not changed. Within `massact.extract.edited`, the edited model is measured, and the
+    measurement names the edits.
 
     Parameters
     ----------
@@ -79,7 +81,13 @@ def measure(
     results = [_Results.of(statistic, subject) for statistic in chosen]
     _run(subject, results, sequences_per_pass(subject, sequences_at_once))
     dtype = str(next(subject.decoder.module.parameters()).dtype).removeprefix("torch.")
-    return Measurement({one.statistic.name: one.reduced(dtype) for one in results}, subject.attached)
+    edits = edits_of(Stream.of(model, subject.decoder, torch.as_tensor(subject.ids)))  # its blocks are known by now
+    try:
+        reduced = {one.statistic.name: one.reduced(dtype) for one in results}
+    except NotFiniteError as error:
+        error.edits = edits
+        raise
+    return Measurement(reduced, subject.attached, edits)
 
 
 def _require_names(statistics: Sequence[Statistic]) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -34,6 +34,13 @@ class RecordKind(Protocol):
         ...
 
 
+def edits_text(edits: Sequence[str]) -> str:
+    """The edits of a measurement, for a message."""
+    if not edits:
+        return "the model without edits"
+    return "the model under edits (" + "; ".join(name or "without a name" for name in edits) + ")"
+
+
 @dataclass(frozen=True)
 class Reduced:
     """A statistic, and its arrays by name."""
@@ -55,10 +62,14 @@ class Measurement:
     attached
         How the blocks were read: "bridge" or "plain hooks". Where a bridge was tried and not used, the reason follows
         after a colon. Empty for old records.
+    edits
+        The names of the edits under which the model was measured (`massact.extract.edited`), outermost first. Empty for
+        the model itself.
     """
 
     reduced: Mapping[str, Reduced]
     attached: str = ""
+    edits: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         """Its size and its largest value, without the arrays."""
@@ -126,8 +137,19 @@ class Measurement:
     def only(self, statistic: str) -> Measurement:
         """This measurement without the other statistics."""
         self.arrays(statistic)
-        return Measurement({statistic: self.reduced[statistic]}, self.attached)
+        return replace(self, reduced={statistic: self.reduced[statistic]})
 
     def with_also(self, other: Measurement) -> Measurement:
-        """This measurement and another one of the same model on the same tokens."""
-        return Measurement({**self.reduced, **other.reduced}, self.attached or other.attached)
+        """This measurement and another one of the same model, under the same edits, on the same tokens.
+
+        Raises
+        ------
+        MeasureError
+            When their edits differ.
+        """
+        if self.edits != other.edits:
+            raise MeasureError(
+                f"one measurement is of {edits_text(self.edits)}, the other of {edits_text(other.edits)}",
+                "put together measurements of one model",
+            )
+        return Measurement({**self.reduced, **other.reduced}, self.attached or other.attached, self.edits)

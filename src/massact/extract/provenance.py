@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -21,12 +21,22 @@ from massact.extract.store import RecordKey
 LIBRARIES = ("torch", "transformers", "transformer-lens")
 
 
-def record_key(identity: Identity, probe: Probe, dtype: str, device: str, statistic: Statistic = DEFAULT) -> RecordKey:
+def record_key(
+    identity: Identity,
+    probe: Probe,
+    dtype: str,
+    device: str,
+    statistic: Statistic = DEFAULT,
+    *,
+    edits: Sequence[str] = (),
+) -> RecordKey:
     """The key of a record: it depends on weights, settings, tokens, statistic, number format, device and libraries.
 
-    The record states all of these, and is checked against them when it is read.
+    The record states all of these, and is checked against them when it is read. `edits` are the names of the edits
+    under which the model is measured (`massact.extract.edited`), outermost first.
     """
-    return RecordKey.of(key_parts(identity, probe, dtype, device) | statistic.key_parts(), statistic)
+    parts = key_parts(identity, probe, dtype, device) | statistic.key_parts()
+    return RecordKey.of(parts | ({"edits": list(edits)} if edits else {}), statistic)
 
 
 def key_parts(identity: Identity, probe: Probe, dtype: str, device: str) -> dict[str, Any]:

@@ -23,9 +23,9 @@ from safetensors.numpy import load, save
 
 from massact import claims
 from massact.disk import read_regular, refused
-from massact.errors import NotFiniteError, StorageError
+from massact.errors import MeasureError, NotFiniteError, StorageError
 from massact.extract.magnitudes import DEFAULT
-from massact.extract.protocol import Measurement, RecordKind, Reduced
+from massact.extract.protocol import Measurement, RecordKind, Reduced, edits_text
 
 _MAGIC = b"massact-record-3\n"
 # Stands in place of the arrays for a checkpoint whose hidden states overflow.
@@ -133,7 +133,10 @@ class RecordStore:
         ------
         StorageError
             When the disk cannot be written to. No partial file is left.
+        MeasureError
+            When the model was measured under other edits than those that the key names.
         """
+        _require_edits(outcome, key)
         payload = _content(outcome, key)
         path = self.path(key)
         partial = path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}.partial")
@@ -229,6 +232,20 @@ class RecordStore:
         return refused(error, self.folder, needed, "set paths.records to another folder")
 
 
+def _require_edits(outcome: Measurement | NotFiniteError, key: str) -> None:
+    """Store nothing measured under edits as a record of the model without them, or of other edits."""
+    named = _edits_in(getattr(key, "parts", None))
+    if outcome.edits != named or "" in named:
+        raise MeasureError(
+            f"a measurement of {edits_text(outcome.edits)} cannot be the record of {edits_text(named)}",
+            'end the edits first, or name each edit, and state the names as the part "edits" of the key',
+        )
+
+
+def _edits_in(parts: Mapping[str, Any] | None) -> tuple[str, ...]:
+    return tuple((parts or {}).get("edits", ()))
+
+
 def _content(outcome: Measurement | NotFiniteError, key: str) -> bytes:
     """The hashed content of a record: the key and its parts on a line of JSON, then the arrays."""
     head = f'{{"key": {json.dumps(key)}, "parts": {getattr(key, "text", "{}")}, '
@@ -256,10 +273,12 @@ def _parsed(content: bytes, key: str) -> tuple[Measurement | NotFiniteError, dic
         what, remedy = header[_NOT_FINITE]
         if not (isinstance(what, str) and isinstance(remedy, str)):
             raise ValueError("its failure is not text")
-        return NotFiniteError(what, remedy), parts
+        failure = NotFiniteError(what, remedy)
+        failure.edits = _edits_in(parts)
+        return failure, parts
     words = header["words"]
     if set(words) - {"attached"} or not all(isinstance(word, str) for word in words.values()):
         raise ValueError("its text fields are not those of a measurement")
     arrays, kind = load(payload), getattr(key, "kind", DEFAULT)
     kind.check(arrays, parts)
-    return Measurement({kind.name: Reduced(kind, arrays)}, **words), parts
+    return Measurement({kind.name: Reduced(kind, arrays)}, **words, edits=_edits_in(parts)), parts

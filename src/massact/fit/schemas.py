@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from massact.tables import Column, Schema
+from massact.trajectories.schemas import ARCHITECTURES, AXES, HEAD
 
 MEANINGS = {
     "f_start": "curve at the first step",
@@ -15,14 +16,9 @@ MEANINGS = {
 }
 DERIVED = tuple(MEANINGS)
 ARCHITECTURE = {
-    "n_layers": Column("int32", "blocks"),
-    "d_model": Column("int32", "width of the residual stream"),
-    "n_heads": Column("int32", "attention heads"),
-    "d_mlp": Column("int32", "width of the MLP"),
+    **{name: ARCHITECTURES.columns[name] for name in ("n_layers", "d_model", "n_heads", "d_mlp")},
     "context": Column("int32", "training window, tokens; null if unknown", null=True),
-    "rotary_fraction": Column("float64", "share of head dimensions that rotate, NaN if unknown", nan=True),
-    "rotary_base": Column("float64", "base of the rotary wavelengths, NaN if unknown or none rotate", nan=True),
-    "parallel_residual": Column("bool", "attention and MLP read the same input; null if unknown", null=True),
+    **{name: ARCHITECTURES.columns[name] for name in ("rotary_fraction", "rotary_base", "parallel_residual")},
 }
 
 
@@ -30,7 +26,7 @@ def fits_schema(form: str, *, per_head: bool = False) -> Schema:
     """The schema of a table of fits of one form, a key of `FORMS`; `per_head` if a series belongs to one head."""
     from massact.fit.forms import FORMS
 
-    head = {"head": Column("int32", "0-based attention head")} if per_head else {}
+    head = HEAD if per_head else {}
     parameters: dict[str, Column] = {}
     for name in FORMS[form].parameters:
         parameters[name] = Column("float64", f"parameter {name} of {form}, t in steps", nan=True)
@@ -39,12 +35,9 @@ def fits_schema(form: str, *, per_head: bool = False) -> Schema:
     return Schema(
         f"fits of {form} by head" if per_head else f"fits of {form}",
         {
-            "family": Column("string", "models trained alike"),
-            "recipe": Column("string", "training recipe"),
-            "model": Column("string", "name of the model within massact"),
-            "seed": Column("int64", "training seed"),
+            **{name: AXES[name] for name in ("family", "recipe", "model", "seed")},
             **ARCHITECTURE,
-            "layer": Column("int32", "0-based block"),
+            "layer": AXES["layer"],
             **head,
             "quantity": Column("string", "what is fitted: ratio, top1 or median, or another statistic's quantity"),
             "form": Column("string", "fitted form"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -45,6 +46,24 @@ def distinct(frame: pd.DataFrame, column: str) -> list[str]:
 def layers_of(frame: pd.DataFrame) -> list[int]:
     """The distinct layers, ascending."""
     return sorted({int(layer) for layer in frame["layer"]})
+
+
+def places_of(frame: pd.DataFrame) -> list[tuple[int, ...]]:
+    """The distinct layers of a table, or the pairs of layer and head if it has heads, ascending.
+
+    >>> places_of(pd.DataFrame({"layer": [1, 0, 1], "head": [2, 0, 2]}))
+    [(0, 0), (1, 2)]
+    """
+    return sorted({tuple(map(int, place)) for place in zip(*(frame[axis] for axis in _axes(frame)), strict=True)})
+
+
+def at_place(frame: pd.DataFrame, place: Sequence[int]) -> pd.DataFrame:
+    """Rows of one layer, or of one layer and head."""
+    return where(frame, **dict(zip(_axes(frame), place, strict=True)))
+
+
+def _axes(frame: pd.DataFrame) -> list[str]:
+    return ["layer", "head"] if "head" in frame.columns else ["layer"]
 
 
 def rows_of(frame: pd.DataFrame) -> list[dict[str, Any]]:

@@ -9,12 +9,14 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from massact.errors import TableError
+from massact.extract.magnitudes import DEFAULT
+from massact.extract.statistic import Statistic
 from massact.fit.forms import FORMS
 from massact.fit.schemas import ARCHITECTURE, fits_schema
 from massact.predict.schemas import PREDICTIONS, SCORES
 from massact.report.frames import rows_of, where, words
 from massact.tables import Schema
-from massact.trajectories.schemas import RECORDS, TRAJECTORIES
+from massact.trajectories.schemas import RECORDS, TRAJECTORIES, trajectories_schema
 
 RUN = ["family", "recipe", "model", "seed"]
 SLICE = ["recipe", "form", "quantity"]
@@ -29,6 +31,34 @@ class TrainingRun(NamedTuple):
     recipe: str
     model: str
     seed: int
+
+
+@dataclass(frozen=True)
+class StatisticTables:
+    """The tables of a statistic of any kind, for all models.
+
+    Attributes
+    ----------
+    trajectories
+        Schema `trajectories_schema(statistic)`.
+    fits
+        By form, each of `fits_schema(form)`, per head if the statistic is.
+    """
+
+    statistic: Statistic
+    trajectories: pd.DataFrame
+    fits: Mapping[str, pd.DataFrame] = field(default_factory=dict)
+
+    def checked(self) -> StatisticTables:
+        """The same tables, validated.
+
+        Raises
+        ------
+        TableError
+            A table violates its schema, or there are fits of an unknown form.
+        """
+        trajectories = _checked(self.trajectories, trajectories_schema(self.statistic))
+        return replace(self, trajectories=trajectories, fits=_checked_fits(self.fits, self.statistic))
 
 
 @dataclass(frozen=True)
@@ -47,6 +77,8 @@ class ReportInputs:
         Recipe, architecture and loss log of each model trained here, by name.
     suspects
         One sentence for each checkpoint that is not what it claims to be.
+    others
+        Tables of other statistics of the same models.
     predicted
         Whether the page has sections on predictions and their scores.
     """
@@ -59,6 +91,7 @@ class ReportInputs:
     provenance: Sequence[Mapping[str, Any]] = ()
     training: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     suspects: Sequence[str] = ()
+    others: Sequence[StatisticTables] = ()
     predicted: bool = True
 
     def checked(self) -> ReportInputs:
@@ -69,20 +102,14 @@ class ReportInputs:
         TableError
             A non-empty table violates its schema, or there are fits of an unknown form.
         """
-        unknown = sorted(set(self.fits) - set(FORMS))
-        if unknown:
-            raise TableError(f"fits of unknown forms {unknown}", f"known forms: {', '.join(FORMS)}")
         return replace(
             self,
             trajectories=_checked(self.trajectories, TRAJECTORIES),
             records=_checked(self.records, RECORDS),
-            fits={
-                form: _checked(self.fits[form], fits_schema(form))
-                for form in FORMS
-                if form in self.fits and len(self.fits[form])
-            },
+            fits=_checked_fits(self.fits, DEFAULT),
             scores=_checked(self.scores, SCORES),
             predictions=_checked(self.predictions, PREDICTIONS),
+            others=[tables.checked() for tables in self.others],
         )
 
     @property
@@ -165,3 +192,16 @@ def _checked(frame: pd.DataFrame | None, schema: Schema) -> pd.DataFrame:
     if frame is None or frame.empty:
         return pd.DataFrame(columns=list(schema.columns))
     return schema.validate(frame)
+
+
+def _checked_fits(fits: Mapping[str, pd.DataFrame], statistic: Statistic) -> dict[str, pd.DataFrame]:
+    """Fits that are not empty, in the order of the forms."""
+    unknown = sorted(set(fits) - set(FORMS))
+    if unknown:
+        raise TableError(f"fits of unknown forms {unknown}", f"known forms: {', '.join(FORMS)}")
+    per_head = "head" in statistic.axes
+    return {
+        form: _checked(fits[form], fits_schema(form, per_head=per_head))
+        for form in FORMS
+        if form in fits and len(fits[form])
+    }

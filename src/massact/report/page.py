@@ -23,6 +23,7 @@ from massact.report.sections_fitted import MOST_OVERLAYS, overlays_section, qual
 from massact.report.sections_measured import headline_section, heatmap_section, trajectories_section
 from massact.report.sections_method import method_section
 from massact.report.sections_predicted import predictions_section, scores_section
+from massact.report.sections_statistics import figures_expected, statistics_section
 
 PAGE_BYTES = 5_000_000  # limit for all figures together
 LARGEST_FIGURE = 700_000
@@ -62,12 +63,13 @@ def _page(inputs: ReportInputs, numbers: Headline) -> str:
         "maps": heatmap_section(inputs),
         "fits": overlays_section(inputs),
         "quality": quality_section(inputs),
+        "statistics": statistics_section(inputs),
         "predictions": predictions_section(inputs),
         "scores": scores_section(inputs),
         "method": method_section(inputs),
     }
-    if not inputs.predicted:
-        sections = {name: section for name, section in sections.items() if name not in ("predictions", "scores")}
+    left_out = [*(() if inputs.predicted else ("predictions", "scores")), *(() if inputs.others else ("statistics",))]
+    sections = {name: section for name, section in sections.items() if name not in left_out}
     style = Markup(files("massact.report").joinpath("style.css").read_text(encoding="utf-8").strip())
     named = inputs.named
     models = [named[run] for run in inputs.runs]
@@ -76,7 +78,8 @@ def _page(inputs: ReportInputs, numbers: Headline) -> str:
 
 def _figures_expected(inputs: ReportInputs) -> int:
     runs = len(inputs.runs)
-    return ceil(runs / RUNS_PER_FIGURE) + ceil(runs / RUNS_PER_MAP) + min(runs, MOST_OVERLAYS) + 4
+    of_magnitudes = ceil(runs / RUNS_PER_FIGURE) + ceil(runs / RUNS_PER_MAP) + min(runs, MOST_OVERLAYS) + 4
+    return of_magnitudes + figures_expected(inputs)
 
 
 def _main_figures(inputs: ReportInputs) -> Iterator[tuple[str, Figure]]:

@@ -112,7 +112,7 @@ def extract(config: Config) -> tuple[list[Extraction], list[tuple[str, str]]]:
         dtype=config.protocol.dtype,
         device=device,
         label=table_stem(config.model),
-        options=sweep_options(config, device),
+        options=sweep_options(config, source, device),
         statistics=statistics,
     )
     for step, why in result.suspects.items():

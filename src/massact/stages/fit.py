@@ -12,6 +12,8 @@ import pandas as pd
 from massact.config import Config
 from massact.disk import file_target
 from massact.errors import FitError
+from massact.extract.magnitudes import DEFAULT
+from massact.extract.statistic import Statistic
 from massact.fit.judgement.regimes import Regime
 from massact.fit.schemas import fits_schema
 from massact.params import load_params
@@ -41,9 +43,13 @@ def failures(fits: pd.DataFrame) -> list[str]:
 
 
 def fit_records(
-    config: Config, records: pd.DataFrame, metadata: dict[str, Any], quantities: Sequence[str] | None = None
+    config: Config,
+    records: pd.DataFrame,
+    metadata: dict[str, Any],
+    quantities: Sequence[str] | None = None,
+    statistic: Statistic = DEFAULT,
 ) -> pd.DataFrame:
-    """Fit the configured form to one table of records. Suspect checkpoints are left out by default.
+    """Fit the configured form to one table of a statistic's records. Suspect checkpoints are left out by default.
 
     `quantities` are those of params.yaml when None.
 
@@ -57,12 +63,12 @@ def fit_records(
     if quantities is None:
         quantities = load_params(Path(config.paths.params)).quantities
     return fit_table(
-        aggregate(records, config.protocol.aggregation),
+        aggregate(records, config.protocol.aggregation, statistic),
         metadata["architecture"],
         form=config.fit.form,
         quantities=quantities,
         progress=sys.stderr.isatty(),
-        sequences=sequence_series(records, config.protocol.aggregation),
+        sequences=sequence_series(records, config.protocol.aggregation, statistic),
         resamples=config.fit.resamples,
     )
 

@@ -22,13 +22,12 @@ from massact.stages.fit import fit_records
 from massact.stages.places import place
 from massact.tables import write_table
 from massact.trajectories import aggregate
-from massact.trajectories.schemas import FITTED
 
 _HEADS = ("layer", "start", "end", "largest", "at step", "onset", "where", "regime", "R2", "may be quoted")
 
 
 def run(config: Config, output: Path) -> list[str]:
-    """Write records and fits, and return the table of layers.
+    """Write records and fits of every configured statistic, and return the table of layers.
 
     Raises
     ------
@@ -36,22 +35,35 @@ def run(config: Config, output: Path) -> list[str]:
         When a checkpoint could not be measured. The tables of the others are written.
     """
     extracted, fitted = place(config, "extracted", output), place(config, "fits", output)
+    targets = {}
     for name in config.extract.statistics:
-        file_target(extracted / table_name(config, name))
-    path = file_target(fitted / f"{table_stem(config.model)}-{config.fit.form}.parquet")
+        table = file_target(extracted / table_name(config, name))
+        targets[name] = file_target(fitted / f"{table.stem}-{config.fit.form}.parquet")
     extractions, failures = extract(config)
     paths = [save(config, extraction, extracted) for extraction in extractions]
     extraction = next((e for e in extractions if e.statistic.name == MAGNITUDES), None)
     if extraction is None:
         raise CheckpointError(*failures[0])
-    fits = fit_records(config, extraction.records, extraction.metadata, FITTED)
+    fits_of = {e.statistic.name: _fits(config, e) for e in extractions if e.statistic.fitted}
     metadata = {"form": config.fit.form, "aggregation": config.protocol.aggregation}
-    write_table(fits, path, fits_schema(config.fit.form), metadata)
+    for name, fits in fits_of.items():
+        per_head = "head" in fits.columns
+        write_table(fits, targets[name], fits_schema(config.fit.form, per_head=per_head), metadata)
+        paths.append(targets[name])
+    fits = fits_of.pop(MAGNITUDES)
     lines = [*_head(config, extraction), *layer_table(extraction, fits, config.protocol.aggregation)]
-    lines += [*fit_failures(fits), f"tables: {', '.join(map(str, [*paths, path]))}"]
+    lines += fit_failures(fits)
+    for name, others in fits_of.items():
+        lines += [f"{name}: {len(others)} curves, median R2 {others['r2'].median():.4f}", *fit_failures(others)]
+    lines.append(f"tables: {', '.join(map(str, paths))}")
     if failures:
         raise CheckpointError(*failures[0])
     return lines
+
+
+def _fits(config: Config, extraction: Extraction) -> pd.DataFrame:
+    statistic = extraction.statistic
+    return fit_records(config, extraction.records, extraction.metadata, statistic.fitted, statistic)
 
 
 def layer_table(extraction: Extraction, fits: pd.DataFrame, aggregation: str) -> list[str]:

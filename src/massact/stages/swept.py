@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,14 +43,34 @@ def selected_stems(config: Config) -> list[str]:
     return stems(params_of(config)) if chosen is None else [chosen]
 
 
+def record_paths(config: Config) -> list[Path]:
+    """The tables of records of the model that the command line chooses, otherwise of all models in params.yaml."""
+    return [Path(config.paths.extracted) / f"{stem}.parquet" for stem in selected_stems(config)]
+
+
+def remedy_for_records(config: Config) -> str:
+    """The command that makes the tables of `record_paths`."""
+    chosen = chosen_model(config)
+    if chosen is None:
+        return "create it with: dvc repro"
+    return f"create it with: python run.py stage=extract model={chosen.rpartition('-seed')[0]}"
+
+
 def all_records(config: Config) -> tuple[pd.DataFrame, list[dict[str, Any]]]:
-    """Records and provenance of the model that the command line chooses, otherwise of all models in params.yaml."""
-    paths = [Path(config.paths.extracted) / f"{stem}.parquet" for stem in selected_stems(config)]
-    remedy = "create it with: dvc repro"
-    if (chosen := chosen_model(config)) is not None:
-        remedy = f"create it with: python run.py stage=extract model={chosen.rpartition('-seed')[0]}"
-    frames = [read_table(path, RECORDS, remedy=remedy) for path in paths]
-    return pd.concat(frames, ignore_index=True), [read_metadata(path, _PROVENANCE) for path in paths]
+    """The records and the provenance of `record_paths`."""
+    paths = record_paths(config)
+    return read_tables(paths, RECORDS, remedy_for_records(config)), provenance_of(paths)
+
+
+def read_tables(paths: Sequence[Path], schema: Schema, remedy: str | None = None) -> pd.DataFrame:
+    """Tables of one schema as one."""
+    options = {} if remedy is None else {"remedy": remedy}
+    return pd.concat([read_table(path, schema, **options) for path in paths], ignore_index=True)
+
+
+def provenance_of(paths: Sequence[Path]) -> list[dict[str, Any]]:
+    """The metadata of tables of records that later stages need."""
+    return [read_metadata(path, _PROVENANCE) for path in paths]
 
 
 def suspects_of(provenance: list[dict[str, Any]]) -> list[str]:
@@ -96,22 +117,24 @@ def _of_part(config: Config, name: str, table: pd.DataFrame, part: str) -> pd.Da
     return kept.reset_index(drop=True)
 
 
-def all_fits(config: Config) -> dict[str, pd.DataFrame]:
-    """Fits of all models, by form. If the command line chooses a model, all forms that were fitted to it."""
-    chosen, params = chosen_model(config), params_of(config)
+def fit_paths(config: Config) -> dict[str, list[Path]]:
+    """The tables of fits of all models, by form. If the command line chooses a model, those of it that exist."""
+    folder, chosen, params = Path(config.paths.fits), chosen_model(config), params_of(config)
     if chosen is not None:
-        paths = {form: Path(config.paths.fits) / f"{chosen}-{form}.parquet" for form in FORMS}
-        return {form: read_table(path, fits_schema(form)) for form, path in paths.items() if path.is_file()}
-    return {
-        form: pd.concat(
-            [
-                read_table(Path(config.paths.fits) / f"{stem}-{form}.parquet", fits_schema(form))
-                for stem in stems(params)
-            ],
-            ignore_index=True,
-        )
-        for form in params.forms
-    }
+        return fit_paths_in(folder, [chosen])
+    return {form: [folder / f"{stem}-{form}.parquet" for stem in stems(params)] for form in params.forms}
+
+
+def fit_paths_in(folder: Path, stems: Sequence[str]) -> dict[str, list[Path]]:
+    """The tables of fits that a folder has of these models, by form."""
+    paths = {form: [folder / f"{stem}-{form}.parquet" for stem in stems] for form in FORMS}
+    present = {form: [path for path in of_form if path.is_file()] for form, of_form in paths.items()}
+    return {form: of_form for form, of_form in present.items() if of_form}
+
+
+def all_fits(config: Config) -> dict[str, pd.DataFrame]:
+    """The fits of `fit_paths`, by form."""
+    return {form: read_tables(paths, fits_schema(form)) for form, paths in fit_paths(config).items()}
 
 
 def results(config: Config) -> Path:

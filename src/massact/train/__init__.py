@@ -10,9 +10,10 @@ from massact.recipe import Recipe
 if TYPE_CHECKING:
     from massact.train.corpus import read_works, split_works
     from massact.train.data import TrainingText
-    from massact.train.live import LiveMeasurement, Subject
+    from massact.train.live import LiveMeasurement
     from massact.train.loop import TrainSummary, train
     from massact.train.model import build_model, hf_config
+    from massact.train.subject import Subject
     from massact.train.tokenizer import train_tokenizer
 
 __all__ = [
@@ -32,7 +33,7 @@ __getattr__, __dir__ = lazy(
     __name__,
     {
         "LiveMeasurement": "live",
-        "Subject": "live",
+        "Subject": "subject",
         "TrainSummary": "loop",
         "TrainingText": "data",
         "build_model": "model",

@@ -7,23 +7,25 @@ import json
 import logging
 import operator
 import time
-from collections.abc import Callable, Generator, Iterable, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from massact.architecture import numbers_in
 from massact.checkpoints.memory import MemorySource
 from massact.checkpoints.source import Identity
 from massact.errors import MassactError, MeasureError, NotFiniteError, StorageError, TrainError
 from massact.extract.magnitudes import DEFAULT
 from massact.extract.measurement import measure
 from massact.extract.outcome import Failure, SweepResult
-from massact.extract.protocol import Measurement
+from massact.extract.protocol import Measurement, edits_text
 from massact.extract.provenance import provenance, record_key
 from massact.extract.store import RecordKey
 from massact.train.journal import Entry, Journal
+from massact.train.live_loggers import Logger, Loggers, tell_all
+from massact.train.live_warnings import Warnings, first_line
+from massact.train.subject import Subject
 from massact.train.unwrap import unwrapped
 
 if TYPE_CHECKING:
@@ -34,60 +36,7 @@ if TYPE_CHECKING:
     from massact.extract.store import RecordStore
 
 log = logging.getLogger("massact")
-Logger = Callable[[int, Measurement], None]
 Outcome = Measurement | NotFiniteError
-
-
-@dataclass(frozen=True, kw_only=True)
-class Subject:
-    """The subject of a training, with the values of the table's axes. `Subject.of_model` makes one from a model.
-
-    Attributes
-    ----------
-    architecture
-        The numbers of `massact.Architecture`, as far as the model has them.
-    tokens_per_step
-        Training tokens per optimiser step.
-    """
-
-    family: str
-    recipe: str
-    model: str
-    architecture: dict[str, Any]
-    tokens_per_step: int
-    seed: int = 0
-
-    @classmethod
-    def of_model(
-        cls,
-        model: Any,
-        *,
-        name: str,
-        tokens_per_step: int,
-        family: str = "own",
-        recipe: str = "own",
-        seed: int = 0,
-    ) -> Subject:
-        """The subject for a Hugging Face model or its configuration, with the numbers that the configuration states.
-
-        Raises
-        ------
-        MeasureError
-            When there is no Hugging Face configuration.
-
-        >>> from transformers import GPT2Config
-        >>> Subject.of_model(GPT2Config(n_layer=2), name="mine", tokens_per_step=4096).architecture["d_mlp"]
-        3072
-        """
-        config = getattr(model, "config", model)
-        if not hasattr(config, "to_dict"):
-            raise MeasureError(
-                f"{type(model).__name__} has no Hugging Face configuration", "pass the model itself, not its container"
-            )
-        numbers = numbers_in(config.get_text_config().to_dict())
-        return cls(
-            family=family, recipe=recipe, model=name, architecture=numbers, tokens_per_step=tokens_per_step, seed=seed
-        )
 
 
 class LiveMeasurement:
@@ -115,7 +64,8 @@ class LiveMeasurement:
         What to measure. A training that goes on may have more of them than before: those have values from then on.
     store
         Where records go, keyed by weights, tokens and statistic as those of an extraction are. A model with code of its
-        own (a forward that no library defines, hooks) is measured each time and never taken from the store.
+        own (a forward that no library defines, hooks) is measured each time and never taken from the store. A model
+        within `massact.extract.edited` is not measured.
     journal
         A JSON file that maps steps to records, one per training run. During the training, a claim beside the file keeps
         other trainings from using it.
@@ -144,16 +94,15 @@ class LiveMeasurement:
         statistics: Iterable[Statistic] = (DEFAULT,),
     ) -> None:
         self.subject, self.probe, self.steps = subject, probe, frozenset(whole_step(step) for step in steps)
-        self.store, self.loggers, self.strict = store, tuple(loggers), strict
-        self.statistics = tuple(statistics)
+        self.store, self.strict, self.statistics = store, strict, tuple(statistics)
         self.seconds = 0.0
         identity = {"subject": asdict(subject), "tokens_sha256": probe.sha256}
         of = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
         self._journal = Journal(Path(journal), of=of, model=subject.model)
         self._unkept: dict[int, dict[RecordKey, Outcome]] = {}  # the disk has not taken these
-        self._untold = bool(self._journal.entries and self.loggers)
+        self._warnings = Warnings(subject.model, strict=strict)
+        self.loggers = Loggers(loggers, self._warnings, resumed=bool(self._journal.entries))
         self._works = False
-        self._warned: set[str] = set()
 
     @property
     def journal(self) -> Path:
@@ -180,8 +129,7 @@ class LiveMeasurement:
             At the first measurement: a model that cannot be measured. With `strict`, any error.
         """
         step = whole_step(step)
-        if self._untold:
-            self._tell_again()
+        self.loggers.catch_up(lambda: self.result().measured)
         if not self.due(step):
             return None
         try:
@@ -189,13 +137,12 @@ class LiveMeasurement:
         except Exception as error:  # no error may end the training
             if self.strict or (not self._works and isinstance(error, MassactError)):
                 raise
-            self._warn("measure", f"step {step} was not measured ({_first(error)}); the training goes on")
+            why = first_line(error)
+            self._warnings.once("measure", f"step {step} was not measured ({why}); the training goes on")
             return None
         if outcome is None or isinstance(outcome, NotFiniteError):
             return None
-        for logger in self.loggers:
-            with self._harmless(logger):
-                logger(step, outcome)
+        self.loggers.tell(step, outcome)
         return outcome
 
     def open(self, model: Any = None) -> None:
@@ -271,8 +218,10 @@ class LiveMeasurement:
         except NotFiniteError as error:
             if len(keys) > 1:  # told for each: some may be finite
                 return {key: self._measured(step, model, [key])[key] for key in keys}
+            _require_unedited(error)
             log.warning("%s step %d: %s", self.subject.model, step, error)
             return {keys[0]: error}
+        _require_unedited(measurement)
         return {key: measurement.only(key.kind.name) for key in keys}
 
     def _stored(self, key: RecordKey) -> Outcome | None:
@@ -299,33 +248,11 @@ class LiveMeasurement:
             self._unwritten(error)
 
     def _unwritten(self, error: MassactError) -> None:
-        if self.strict:
-            raise error
-        self._warn(
+        self._warnings.failed(
+            error,
             f"keep {type(error).__name__}",
             f"{error}; measurements are held in memory until they can be written, and the training goes on",
         )
-
-    def _warn(self, kind: str, text: str) -> None:
-        """Log one warning for each kind of failure."""
-        if kind not in self._warned:
-            self._warned.add(kind)
-            log.warning("live measurement of %s: %s", self.subject.model, text)
-
-    @contextmanager
-    def _harmless(self, logger: Any) -> Generator[None, None, None]:
-        """Turn an exception of a logger into a warning, once per logger."""
-        try:
-            yield
-        except Exception as error:
-            if self.strict:
-                raise
-            name = getattr(logger, "__name__", type(logger).__name__)
-            self._warn(
-                f"logger {id(logger)}",
-                f"{name} failed ({_first(error)}); the journal is kept, the training goes on, and"
-                f" LiveMeasurement.tell({name}) logs all steps later",
-            )
 
     def due(self, step: int) -> bool:
         """Whether this step is to be measured."""
@@ -337,19 +264,24 @@ class LiveMeasurement:
         This never raises, since the weights may not be saved yet. A failure is logged as a warning that says
         how to repeat the step later.
         """
-        if self._untold:
-            self._tell_again()
+        self.loggers.catch_up(lambda: self.result().measured)
         if self._unkept:
-            self._warned = {kind for kind in self._warned if not kind.startswith("keep ")}
-            with self._told_of("the last records were not written"):
+            self._warnings.forget("keep ")
+            with self._at_the_end("the last records were not written"):
                 self._keep()
         if table is not None:
-            with self._told_of(f"{table} was not written"):
+            with self._at_the_end(f"{table} was not written"):
                 self.write(table)
-        for logger in self.loggers:
-            self._close(logger)
-        with self._told_of("the journal's claim was not released"):
+        self.loggers.close(self._at_the_end)
+        with self._at_the_end("the journal's claim was not released"):
             self._journal.close()
+
+    def _at_the_end(self, what: str) -> AbstractContextManager[None]:
+        return self._warnings.at_the_end(
+            what,
+            f"the measurements are kept in {self.journal}, and LiveMeasurement(..., journal=that file).write(path)"
+            " writes the table later",
+        )
 
     def tell(self, logger: Logger) -> None:
         """Pass a logger every step in the journal, and close it. For a logger that failed during the training.
@@ -359,44 +291,7 @@ class LiveMeasurement:
         StorageError
             When a record in the journal is no longer in the store. Exceptions of the logger are not caught.
         """
-        for step, measurement in self.result().measured.items():
-            logger(step, measurement)
-        close = getattr(logger, "close", None)
-        if close is not None:
-            close()
-
-    def _close(self, logger: Any) -> None:
-        close = getattr(logger, "close", None)
-        if close is not None:
-            with self._told_of(f"{type(logger).__name__} was not closed"):
-                close()
-
-    @contextmanager
-    def _told_of(self, what: str) -> Generator[None, None, None]:
-        try:
-            yield
-        except Exception as error:  # the end of a training must not raise
-            log.warning(
-                "%s: %s; the measurements are kept in %s, and LiveMeasurement(..., journal=that file).write(path)"
-                " writes the table later",
-                what,
-                _first(error),
-                self.journal,
-            )
-
-    def _tell_again(self) -> None:
-        self._untold = False
-        try:
-            known = self.result().measured
-        except StorageError as error:
-            if self.strict:
-                raise
-            self._warn("tell", f"earlier steps are not passed to the loggers ({error})")
-            return
-        for step, measurement in known.items():
-            for logger in self.loggers:
-                with self._harmless(logger):
-                    logger(step, measurement)
+        tell_all(logger, self.result().measured)
 
     def missing(self, before: int) -> list[int]:
         """Steps before this one that were due but are not measured."""
@@ -496,6 +391,12 @@ class LiveMeasurement:
         write_table(self.records(statistic), path, records_schema(statistic), self.metadata(statistic))
 
 
+def _require_unedited(outcome: Outcome) -> None:
+    """Refuse, before anything is kept, what the store would refuse: a record of the model under edits."""
+    if outcome.edits:
+        raise MeasureError(f"this is {edits_text(outcome.edits)}", "call it outside of massact.extract.edited")
+
+
 def _together(outcomes: Iterable[Outcome]) -> Outcome | None:
     """The measurements of one step as one; one that is not finite makes the step so. None: there are none."""
     whole: Measurement | None = None
@@ -527,9 +428,3 @@ def whole_step(step: Any) -> int:
     if number is None or number < 0:
         raise TrainError(f"step {str(step)[:80]} is not a number of steps", "give the optimiser step as an int")
     return number
-
-
-def _first(error: BaseException) -> str:
-    """The first line of an error's message, with its type unless it is a MassactError."""
-    line = (str(error).strip() or type(error).__name__).splitlines()[0]
-    return line if isinstance(error, MassactError) else f"{type(error).__name__}: {line}"

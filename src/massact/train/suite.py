@@ -19,11 +19,12 @@ from massact.host import out_of_memory
 from massact.outputs import replaceable
 from massact.recipe import Recipe, checkpoint_steps
 from massact.tables import read_metadata, read_table
-from massact.train.live import LiveMeasurement, Subject
+from massact.train.live import LiveMeasurement
 from massact.train.loop import train
 from massact.train.machine import machine
 from massact.train.members import GRID, Member
 from massact.train.state import forget_state
+from massact.train.subject import Subject
 from massact.trajectories import RECORDS
 
 if TYPE_CHECKING:

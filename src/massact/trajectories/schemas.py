@@ -8,7 +8,17 @@ from massact.extract.statistic import Statistic
 from massact.tables import Column, Schema
 from massact.trajectories.rules import ARCHITECTURES_RULES, records_rules, trajectories_rules
 
-__all__ = ["AGGREGATIONS", "ARCHITECTURES", "AXES", "FITTED", "QUANTITIES", "RECORDS", "REJECTED", "TRAJECTORIES"]
+__all__ = [
+    "AGGREGATIONS",
+    "ARCHITECTURES",
+    "AXES",
+    "FITTED",
+    "HEAD",
+    "QUANTITIES",
+    "RECORDS",
+    "REJECTED",
+    "TRAJECTORIES",
+]
 
 # Those of the paper's statistic.
 QUANTITIES = tuple(DEFAULT.quantities)
@@ -24,13 +34,12 @@ AXES = {
     "probe_length": Column("int32", "tokens in each probe sequence"),
     "first_token": Column("int32", "id every probe sequence begins with, -1 for none"),
 }
-
-_HEAD = {"head": Column("int32", "0-based attention head")}
+HEAD = {"head": Column("int32", "0-based attention head")}
 
 
 def axes_of(statistic: Statistic) -> dict[str, Column]:
     """The axes of a statistic's tables: those of every trajectory, and the head if it has that axis."""
-    extra = _HEAD if "head" in statistic.axes else {}
+    extra = HEAD if "head" in statistic.axes else {}
     names = list(AXES)
     at = names.index("layer") + 1
     return {**{name: AXES[name] for name in names[:at]}, **extra, **{name: AXES[name] for name in names[at:]}}
