@@ -103,8 +103,32 @@ def test_token_ids_of_ones_own_are_read_as_they_are(project):
     assert records["sequence"].nunique() == 4
 
 
+def test_chosen_layers_are_a_selection_from_the_records_of_all(project, measured):
+    assert measured.returncode == 0, measured.stderr
+    records = project / "massact-results/records"
+    before = {path: path.read_bytes() for path in records.rglob("*.record")}
+    whole = read_table(project / "massact-results/extracted/llama-seed0.parquet", RECORDS)
+    words = ("--name", "llama", "--layers", "0,last", "--out", "some", *SMALL)
+    done = massact(project, "measure", "runs/my llama", *words, "--set", f'paths.records="{records}"')
+    assert done.returncode == 0, done.stderr
+    assert "6 stored" in done.stderr + done.stdout
+    path = project / "some/extracted/llama-seed0.parquet"
+    some = read_table(path, RECORDS)
+    assert some.equals(whole[whole["layer"] != 1].reset_index(drop=True))
+    assert read_metadata(path)["layers"] == [0, 2]
+    assert before == {path: path.read_bytes() for path in records.rglob("*.record")}
+    assert main(["report", "--out", str(project / "some")]) == 0
+
+
+def test_layers_that_the_model_lacks_are_refused_in_one_line(project):
+    done = massact(project, "measure", "runs/my llama", "--layers", "0,3-5", *SMALL)
+    assert done.returncode == 2
+    assert "extract.layers: there is no layer 3; the model has layers 0 to 2" in done.stderr + done.stdout
+    assert "Traceback" not in done.stderr
+
+
 def options(where: str, **given) -> argparse.Namespace:
-    names = ("steps", "probe", "sequences", "length", "dtype", "device", "fit", "name")
+    names = ("steps", "probe", "sequences", "length", "layers", "dtype", "device", "fit", "name")
     given = {**dict.fromkeys(names), "last": False, "out": "out", "overrides": [], **given}
     return argparse.Namespace(where=where, **given)
 

@@ -204,6 +204,7 @@ def _add_measure(commands: Any) -> None:
     )  # fmt: skip
     measure.add_argument("--sequences", action=_Once, type=int, help="sequences (default: 10)")
     measure.add_argument("--length", action=_Once, type=int, help="tokens a sequence (default: at most 1,024)")
+    measure.add_argument("--layers", action=_Once, help="layers in the table, e.g. 0,3-5,last (default: all)")
     measure.add_argument("--dtype", action=_Once, help="float32 (default), float16 or bfloat16")
     measure.add_argument("--device", action=_Once, help="auto (default), cpu or cuda")
     measure.add_argument("--fit", action=_Once, help="the form to fit (default: eq9)")

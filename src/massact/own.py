@@ -33,6 +33,7 @@ def measure_overrides(arguments: argparse.Namespace) -> list[str]:
         "probe.text": arguments.probe,
         "probe.sequences": arguments.sequences,
         "probe.length": arguments.length,
+        "extract.layers": arguments.layers,
         "protocol.dtype": arguments.dtype,
         "protocol.device": arguments.device,
         "fit": arguments.fit,
