@@ -12,8 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import massact as massact_in_python
 from massact.cli import main
 from massact.errors import ConfigError, MissingInputError
+from massact.fit.schemas import fits_schema
 from massact.own import measure_overrides
 from massact.tables import read_metadata, read_table
 from massact.trajectories import RECORDS
@@ -101,6 +103,18 @@ def test_token_ids_of_ones_own_are_read_as_they_are(project):
     assert set(records["step"]) == {16}
     assert set(records["probe_length"]) == {12}
     assert records["sequence"].nunique() == 4
+
+
+def test_python_returns_the_tables_of_the_command(project, measured, monkeypatch):
+    assert measured.returncode == 0, measured.stderr
+    monkeypatch.chdir(project)
+    options = {"name": "llama", "sequences": 3, "length": 24, "progress": False}
+    table = massact_in_python.measure_checkpoints("runs/my llama", **options)
+    path = project / "massact-results/extracted/llama-seed0.parquet"
+    assert table.equals(read_table(path, RECORDS))
+    assert table.attrs == read_metadata(path)
+    fits = massact_in_python.fit_table(table, resamples=0).drop(columns="quoted")
+    assert fits.equals(read_table(project / "massact-results/fits/llama-seed0-eq9.parquet", fits_schema("eq9")))
 
 
 def test_chosen_layers_are_a_selection_from_the_records_of_all(project, measured):

@@ -12,13 +12,15 @@ from massact.extract.plan import FORWARD_SHARE, forward_flops, matmul_flops_per_
 from massact.extract.probe import Probe
 
 
-def sweep_options(config: Config, device: str) -> SweepOptions:
+def sweep_options(config: Config, device: str, progress: bool | None = None) -> SweepOptions:
     """The options of group `sweep`, completed from other groups and the terminal.
 
     Parameters
     ----------
     device
         The device of the model, for the estimate of time.
+    progress
+        Whether to show a progress bar. None: on a terminal, and for every stage but `run`.
     """
 
     architecture = config.model.architecture or folder_architecture(config)
@@ -33,5 +35,5 @@ def sweep_options(config: Config, device: str) -> SweepOptions:
         config.sweep,
         suspects=config.checkpoints.suspects,
         seconds_each=seconds_each,
-        progress=sys.stderr.isatty() or config.stage != "run",
+        progress=sys.stderr.isatty() or config.stage != "run" if progress is None else progress,
     )

@@ -88,8 +88,13 @@ def save(config: Config, extraction: Extraction, folder: Path) -> Path:
     return path
 
 
-def extract(config: Config) -> tuple[list[Extraction], list[tuple[str, str]]]:
+def extract(config: Config, *, progress: bool | None = None) -> tuple[list[Extraction], list[tuple[str, str]]]:
     """Measure the configured statistics on the configured checkpoints, all in the same forward passes.
+
+    Parameters
+    ----------
+    progress
+        Whether to show a progress bar. None: as the terminal and the stage suggest.
 
     Returns
     -------
@@ -113,7 +118,7 @@ def extract(config: Config) -> tuple[list[Extraction], list[tuple[str, str]]]:
         dtype=config.protocol.dtype,
         device=device,
         label=table_stem(config.model),
-        options=sweep_options(config, device),
+        options=sweep_options(config, device, progress),
         statistics=statistics,
     )
     for step, why in result.suspects.items():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,25 +47,55 @@ def fit_records(
 
     The intervals of derived quantities come from resampling the input sequences, if there are several.
     """
-    from massact.fit import fit_table
-    from massact.fit.sequences import sequence_series
-
-    if not config.fit.suspects:
-        records = without_suspects(records, metadata)
     if quantities is None:
         quantities = load_params(Path(config.paths.params)).quantities
-    return fit_table(
-        aggregate(records, config.protocol.aggregation),
-        metadata["architecture"],
+    return fits_of(
+        records,
+        metadata,
         form=config.fit.form,
         quantities=quantities,
-        progress=sys.stderr.isatty(),
-        sequences=sequence_series(records, config.protocol.aggregation),
+        aggregation=config.protocol.aggregation,
+        suspects=config.fit.suspects,
         resamples=config.fit.resamples,
+        progress=sys.stderr.isatty(),
     )
 
 
-def without_suspects(records: pd.DataFrame, metadata: dict[str, Any]) -> pd.DataFrame:
+def fits_of(
+    records: pd.DataFrame,
+    metadata: Mapping[str, Any],
+    *,
+    form: str,
+    quantities: Sequence[str],
+    aggregation: str,
+    suspects: bool,
+    resamples: int,
+    progress: bool,
+) -> pd.DataFrame:
+    """Fit one form to a table of records, whose metadata names the architecture and the suspect checkpoints.
+
+    Raises
+    ------
+    FitError, ConfigError
+        As `without_suspects`, `massact.fit.fit_table` and `massact.trajectories.aggregate`.
+    """
+    from massact.fit import fit_table
+    from massact.fit.sequences import sequence_series
+
+    if not suspects:
+        records = without_suspects(records, metadata)
+    return fit_table(
+        aggregate(records, aggregation),
+        metadata["architecture"],
+        form=form,
+        quantities=quantities,
+        progress=progress,
+        sequences=sequence_series(records, aggregation),
+        resamples=resamples,
+    )
+
+
+def without_suspects(records: pd.DataFrame, metadata: Mapping[str, Any]) -> pd.DataFrame:
     """The records of checkpoints that are not suspect.
 
     Raises
