@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from massact.notebook import fit_table, measure_checkpoints, plot
     from massact.predict.forecasting import forecast
     from massact.train.live import LiveMeasurement, Subject
+    from massact.train.live_inferred import live
     from massact.trajectories.aggregation import aggregate
 
 __all__ = [
@@ -49,6 +50,7 @@ __all__ = [
     "fit_series",
     "fit_table",
     "forecast",
+    "live",
     "measure",
     "measure_checkpoints",
     "plot",
@@ -81,6 +83,7 @@ __getattr__, __dir__ = lazy(
         "fit_series": "fit.series",
         "fit_table": "notebook",
         "forecast": "predict.forecasting",
+        "live": "train.live_inferred",
         "measure": "extract.measurement",
         "measure_checkpoints": "notebook",
         "plot": "notebook",

@@ -17,10 +17,9 @@ from massact.config import register
 from massact.disk import refused
 from massact.errors import MassactError
 from massact.preflight import in_project, preflight
+from massact.shipped import CONF
 from massact.stops import Stopped, heed_signals
 
-_INSTALLED = Path(__file__).parent / "conf"
-CONF = _INSTALLED if _INSTALLED.is_dir() else Path(__file__).parents[2] / "conf"  # in a wheel, in a checkout
 register()
 
 

@@ -18,8 +18,10 @@ import pandas as pd
 
 from massact.errors import CheckpointError, ConfigError, TableError
 from massact.extract.options import MAGNITUDES
+from massact.folders import RESULTS
 from massact.layers import LAST, layers_text
-from massact.own import RESULTS, measured_words, quoted
+from massact.own import measured_words, quoted
+from massact.shipped import CONF
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -85,7 +87,6 @@ def measure_checkpoints(
     CheckpointError
         When no checkpoint could be measured.
     """
-    from massact.app import CONF
     from massact.preflight import preflight
     from massact.stages.extract import extract
 

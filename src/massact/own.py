@@ -7,9 +7,10 @@ import sys
 from pathlib import Path
 
 from massact.errors import ConfigError, MissingInputError
+from massact.folders import RESULTS
 from massact.names import nearest_names
+from massact.shipped import CONF
 
-RESULTS = "massact-results"
 HUB = "hub:"
 # The settings of `massact run` that options of `massact measure` and arguments in Python set.
 _KEYS = {
@@ -125,8 +126,6 @@ def _name(table: Path) -> str:
 
 
 def _model(where: str) -> list[str]:
-    from massact.app import CONF
-
     if where.startswith(HUB):
         return ["model=hub", f"model.repository={quoted(where.removeprefix(HUB))}"]
     if Path(where).is_dir():
