@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 from massact import __version__, own
 from massact.architecture import Architecture
 from massact.errors import ConfigError, MassactError
+from massact.extras import extras_named
 
 COMMANDS = ("forecast", "measure", "report", "run", "summary")
 ALL = "all"
@@ -22,15 +23,16 @@ _COMMITTED = "git checkout -- dvc.lock src/massact/artefacts/forecast.json && dv
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a subcommand. A user's error prints one line and gives exit status 2."""
     words = list(sys.argv[1:] if argv is None else argv)
-    if words[:1] == ["run"]:
-        return _run(words[1:])
     try:
-        parser = _parser()
-        _check_command(words)
-        arguments = parser.parse_args(words)
-        if arguments.command == "measure":
-            return own.measure_command(arguments)
-        sys.stdout.write(arguments.answer(arguments) + "\n")
+        with extras_named():
+            if words[:1] == ["run"]:
+                return _run(words[1:])
+            parser = _parser()
+            _check_command(words)
+            arguments = parser.parse_args(words)
+            if arguments.command == "measure":
+                return own.measure_command(arguments)
+            sys.stdout.write(arguments.answer(arguments) + "\n")
     except MassactError as error:
         sys.stderr.write(f"massact: {error}\n")
         return error.exit_code

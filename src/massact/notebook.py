@@ -18,6 +18,7 @@ import pandas as pd
 
 from massact.errors import CheckpointError, ConfigError, TableError
 from massact.extract.options import MAGNITUDES
+from massact.extras import extras_named
 from massact.folders import RESULTS
 from massact.layers import LAST, layers_text
 from massact.own import measured_words, quoted
@@ -32,6 +33,7 @@ QUOTED = "quoted"
 _REMEDY = "pass a table of measure_checkpoints; selections of its rows keep .attrs"
 
 
+@extras_named()
 def measure_checkpoints(
     where: str | Path,
     *,
@@ -110,6 +112,7 @@ def measure_checkpoints(
     return table
 
 
+@extras_named()
 def fit_table(
     table: pd.DataFrame,
     *,
@@ -176,6 +179,7 @@ def fit_table(
     return fits
 
 
+@extras_named()
 def plot(
     table: pd.DataFrame,
     fits: pd.DataFrame | None = None,
