@@ -14,8 +14,9 @@ from massact import __version__, own
 from massact.architecture import Architecture
 from massact.errors import ConfigError, MassactError
 from massact.extras import extras_named
+from massact.init import init_command
 
-COMMANDS = ("forecast", "measure", "report", "run", "summary")
+COMMANDS = ("forecast", "init", "measure", "report", "run", "summary")
 ALL = "all"
 _COMMITTED = "git checkout -- dvc.lock src/massact/artefacts/forecast.json && dvc pull"
 
@@ -170,6 +171,9 @@ def _parser() -> argparse.ArgumentParser:
         "--artefact", action=_Once, help="a forecast learnt from your own runs (the JSON file of stage=predict)"
     )
     forecast.set_defaults(answer=forecast_command)
+    init = commands.add_parser("init", help="a project of one's own, in which dvc repro measures, fits and reports")
+    init.add_argument("folder", help="a folder that is empty or not there yet")
+    init.set_defaults(answer=init_command)
     _add_measure(commands)
     report = commands.add_parser("report", help="a page about every model that massact measure has measured")
     report.add_argument("--out", default=own.RESULTS, help=f"the folder of results (default: {own.RESULTS})")

@@ -14,11 +14,12 @@ from massact.disk import file_target
 from massact.errors import FitError
 from massact.fit.judgement.regimes import Regime
 from massact.fit.schemas import fits_schema
-from massact.params import load_params
+from massact.params import is_pipeline, load_params
 from massact.settings import table_stem
 from massact.stages.places import place
 from massact.tables import read_metadata, read_table, write_table
 from massact.trajectories import RECORDS, aggregate
+from massact.trajectories.schemas import FITTED
 
 
 def run(config: Config, output: Path) -> list[str]:
@@ -43,12 +44,13 @@ def fit_records(
 ) -> pd.DataFrame:
     """Fit the configured form to one table of records. Suspect checkpoints are left out by default.
 
-    `quantities` are those of params.yaml when None.
+    `quantities` are those of the pipeline's params.yaml when None; elsewhere all.
 
     The intervals of derived quantities come from resampling the input sequences, if there are several.
     """
     if quantities is None:
-        quantities = load_params(Path(config.paths.params)).quantities
+        params = Path(config.paths.params)
+        quantities = load_params(params).quantities if is_pipeline(params) else FITTED
     return fits_of(
         records,
         metadata,
