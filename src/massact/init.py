@@ -44,9 +44,7 @@ def lay_out(folder: Path) -> list[str]:
         raise OutputError(f"{folder} is no folder that can be read ({error.strerror})", "name another one") from None
     others = different or ([name for name in entries if name not in ours] if missing else [])
     if others:
-        raise OutputError(
-            f"{folder} is not empty: it holds {others[0]}", "name a new or empty folder"
-        )
+        raise OutputError(f"{folder} is not empty: it holds {others[0]}", "name a new or empty folder")
     for name in missing:
         write_text(folder / name, files[name])
     return missing
