@@ -92,7 +92,7 @@ def measure_checkpoints(
     from massact.preflight import preflight
     from massact.stages.extract import extract
 
-    folder = Path(RESULTS) / "records" if store is None else Path(getattr(store, "folder", store))
+    folder = Path(RESULTS) / "records" if store is None else Path(str(getattr(store, "folder", store)))
     ids = None if probe is None or isinstance(probe, str | Path) else _ids(probe)
     if ids is not None:
         probe = _kept(ids, folder.parent)
@@ -107,7 +107,7 @@ def measure_checkpoints(
     extraction = next((each for each in extractions if each.statistic.name == MAGNITUDES), None)
     if extraction is None:
         raise CheckpointError(*failures[0])
-    table = extraction.records
+    table: Any = extraction.records  # pandas' stubs do not let .attrs be set
     table.attrs = dict(extraction.metadata)
     return table
 
@@ -174,7 +174,7 @@ def fit_table(
         "form": form,
         "aggregation": aggregation,
         "architecture": metadata["architecture"],
-        "last_step": int(table["step"].max()),
+        "last_step": int(table["step"].to_numpy().max()),
     }
     return fits
 

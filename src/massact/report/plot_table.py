@@ -105,7 +105,7 @@ def table_figure(
             for at in spread_layers(len(chosen), 10)
         ]
         if fits is not None:
-            style = {"ls": _FIT_DASHES} if measured is not None else {}
+            style: dict[str, Any] = {"ls": _FIT_DASHES} if measured is not None else {}
             names = distinct(fits, "form")
             handles += [Line2D([], [], color="#5d6673", label=form_name(name), **style) for name in names]
         panels[-1].legend(handles=handles, loc="center left", bbox_to_anchor=(1.02, 0.5), handlelength=1.6)
