@@ -12,8 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import massact as massact_in_python
 from massact.cli import main
 from massact.errors import ConfigError, MissingInputError
+from massact.fit.schemas import fits_schema
 from massact.own import measure_overrides
 from massact.tables import read_metadata, read_table
 from massact.trajectories import RECORDS
@@ -103,8 +105,44 @@ def test_token_ids_of_ones_own_are_read_as_they_are(project):
     assert records["sequence"].nunique() == 4
 
 
+def test_python_returns_the_tables_of_the_command(project, measured, monkeypatch):
+    assert measured.returncode == 0, measured.stderr
+    monkeypatch.chdir(project)
+    options = {"name": "llama", "sequences": 3, "length": 24, "progress": False}
+    table = massact_in_python.measure_checkpoints("runs/my llama", **options)
+    path = project / "massact-results/extracted/llama-seed0.parquet"
+    assert table.equals(read_table(path, RECORDS))
+    assert table.attrs == read_metadata(path)
+    fits = massact_in_python.fit_table(table, resamples=0).drop(columns="quoted")
+    assert fits.equals(read_table(project / "massact-results/fits/llama-seed0-eq9.parquet", fits_schema("eq9")))
+
+
+def test_chosen_layers_are_a_selection_from_the_records_of_all(project, measured):
+    assert measured.returncode == 0, measured.stderr
+    records = project / "massact-results/records"
+    before = {path: path.read_bytes() for path in records.rglob("*.record")}
+    whole = read_table(project / "massact-results/extracted/llama-seed0.parquet", RECORDS)
+    words = ("--name", "llama", "--layers", "0,last", "--out", "some", *SMALL)
+    done = massact(project, "measure", "runs/my llama", *words, "--set", f'paths.records="{records}"')
+    assert done.returncode == 0, done.stderr
+    assert "6 stored" in done.stderr + done.stdout
+    path = project / "some/extracted/llama-seed0.parquet"
+    some = read_table(path, RECORDS)
+    assert some.equals(whole[whole["layer"] != 1].reset_index(drop=True))
+    assert read_metadata(path)["layers"] == [0, 2]
+    assert before == {path: path.read_bytes() for path in records.rglob("*.record")}
+    assert main(["report", "--out", str(project / "some")]) == 0
+
+
+def test_layers_that_the_model_lacks_are_refused_in_one_line(project):
+    done = massact(project, "measure", "runs/my llama", "--layers", "0,3-5", *SMALL)
+    assert done.returncode == 2
+    assert "extract.layers: there is no layer 3; the model has layers 0 to 2" in done.stderr + done.stdout
+    assert "Traceback" not in done.stderr
+
+
 def options(where: str, **given) -> argparse.Namespace:
-    names = ("steps", "probe", "sequences", "length", "dtype", "device", "fit", "name")
+    names = ("steps", "probe", "sequences", "length", "layers", "dtype", "device", "fit", "name")
     given = {**dict.fromkeys(names), "last": False, "out": "out", "overrides": [], **given}
     return argparse.Namespace(where=where, **given)
 

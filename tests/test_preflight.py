@@ -38,6 +38,8 @@ def check(*overrides: str, multirun: bool = False):
         (["model=pocket-a", "model.seed=-1"], "standard release"),
         (["model=pocket-a", "model.deduped=true"], "deduplicated"),
         (["fit=eq10"], "eq9"),
+        (["model=folder", "model.folder=x", 'extract.layers="0,x"'], "0,3-5,last"),
+        (["model=pocket-a", "extract.layers=99"], "there is no layer 99"),
         (["protocol.dtype=float8"], "float16"),
         (["stage=extrakt"], "extract"),
         (["probe.length=4096"], "tokens"),

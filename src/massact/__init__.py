@@ -18,10 +18,13 @@ if TYPE_CHECKING:
     from massact.fit.forms import FORMS
     from massact.fit.joint import fit_joint
     from massact.fit.many import fit_many
+    from massact.fit.overview import brief
     from massact.fit.selection import best_form, compare_forms
     from massact.fit.series import fit_series
+    from massact.notebook import fit_table, measure_checkpoints, plot
     from massact.predict.forecasting import forecast
     from massact.train.live import LiveMeasurement
+    from massact.train.live_inferred import live
     from massact.train.subject import Subject
     from massact.trajectories.aggregation import aggregate
 
@@ -38,6 +41,7 @@ __all__ = [
     "__version__",
     "aggregate",
     "best_form",
+    "brief",
     "checkpoints",
     "compare_forms",
     "extract",
@@ -45,8 +49,12 @@ __all__ = [
     "fit_joint",
     "fit_many",
     "fit_series",
+    "fit_table",
     "forecast",
+    "live",
     "measure",
+    "measure_checkpoints",
+    "plot",
     "predict",
     "report",
     "train",
@@ -66,6 +74,7 @@ __getattr__, __dir__ = lazy(
         "Subject": "train.subject",
         "aggregate": "trajectories.aggregation",
         "best_form": "fit.selection",
+        "brief": "fit.overview",
         "checkpoints": "",
         "compare_forms": "fit.selection",
         "extract": "",
@@ -73,8 +82,12 @@ __getattr__, __dir__ = lazy(
         "fit_joint": "fit.joint",
         "fit_many": "fit.many",
         "fit_series": "fit.series",
+        "fit_table": "notebook",
         "forecast": "predict.forecasting",
+        "live": "train.live_inferred",
         "measure": "extract.measurement",
+        "measure_checkpoints": "notebook",
+        "plot": "notebook",
         "predict": "",
         "report": "",
         "train": "",

@@ -15,12 +15,11 @@ from omegaconf import DictConfig
 from massact import stages
 from massact.config import register
 from massact.disk import refused
-from massact.errors import MassactError
+from massact.errors import MassactError, MissingInputError
 from massact.preflight import in_project, preflight
+from massact.shipped import CONF
 from massact.stops import Stopped, heed_signals
 
-_INSTALLED = Path(__file__).parent / "conf"
-CONF = _INSTALLED if _INSTALLED.is_dir() else Path(__file__).parents[2] / "conf"  # in a wheel, in a checkout
 register()
 
 
@@ -45,11 +44,15 @@ def main(project: Path | None = None) -> int:
             stream.reconfigure(errors="backslashreplace")  # a limited character set must not end the run
     heed_signals()
     arguments = get_args_parser().parse_args()
+    if arguments.config_dir and not arguments.config_path:
+        # Hydra searches the first folder first, so that a user's own files win over massact's of the same name.
+        sys.argv += ["--config-path", str(Path(arguments.config_dir).resolve()), "--config-dir", str(CONF)]
     asks = arguments.help or arguments.hydra_help or arguments.cfg or arguments.info or arguments.shell_completion
     traced = os.environ.get("HYDRA_FULL_ERROR", "0") not in ("", "0")
     try:
         if not asks:
-            own = Path(arguments.config_dir) if arguments.config_dir else None
+            own = Path(arguments.config_dir).resolve() if arguments.config_dir else None
+            _check_folder(own)
             configs = preflight(arguments.overrides, CONF, multirun=arguments.multirun, own=own)
             if project is not None:
                 in_project(configs, project)
@@ -66,6 +69,11 @@ def main(project: Path | None = None) -> int:
             raise
         return _refuse(_outside(error))
     return stages.exit_code()
+
+
+def _check_folder(own: Path | None) -> None:
+    if own is not None and not own.is_dir():
+        raise MissingInputError(f"--config-dir {own} is not a folder", "give the folder of your own configuration")
 
 
 def _outside(error: Exception) -> MassactError:

@@ -13,8 +13,10 @@ from typing import Any, NoReturn
 from massact import __version__, own
 from massact.architecture import Architecture
 from massact.errors import ConfigError, MassactError
+from massact.extras import extras_named
+from massact.init import init_command
 
-COMMANDS = ("forecast", "measure", "report", "run", "summary")
+COMMANDS = ("forecast", "init", "measure", "report", "run", "summary")
 ALL = "all"
 _COMMITTED = "git checkout -- dvc.lock src/massact/artefacts/forecast.json && dvc pull"
 
@@ -22,15 +24,16 @@ _COMMITTED = "git checkout -- dvc.lock src/massact/artefacts/forecast.json && dv
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a subcommand. A user's error prints one line and gives exit status 2."""
     words = list(sys.argv[1:] if argv is None else argv)
-    if words[:1] == ["run"]:
-        return _run(words[1:])
     try:
-        parser = _parser()
-        _check_command(words)
-        arguments = parser.parse_args(words)
-        if arguments.command == "measure":
-            return own.measure_command(arguments)
-        sys.stdout.write(arguments.answer(arguments) + "\n")
+        with extras_named():
+            if words[:1] == ["run"]:
+                return _run(words[1:])
+            parser = _parser()
+            _check_command(words)
+            arguments = parser.parse_args(words)
+            if arguments.command == "measure":
+                return own.measure_command(arguments)
+            sys.stdout.write(arguments.answer(arguments) + "\n")
     except MassactError as error:
         sys.stderr.write(f"massact: {error}\n")
         return error.exit_code
@@ -168,6 +171,9 @@ def _parser() -> argparse.ArgumentParser:
         "--artefact", action=_Once, help="a forecast model learnt from your own runs (the JSON file of stage=predict)"
     )
     forecast.set_defaults(answer=forecast_command)
+    init = commands.add_parser("init", help="a project of one's own, in which dvc repro measures, fits and reports")
+    init.add_argument("folder", help="a folder that is empty or not there yet")
+    init.set_defaults(answer=init_command)
     _add_measure(commands)
     report = commands.add_parser("report", help="an HTML page on all models that massact measure has measured")
     report.add_argument("--out", default=own.RESULTS, help=f"the folder of results (default: {own.RESULTS})")
@@ -204,6 +210,7 @@ def _add_measure(commands: Any) -> None:
     )  # fmt: skip
     measure.add_argument("--sequences", action=_Once, type=int, help="sequences (default: 10)")
     measure.add_argument("--length", action=_Once, type=int, help="tokens per sequence (default: at most 1,024)")
+    measure.add_argument("--layers", action=_Once, help="layers in the table, e.g. 0,3-5,last (default: all)")
     measure.add_argument("--dtype", action=_Once, help="float32 (default), float16 or bfloat16")
     measure.add_argument("--device", action=_Once, help="auto (default), cpu or cuda")
     measure.add_argument("--fit", action=_Once, help="the form to fit (default: eq9)")

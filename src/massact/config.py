@@ -95,9 +95,10 @@ class ProtocolConfig:
 
 @dataclass
 class ExtractConfig:
-    """Names of the statistics that are measured."""
+    """Names of the statistics that are measured, and the layers in their tables (null: all), e.g. `0,3-5,last`."""
 
     statistics: list[str] = MISSING
+    layers: str | None = MISSING
 
 
 @dataclass

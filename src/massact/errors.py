@@ -94,6 +94,10 @@ class MissingInputError(MassactError):
     """An input of a stage is not on disk."""
 
 
+class MissingExtraError(MassactError, ImportError):
+    """An optional dependency that is not installed."""
+
+
 class DivergedError(TrainError):
     """A training whose loss is no longer finite. A repetition would end in the same way."""
 

@@ -21,6 +21,7 @@ from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
 
 from massact.disk import read_regular, storing
 from massact.errors import ConfigError, StorageError
+from massact.extras import extras_named
 from massact.names import slug
 
 if TYPE_CHECKING:
@@ -82,8 +83,9 @@ def open_client(tracking_uri: str) -> MlflowClient:
     """
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("DO_NOT_TRACK", "true")
-    from mlflow import MlflowClient
-    from mlflow.exceptions import MlflowException
+    with extras_named():
+        from mlflow import MlflowClient
+        from mlflow.exceptions import MlflowException
 
     try:
         return MlflowClient(tracking_uri)

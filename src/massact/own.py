@@ -7,10 +7,22 @@ import sys
 from pathlib import Path
 
 from massact.errors import ConfigError, MissingInputError
+from massact.folders import RESULTS
 from massact.names import nearest_names
+from massact.shipped import CONF
 
-RESULTS = "massact-results"
 HUB = "hub:"
+# The settings of `massact run` that options of `massact measure` and arguments in Python set.
+_KEYS = {
+    "name": "model.name",
+    "probe": "probe.text",
+    "sequences": "probe.sequences",
+    "length": "probe.length",
+    "layers": "extract.layers",
+    "dtype": "protocol.dtype",
+    "device": "protocol.device",
+    "fit": "fit",
+}
 
 
 def measure_overrides(arguments: argparse.Namespace) -> list[str]:
@@ -24,20 +36,32 @@ def measure_overrides(arguments: argparse.Namespace) -> list[str]:
         A place that is neither a folder nor a known name.
     """
     out = Path(arguments.out)
-    words = ["stage=measure", *_model(arguments.where), *_steps(arguments)]
-    words += [f"paths.{name}={_quoted(out / name)}" for name in ("records", "extracted", "fits", "results")]
-    words += ["tracking=none", f"hydra.run.dir={_quoted(out / 'jobs' / '${now:%Y-%m-%d-%H-%M-%S}')}"]
-    options = {
-        "model.name": arguments.name,
-        "probe.text": arguments.probe,
-        "probe.sequences": arguments.sequences,
-        "probe.length": arguments.length,
-        "protocol.dtype": arguments.dtype,
-        "protocol.device": arguments.device,
-        "fit": arguments.fit,
-    }
-    words += [f"{key}={_quoted(value)}" for key, value in options.items() if value is not None]
+    options = {name: getattr(arguments, name) for name in _KEYS}
+    words = ["stage=measure", *measured_words(arguments.where, arguments.steps, last=arguments.last, **options)]
+    words += [f"paths.{name}={quoted(out / name)}" for name in ("records", "extracted", "fits", "results")]
+    words += ["tracking=none", f"hydra.run.dir={quoted(out / 'jobs' / '${now:%Y-%m-%d-%H-%M-%S}')}"]
     return [*words, *arguments.overrides]
+
+
+def measured_words(where: str, steps: str | None = None, *, last: bool = False, **options: object) -> list[str]:
+    """Words for `massact run` that say which checkpoints are measured, and how.
+
+    Parameters
+    ----------
+    steps
+        `all`, `log`, or numbers separated by commas; None: all.
+    last
+        The last checkpoint alone.
+    options
+        `name probe sequences length layers dtype device fit`; None: massact's own choice.
+
+    Raises
+    ------
+    ConfigError, MissingInputError
+        As `measure_overrides`.
+    """
+    chosen = {_KEYS[name]: value for name, value in options.items() if value is not None}
+    return [*_model(where), *_steps(steps, last), *(f"{key}={quoted(value)}" for key, value in chosen.items())]
 
 
 def measure_command(arguments: argparse.Namespace) -> int:
@@ -99,12 +123,10 @@ def _tables(folder: Path) -> dict[str, list[Path]]:
 
 
 def _model(where: str) -> list[str]:
-    from massact.app import CONF
-
     if where.startswith(HUB):
-        return ["model=hub", f"model.repository={_quoted(where.removeprefix(HUB))}"]
+        return ["model=hub", f"model.repository={quoted(where.removeprefix(HUB))}"]
     if Path(where).is_dir():
-        return ["model=folder", f"model.folder={_quoted(Path(where))}"]
+        return ["model=folder", f"model.folder={quoted(Path(where))}"]
     known = sorted({path.stem for path in (CONF / "model").glob("*.yaml")} - {"folder", "hub"})
     if where in known:
         return [f"model={where}"]
@@ -114,9 +136,8 @@ def _model(where: str) -> list[str]:
     )
 
 
-def _steps(arguments: argparse.Namespace) -> list[str]:
-    steps = arguments.steps
-    if arguments.last:
+def _steps(steps: str | None, last: bool) -> list[str]:
+    if last:
         if steps is not None:
             raise ConfigError("--last and --steps contradict each other", "give one of them")
         return ["checkpoints=last"]
@@ -130,7 +151,7 @@ def _steps(arguments: argparse.Namespace) -> list[str]:
         raise ConfigError(f"--steps {steps!a} is not a list of steps", "give all, log, or e.g. 0,512,1000") from None
 
 
-def _quoted(value: object) -> str:
+def quoted(value: object) -> str:
     """A value for Hydra's grammar."""
     text = str(value)
     escaped = text.replace("\\", "\\\\").replace('"', '\\"')

@@ -28,6 +28,15 @@ class Params:
     suites: tuple[str, ...]
 
 
+def is_pipeline(path: Path) -> bool:
+    """Whether a file is there and states models to sweep. That of a project of `massact init` states one folder."""
+    try:
+        content = OmegaConf.load(path)
+    except (OSError, YAMLError, UnicodeDecodeError, RecursionError):
+        return path.is_file()  # `load_params` says what is wrong with it
+    return "where" not in content
+
+
 def load_params(path: Path) -> Params:
     """Read and check the file.
 

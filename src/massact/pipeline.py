@@ -66,9 +66,10 @@ class Stage:
 # are written, and table definitions, which refuse a table and never change one.
 FOUNDATION = (
     "__init__.py", "_lazy.py", "architecture.py", "bounds.py", "checkpoints", "config.py", "disk.py", "errors.py",
+    "extras.py", "folders.py", "shipped.py",
     "extract/protocol.py", "extract/reduce.py", "fit/checks.py", "fit/forms", "fit/status.py", "fit/schemas.py",
-    "names.py", "params.py", "pipeline.py", "predict/schemas.py", "recipe.py", "registry.py", "rules.py", "seal.py",
-    "settings.py", "space.py", "stages/places.py", "tables.py", "tracked.py", "train/members.py",
+    "layers.py", "markup.py", "names.py", "params.py", "pipeline.py", "predict/schemas.py", "recipe.py", "registry.py",
+    "rules.py", "seal.py", "settings.py", "space.py", "stages/places.py", "tables.py", "tracked.py", "train/members.py",
     "trajectories/__init__.py", "trajectories/rules.py", "trajectories/schemas.py",
 )  # fmt: skip
 # The statistic defines how sequences are aggregated.

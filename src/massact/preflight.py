@@ -11,6 +11,9 @@ from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
 from hydra import compose, initialize_config_dir
+from hydra._internal.hydra import Hydra
+from hydra._internal.utils import create_config_search_path
+from hydra.core.config_search_path import SearchPathQuery
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Glob, Override
@@ -41,7 +44,7 @@ def preflight(overrides: Sequence[str], conf: Path, *, multirun: bool, own: Path
     multirun
         Whether it may be a sweep (`-m`).
     own
-        A folder with more choices of the groups (`--config-dir`).
+        A folder with more choices of the groups, searched first (`--config-dir`).
 
     Raises
     ------
@@ -55,9 +58,18 @@ def preflight(overrides: Sequence[str], conf: Path, *, multirun: bool, own: Path
         _check_choice(override, groups)
     register()
     GlobalHydra.instance().clear()
-    searched = [] if own is None else [f'hydra.searchpath=["file://{own.resolve()}"]']
     with initialize_config_dir(str(conf.resolve()), version_base="1.3"):
-        return [settings(composed) for composed in _compositions(parsed, groups, searched, multirun=multirun)]
+        if own is not None:
+            _search(own.resolve(), conf.resolve())
+        return [settings(composed) for composed in _compositions(parsed, groups, multirun=multirun)]
+
+
+def _search(first: Path, then: Path) -> None:
+    """Compose from two folders. Hydra has no public way to search another folder before the primary one."""
+    GlobalHydra.instance().clear()
+    searched = create_config_search_path(str(first))
+    searched.prepend("command-line", f"file://{then}", SearchPathQuery(provider="schema"))
+    Hydra.create_main_hydra2("massact", searched)
 
 
 def in_project(configs: Sequence[Config], project: Path) -> None:
@@ -154,11 +166,9 @@ def _values(override: Override, groups: dict[str, list[str]]) -> list[str]:
     return [str(value)]
 
 
-def _compositions(
-    parsed: Sequence[Override], groups: dict[str, list[str]], searched: Sequence[str], *, multirun: bool
-) -> Iterator[DictConfig]:
+def _compositions(parsed: Sequence[Override], groups: dict[str, list[str]], *, multirun: bool) -> Iterator[DictConfig]:
     """Compose each member of the sweep; `hydra.sweeper.params` of the chosen experiment included."""
-    fixed = [*searched, *(o.input_line or "" for o in parsed if not o.is_sweep_override())]
+    fixed = [o.input_line or "" for o in parsed if not o.is_sweep_override()]
     swept = {o.get_key_element(): _lines(o, groups) for o in parsed if o.is_sweep_override()}
     first = [*fixed, *(lines[0] for lines in swept.values())]
     whole = _compose(first)

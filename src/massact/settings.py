@@ -17,6 +17,7 @@ from massact.checkpoints.select import check_rule, select_steps
 from massact.config import Config, ModelConfig
 from massact.errors import ConfigError
 from massact.extract.options import MAGNITUDES
+from massact.layers import check_layers, layers_named
 from massact.pipeline import stage_named
 from massact.predict.regressors import regressor_named
 from massact.recipe import Recipe, checkpoint_steps
@@ -58,6 +59,7 @@ def settings(composed: DictConfig) -> Config:
     for regressor in config.predictor.regressors:
         regressor_named(str(regressor))
     _statistics(config)
+    _layers(config)
     _names(config)
     _probe(config)
     if steps_are_listed(config.model):
@@ -212,6 +214,14 @@ def _statistics(config: Config) -> None:
     if config.stage == "run" and MAGNITUDES not in statistics:
         remedy = f"add {MAGNITUDES}, or use stage=extract"
         raise ConfigError(f"extract.statistics leaves out {MAGNITUDES}, which stage=run fits", remedy)
+
+
+def _layers(config: Config) -> None:
+    layers, architecture = config.extract.layers, config.model.architecture
+    if layers is not None:
+        check_layers(layers)
+        if architecture is not None:
+            layers_named(layers, architecture.n_layers)
 
 
 def _names(config: Config) -> None:

@@ -12,7 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mlflow import MlflowClient
 from mlflow.utils.validation import _validate_param
+from transformers import TrainerControl, TrainerState, TrainingArguments
 
+import massact
 from massact.errors import ConfigError
 from massact.extract import measure
 from massact.extract.magnitudes import magnitudes
@@ -264,3 +266,18 @@ def test_valid_names_are_distinct_and_what_mlflow_takes(parameters):
     assert len(valid) == len(parameters)
     for name, value in valid.items():
         _validate_param(name, value)
+
+
+def test_one_line_logs_where_the_trainer_reports(uri, tmp_path, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "one line")
+    args = TrainingArguments(output_dir=str(tmp_path / "mine"), use_cpu=True, report_to=["mlflow"], seed=3)
+    state, control, callback = TrainerState(max_steps=2), TrainerControl(), massact.live(probe=TOKENS)
+    for step, call in enumerate((callback.on_train_begin, callback.on_step_end, callback.on_step_end)):
+        state.global_step = step
+        call(args, state, control, model=tiny_gpt2(step))
+    callback.on_train_end(args, state, control, model=tiny_gpt2(2))
+    (run,) = runs(uri, "one line")
+    assert (run.data.params["model"], run.data.params["seed"]) == ("mine", "3")
+    assert "tokens_per_step" not in run.data.params
+    assert sorted(history(uri, run, "ratio/layer01")) == [0, 1, 2]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from massact.checkpoints.native import known
 from massact.errors import MassactError, OutOfMemoryError
+from massact.extras import installed
 from massact.host import out_of_memory
 
 if TYPE_CHECKING:
@@ -61,6 +62,8 @@ class BridgeOrPlain:
         """
         name = type(model).__name__
         verdict = next((reason for settings, reason in self._found if settings == config), None)
+        if verdict is None and not installed("transformer_lens"):
+            verdict = self._keep(config, "TransformerLens is not installed (pip install 'massact[bridge]')")
         if verdict is None and not known(name):
             verdict = self._keep(config, f"TransformerLens knows no {name}")
         if verdict:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from massact.checkpoints import CheckpointSource
 
 
-def sweep_options(config: Config, source: CheckpointSource, device: str) -> SweepOptions:
+def sweep_options(config: Config, source: CheckpointSource, device: str, progress: bool | None = None) -> SweepOptions:
     """The options of group `sweep`, completed from other groups and the terminal.
 
     Parameters
@@ -25,6 +25,8 @@ def sweep_options(config: Config, source: CheckpointSource, device: str) -> Swee
         The checkpoints, for the architecture of a model that only they describe.
     device
         The device of the model, for the estimate of time.
+    progress
+        Whether to show a progress bar. None: on a terminal, and for every stage but `run`.
     """
 
     architecture = config.model.architecture or folder_architecture(source)
@@ -39,5 +41,5 @@ def sweep_options(config: Config, source: CheckpointSource, device: str) -> Swee
         config.sweep,
         suspects=config.checkpoints.suspects,
         seconds_each=seconds_each,
-        progress=sys.stderr.isatty() or config.stage != "run",
+        progress=sys.stderr.isatty() or config.stage != "run" if progress is None else progress,
     )

@@ -6,19 +6,18 @@ import logging
 from dataclasses import replace
 from pathlib import Path
 
-import massact
 from massact.checkpoints.hub_dataset import HubDataset, fetch_files
 from massact.checkpoints.reach import endpoint_named, hub_is_offline, reachable
 from massact.checkpoints.source import CheckpointStatus, SourceError
 from massact.compose.stated import check_architecture
 from massact.config import Config
 from massact.errors import CheckpointError, ConfigError
-from massact.extract.own_probe import RANDOM, file_probe, random_probe, text_probe
+from massact.extract.own_probe import LONGEST, RANDOM, file_probe, random_probe, text_probe
 from massact.extract.probe import CORPUS, REDPAJAMA, REDPAJAMA_FILES, Probe, chunk, encode, sampled_documents
 from massact.settings import TEXT_FILES
+from massact.shipped import corpus_path
 
 log = logging.getLogger("massact")
-LONGEST = 1024  # tokens per sequence if the configuration states no probe and the context is longer
 
 
 def probe_of(config: Config, folder: Path) -> Probe:
@@ -61,13 +60,6 @@ def probe_of(config: Config, folder: Path) -> Probe:
         text=name,
     )
     return replace(probe, source=source)
-
-
-def corpus_path(place: str) -> Path:
-    """The file of the shipped text: the configured place, or the copy that comes with massact in any other folder."""
-    package = Path(massact.__file__).parent
-    shipped = (package / place, package.parents[1] / place)  # in a wheel, in a checkout
-    return next((path for path in (Path(place), *shipped) if path.is_file()), Path(place))
 
 
 def _text(config: Config) -> tuple[str, str, str]:

@@ -19,6 +19,7 @@ from massact.errors import ConfigError, MassactError
 from massact.extract.outcome import Failure
 from massact.recipe import Recipe
 from massact.settings import model_folder, model_name
+from massact.shipped import CONF
 
 if TYPE_CHECKING:
     from massact.checkpoints import CheckpointSource
@@ -168,5 +169,4 @@ def _recipe_given(config: Config, recipe: Recipe) -> bool:
 
 
 def _in_conf(group: str, name: str) -> bool:
-    roots = (Path.cwd(), Path(__file__).parents[3])
-    return any((root / "conf" / group / f"{name}.yaml").is_file() for root in roots)
+    return any((root / group / f"{name}.yaml").is_file() for root in (Path.cwd() / "conf", CONF))

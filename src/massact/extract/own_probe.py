@@ -18,6 +18,7 @@ from massact.errors import ConfigError, MeasureError, MissingInputError
 from massact.extract.probe import Probe, chunk
 
 RANDOM = "random"
+LONGEST = 1024  # tokens of a sequence, of a model that reads more and whose configuration states no probe
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "tokenizer_config.json", "spiece.model")
 _REMEDY = "give token ids, a text, or random tokens: --probe FILE.npy, FILE.txt or random (probe.text=...)"
 _WORD = "a"
@@ -75,7 +76,11 @@ def text_probe(folder: Path, text: str, *, name: str, sequences: int, length: in
     ConfigError
         A text that is too short.
     """
-    encode = encoder_of(folder)
+    return encoded_probe(encoder_of(folder), text, name=name, sequences=sequences, length=length)
+
+
+def encoded_probe(encode: Encoder, text: str, *, name: str, sequences: int, length: int) -> Probe:
+    """As `text_probe`, with the tokenizer as a function."""
     ids = np.asarray(encode(text, False), dtype=np.int64)
     return chunk(ids, sequences=sequences, length=length, first_token=first_token_of(encode), text=name)
 

@@ -12,6 +12,7 @@ from numpy import ndarray
 
 from massact.errors import MeasureError
 from massact.extract.options import MAGNITUDES
+from massact.markup import html_table
 
 # Raise when a change alters any measured number. It is part of every record's key, and a dependency in DVC.
 PROTOCOL_VERSION = 1
@@ -89,6 +90,22 @@ class Measurement:
             f"{text}; largest |h| {largest[s, layer]:.4g} at layer {layer}, position {self.token[s, layer, 0]}, "
             f"dimension {self.dimension[s, layer, 0]} of sequence {s}, {times:.4g} times its median)"
         )
+
+    def _repr_html_(self) -> str:
+        """For notebooks: the mean over sequences in each layer, and where the largest value most often is."""
+        if MAGNITUDES not in self.reduced:
+            return html_table(["statistic"], [[name] for name in self.reduced], title="Measurement")
+        sequences, layers, _ = self.top.shape
+        rows = []
+        for layer in range(layers):
+            places = list(zip(self.token[:, layer, 0].tolist(), self.dimension[:, layer, 0].tolist(), strict=True))
+            token, dimension = max(places, key=places.count)
+            with np.errstate(all="ignore"):
+                ratio = self.top[:, layer, 0].mean() / self.median[:, layer].mean()
+            cells = (f"{self.top[:, layer, 0].mean():.4g}", f"{self.median[:, layer].mean():.4g}", f"{ratio:.4g}")
+            rows.append([layer, *cells, f"position {token}, dimension {dimension}"])
+        title = f"Measurement: {sequences} sequences, {layers} layers"
+        return html_table(["layer", "largest |h|", "median |h|", "ratio", "where"], rows, title=title)
 
     def arrays(self, statistic: str = MAGNITUDES) -> dict[str, ndarray]:
         """The arrays of a statistic, by name.

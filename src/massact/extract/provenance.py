@@ -18,6 +18,7 @@ from massact.extract.protocol import PROTOCOL_VERSION
 from massact.extract.statistic import BLOCK_OUTPUT, Statistic
 from massact.extract.store import RecordKey
 
+ABSENT = "absent"
 LIBRARIES = ("torch", "transformers", "transformer-lens")
 
 
@@ -66,8 +67,15 @@ def _arithmetic() -> str:
 
 @cache
 def library_versions() -> dict[str, str]:
-    """Versions of the libraries that compute hidden states."""
-    return {name: importlib.metadata.version(name) for name in LIBRARIES}
+    """Versions of the libraries that compute hidden states. TransformerLens may be absent."""
+    return {name: _version(name) for name in LIBRARIES}
+
+
+def _version(library: str) -> str:
+    try:
+        return importlib.metadata.version(library)
+    except importlib.metadata.PackageNotFoundError:
+        return ABSENT
 
 
 def provenance(

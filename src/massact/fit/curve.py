@@ -17,6 +17,7 @@ from massact.fit.judgement.regimes import Doubt, Regime, undetermined
 from massact.fit.judgement.statistics import information
 from massact.fit.status import FitStatus
 from massact.fit.units import DERIVED_UNITS, Units, beyond_doubles, parameters_in, squares_back, units_of
+from massact.markup import html_table
 
 LABELS = {
     "f_start": "value at the first step",
@@ -270,24 +271,38 @@ class CurveFit:
             "values of the curve (flat: do not quote)" if self.regime is Regime.FLAT else "quotable values of the curve"
         )
         lines.append(f"{title}{', 95 % interval over sequences' if self.intervals else ''}:")
+        lines += [f"  {name:<30} {value}" for name, value in self._quoted()]
+        hidden = [f"{name} {value:.3g}" for name, value in self.best.items() if not self.determined[name]]
+        if hidden:
+            lines.append(f"not determined, they only reproduce the curve: {', '.join(hidden)}")
+        return "\n".join(lines)
+
+    def _quoted(self) -> list[tuple[str, str]]:
+        """Label and value of each derived quantity, with its interval, and of the determined parameters."""
         peaked = not math.isnan(self.derived["peak_step"])
         unknown = undetermined(self.doubts, peaked=peaked, peak_determined=self.peak_determined)
+        lines: list[tuple[str, str]] = []
         for name, value in self.derived.items():
             if name == "decay_share" and self.regime in (Regime.LOG_RISE, Regime.DISPUTED):
                 continue  # the decay has not been seen, so its completed share is unknown
             if name in unknown:
-                lines.append(f"  {LABELS[name]:<30} not determined")
+                lines.append((LABELS[name], "not determined"))
                 continue
             number = "none in range" if math.isnan(value) and name in NONE_IN_RANGE else f"{value:.5g}"
             bounds = self.intervals.get(name, (math.nan, math.nan))
             spread = "" if math.isnan(bounds[0]) else f"   [{bounds[0]:.5g}, {bounds[1]:.5g}]"
-            lines.append(f"  {LABELS[name]:<30} {number}{spread}")
+            lines.append((LABELS[name], f"{number}{spread}"))
         quoted = [name for name, known in self.determined.items() if known]
-        lines += [f"  {name:<30} {self.best[name]:.5g} +- {self.stderr[name]:.2g}" for name in quoted]
-        hidden = [f"{name} {value:.3g}" for name, value in self.best.items() if name not in quoted]
-        if hidden:
-            lines.append(f"not determined, they only reproduce the curve: {', '.join(hidden)}")
-        return "\n".join(lines)
+        return lines + [(name, f"{self.best[name]:.5g} +- {self.stderr[name]:.2g}") for name in quoted]
+
+    def _repr_html_(self) -> str:
+        """For notebooks: the values that may be quoted."""
+        title = f"{self.form}, {self.n_points} points, R2 {self.r2:.5f}: {self.regime}"
+        rows = [] if self.regime is Regime.FAILED else self._quoted()
+        notes = [self.regime.text, *(doubt.text for doubt in self.doubts)]
+        if self.regime is Regime.FAILED:
+            notes = [self.status.text]
+        return html_table(["of the curve", "value"], rows, title=title, note="; ".join(notes))
 
     def back(self, units: Units, steps: np.ndarray, values: np.ndarray) -> CurveFit:
         """A fit in `units`, converted to the fit of the caller's steps and values."""

@@ -15,7 +15,7 @@ import pandas as pd
 from massact.compose.options import sweep_options
 from massact.compose.probes import probe_of
 from massact.compose.sources import selected_steps, source_of
-from massact.compose.stated import Stated, hold_to_model
+from massact.compose.stated import Stated, hold_to_model, numbers_of
 from massact.config import Config
 from massact.disk import file_target, write_text
 from massact.errors import CheckpointError
@@ -28,6 +28,7 @@ from massact.extract.registered import get_statistic
 from massact.extract.statistic import Statistic
 from massact.extract.store import RecordStore
 from massact.extract.sweep import measure_checkpoints
+from massact.layers import layers_named
 from massact.settings import (
     model_folder,
     model_name,
@@ -87,8 +88,13 @@ def save(config: Config, extraction: Extraction, folder: Path) -> Path:
     return path
 
 
-def extract(config: Config) -> tuple[list[Extraction], list[tuple[str, str]]]:
+def extract(config: Config, *, progress: bool | None = None) -> tuple[list[Extraction], list[tuple[str, str]]]:
     """Measure the configured statistics on the configured checkpoints, all in the same forward passes.
+
+    Parameters
+    ----------
+    progress
+        Whether to show a progress bar. None: as the terminal and the stage suggest.
 
     Returns
     -------
@@ -107,12 +113,12 @@ def extract(config: Config) -> tuple[list[Extraction], list[tuple[str, str]]]:
     result, probe = measure_checkpoints(
         source,
         selected_steps(config, source),
-        lambda folder: probe_of(config, folder),
+        lambda folder: _probe(config, folder),
         RecordStore(Path(config.paths.records)),
         dtype=config.protocol.dtype,
         device=device,
         label=table_stem(config.model),
-        options=sweep_options(config, source, device),
+        options=sweep_options(config, source, device, progress),
         statistics=statistics,
     )
     for step, why in result.suspects.items():
@@ -132,6 +138,14 @@ def extract(config: Config) -> tuple[list[Extraction], list[tuple[str, str]]]:
         if results[statistic.name].measured
     ]
     return extractions, failures
+
+
+def _probe(config: Config, folder: Path) -> Probe:
+    """The probe, once the chosen layers are known to be layers of the model."""
+    n_layers = numbers_of(folder).get("n_layers") if config.extract.layers is not None else None
+    if n_layers is not None:
+        layers_named(str(config.extract.layers), n_layers)
+    return probe_of(config, folder)
 
 
 def _failures(results: Mapping[str, SweepResult]) -> list[tuple[str, str]]:
@@ -190,7 +204,13 @@ def _extraction(
         statistic=statistic,
     )
     naming = config.model.naming
+    chosen: dict[str, Any] = {}
+    if config.extract.layers is not None:  # the records in the store have all layers
+        chosen = {"layers": layers_named(config.extract.layers, int(records["layer"].max()) + 1)}
+        kept: Any = records[records["layer"].isin(chosen["layers"])]
+        records = kept.reset_index(drop=True)
     fixed = {
+        **chosen,
         "model": model_name(config.model),
         "seed": config.model.seed,
         "source": repository_of(config.model) or str(model_folder(config.model)),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +16,12 @@ from massact.extract.magnitudes import DEFAULT
 from massact.extract.statistic import Statistic
 from massact.fit.judgement.regimes import Regime
 from massact.fit.schemas import fits_schema
-from massact.params import load_params
+from massact.params import is_pipeline, load_params
 from massact.settings import table_stem
 from massact.stages.places import place
 from massact.tables import read_metadata, read_table, write_table
 from massact.trajectories import RECORDS, aggregate
+from massact.trajectories.schemas import FITTED
 
 
 def run(config: Config, output: Path) -> list[str]:
@@ -51,29 +52,64 @@ def fit_records(
 ) -> pd.DataFrame:
     """Fit the configured form to one table of a statistic's records. Suspect checkpoints are left out by default.
 
-    `quantities` are those of params.yaml when None.
+    `quantities` are those of the pipeline's params.yaml when None; elsewhere all.
 
     The intervals of derived quantities come from resampling the input sequences, if there are several.
+    """
+    if quantities is None:
+        params = Path(config.paths.params)
+        quantities = load_params(params).quantities if is_pipeline(params) else FITTED
+    return fits_of(
+        records,
+        metadata,
+        form=config.fit.form,
+        quantities=quantities,
+        aggregation=config.protocol.aggregation,
+        suspects=config.fit.suspects,
+        resamples=config.fit.resamples,
+        progress=sys.stderr.isatty(),
+        statistic=statistic,
+    )
+
+
+def fits_of(
+    records: pd.DataFrame,
+    metadata: Mapping[str, Any],
+    *,
+    form: str,
+    quantities: Sequence[str],
+    aggregation: str,
+    suspects: bool,
+    resamples: int,
+    progress: bool,
+    statistic: Statistic = DEFAULT,
+) -> pd.DataFrame:
+    """Fit one form to a table of a statistic's records.
+
+    The metadata names the architecture and the suspect checkpoints.
+
+    Raises
+    ------
+    FitError, ConfigError
+        As `without_suspects`, `massact.fit.fit_table` and `massact.trajectories.aggregate`.
     """
     from massact.fit import fit_table
     from massact.fit.sequences import sequence_series
 
-    if not config.fit.suspects:
+    if not suspects:
         records = without_suspects(records, metadata)
-    if quantities is None:
-        quantities = load_params(Path(config.paths.params)).quantities
     return fit_table(
-        aggregate(records, config.protocol.aggregation, statistic),
+        aggregate(records, aggregation, statistic),
         metadata["architecture"],
-        form=config.fit.form,
+        form=form,
         quantities=quantities,
-        progress=sys.stderr.isatty(),
-        sequences=sequence_series(records, config.protocol.aggregation, statistic),
-        resamples=config.fit.resamples,
+        progress=progress,
+        sequences=sequence_series(records, aggregation, statistic),
+        resamples=resamples,
     )
 
 
-def without_suspects(records: pd.DataFrame, metadata: dict[str, Any]) -> pd.DataFrame:
+def without_suspects(records: pd.DataFrame, metadata: Mapping[str, Any]) -> pd.DataFrame:
     """The records of checkpoints that are not suspect.
 
     Raises

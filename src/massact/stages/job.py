@@ -15,6 +15,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from massact.disk import write_text
 from massact.errors import MassactError, UnforeseenError
+from massact.extras import extras_named
 from massact.pipeline import stage_named
 from massact.settings import model_name, settings
 
@@ -101,7 +102,9 @@ def _run(plain: DictConfig, output: Path, running: JobStatus) -> JobStatus:
         config = settings(plain)
         work = stage_named(stage)
         name = config.suite.name if work.of_suite else model_name(config.model)
-        for line in work.run(config, output):
+        with extras_named():
+            lines = work.run(config, output)
+        for line in lines:
             log.info("%s", line)
     except MassactError as error:
         return JobStatus(stage, name, error.exit_code, error.what, error.remedy, began=running.began)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import massact
 from massact.config import Config
-from massact.params import load_params
+from massact.params import is_pipeline, load_params
 from massact.pipeline import stage_named
 from massact.settings import table_stem
 
@@ -74,7 +74,7 @@ def command() -> str:
 
 def _swept_by_pipeline(config: Config) -> bool:
     path = Path(_PIPELINE_PARAMS)
-    if not path.is_file():
+    if not is_pipeline(path):
         return False
     params = load_params(path)
     stems = {f"{model}-seed{seed}" for model in params.models for seed in params.seeds}

@@ -10,6 +10,7 @@ import pandas as pd
 from massact.config import Config
 from massact.errors import CheckpointError
 from massact.extract.options import MAGNITUDES
+from massact.extras import require
 from massact.fit.judgement.regimes import Regime
 from massact.fit.schemas import fits_schema
 from massact.settings import table_stem
@@ -23,6 +24,8 @@ from massact.trajectories import aggregate
 
 def run(config: Config, output: Path) -> list[str]:
     """Write records, fits and figures. A model with missing checkpoints is fitted on the others."""
+    if config.tracking.enabled:
+        require("mlflow")
     stem, form = table_stem(config.model), config.fit.form
     extractions, failures = extract(config)
     for extraction in extractions:

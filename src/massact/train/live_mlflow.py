@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from massact.extract.probe import Probe
     from massact.extract.protocol import Measurement
-    from massact.train.live import Subject
+    from massact.train.subject import Subject
 
 log = logging.getLogger("massact")
 # MLflow's limits on metrics and parameters in one request.
@@ -171,7 +171,8 @@ class MlflowLogger:
             "probe_length": self.probe.length,
             "first_token": self.probe.first_token,
         }
-        values = {**axes, **s.architecture, "tokens_per_step": s.tokens_per_step, **probe}
+        tokens = {} if s.tokens_per_step is None else {"tokens_per_step": s.tokens_per_step}
+        values = {**axes, **s.architecture, **tokens, **probe}
         params = [Param(name, value) for name, value in valid_params(values).items()]
         for first in range(0, len(params), _PARAMS_AT_ONCE):
             client.log_batch(run_id, params=params[first : first + _PARAMS_AT_ONCE])

@@ -18,14 +18,14 @@ class Subject:
     architecture
         The numbers of `massact.Architecture`, as far as the model has them.
     tokens_per_step
-        Training tokens per optimiser step.
+        Training tokens per optimiser step. None: unknown.
     """
 
     family: str
     recipe: str
     model: str
     architecture: dict[str, Any]
-    tokens_per_step: int
+    tokens_per_step: int | None
     seed: int = 0
 
     @classmethod
@@ -34,7 +34,7 @@ class Subject:
         model: Any,
         *,
         name: str,
-        tokens_per_step: int,
+        tokens_per_step: int | None,
         family: str = "own",
         recipe: str = "own",
         seed: int = 0,
