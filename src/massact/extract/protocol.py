@@ -96,7 +96,7 @@ class Measurement:
         if MAGNITUDES not in self.reduced:
             return html_table(["statistic"], [[name] for name in self.reduced], title="Measurement")
         sequences, layers, _ = self.top.shape
-        rows = []
+        rows: list[list[object]] = []
         for layer in range(layers):
             places = list(zip(self.token[:, layer, 0].tolist(), self.dimension[:, layer, 0].tolist(), strict=True))
             token, dimension = max(places, key=places.count)

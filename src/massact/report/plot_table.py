@@ -14,17 +14,22 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from massact.errors import TableError
+from massact.extract.magnitudes import DEFAULT
 from massact.layers import layers_named
 from massact.plotting import STYLE, half_widths, layer_colour, spread_layers, step_axis, step_grid, value_axis
 from massact.report.formats import form_name
 from massact.report.frames import distinct, layers_of, numbers, rows_of, select, where
 from massact.report.inputs import RUN
 from massact.report.plot_fits import evaluate
-from massact.report.plot_trajectories import QUANTITY_LABELS
 
 PANEL_WIDTH, PANEL_HEIGHT = 3.4, 2.8  # inches
 _DPI = 110
 _FIT_DASHES = (0, (3, 1.2))
+
+
+def _label(quantity: str) -> str:
+    known = DEFAULT.quantities.get(quantity)
+    return quantity if known is None else known.label
 
 
 class TableFigure(Figure):
@@ -97,7 +102,7 @@ def table_figure(
             if finite.size:
                 value_axis(axes, float(finite.min()), float(finite.max()))
             step_axis(axes, end)
-            axes.set_ylabel(QUANTITY_LABELS.get(quantity, quantity))
+            axes.set_ylabel(_label(quantity))
         run = first[RUN].iloc[0]
         panels[0].set_title(f"{run['model']}{f', seed {run.seed}' if run.seed else ''}")
         handles = [

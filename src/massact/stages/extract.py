@@ -206,9 +206,9 @@ def _extraction(
     naming = config.model.naming
     chosen: dict[str, Any] = {}
     if config.extract.layers is not None:  # the records in the store have all layers
-        chosen = {"layers": layers_named(config.extract.layers, int(records["layer"].max()) + 1)}
-        kept: Any = records[records["layer"].isin(chosen["layers"])]
-        records = kept.reset_index(drop=True)
+        every: Any = records  # pandas' stubs know no column types
+        chosen = {"layers": layers_named(config.extract.layers, int(every["layer"].max()) + 1)}
+        records = every[every["layer"].isin(chosen["layers"])].reset_index(drop=True)
     fixed = {
         **chosen,
         "model": model_name(config.model),
