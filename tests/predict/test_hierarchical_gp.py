@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.optimize import approx_fprime
 
-from massact.predict.hierarchical_gp import HierarchicalGP, _Process
+from massact.predict.hierarchical_gp import HierarchicalGP, _Fit
 
 TRAININGS = np.repeat(np.arange(12), 4)
 
@@ -22,28 +24,29 @@ def data():
 
 def test_the_gradient_is_that_of_the_objective(data):
     x, y = data
-    process = _Process([0, 1], [2], x.mean(axis=0), x.std(axis=0))
-    process.rows = process.coordinates(x)
-    prior, same = process.prior(), (TRAININGS[:, None] == TRAININGS[None]).astype(float)
+    fit = _Fit(x, TRAININGS, [0, 1], [2])
+    prior = fit.prior()
     theta = prior[:, 0] + 0.3 * np.random.default_rng(1).normal(size=len(prior))
     target = (y - y.mean()) / y.std()
-    numeric = approx_fprime(theta, lambda at: process.objective(at, target, same, prior)[0], 1e-6)
-    np.testing.assert_allclose(process.objective(theta, target, same, prior)[1], numeric, atol=1e-3)
+    numeric = approx_fprime(theta, lambda at: fit.objective(at, target, prior)[0], 1e-6)
+    np.testing.assert_allclose(fit.objective(theta, target, prior)[1], numeric, atol=1e-3)
 
 
-def test_held_out_groups_are_those_of_a_refit_with_the_same_hyperparameters(data):
+def test_held_out_groups_are_those_of_a_fit_without_them_and_the_same_hyperparameters(data):
     x, y = data
     model = HierarchicalGP(layer=(2,)).fit(x, y, TRAININGS)
-    held_out = model.held_out(TRAININGS)
-    (process,) = model._processes
+    (fit,) = model.fits_
     rest = TRAININGS != 3
-    same = (TRAININGS[rest][:, None] == TRAININGS[rest][None]).astype(float)
-    whole = process.rows
-    process.rows = process.coordinates(x[rest])
-    alpha = np.linalg.solve(process.covariance(same), process.target[rest])
-    process.rows, process.alpha = process.coordinates(x[rest]), alpha
-    np.testing.assert_allclose(held_out[~rest], process.predict(x[~rest]), rtol=1e-6)
-    assert len(whole.layer) == len(y)
+    covariance = _covariance(fit)[np.ix_(rest, rest)]
+    alpha = np.linalg.solve(covariance, fit.target[rest])
+    new, known = fit.coordinates(x[~rest]), fit.coordinates(x[rest])
+    expected = replace(fit.process, alpha=alpha).at(new.architecture, new.layer, known.architecture, known.layer)
+    np.testing.assert_allclose(model.held_out(TRAININGS)[~rest], expected, rtol=1e-6)
+
+
+def _covariance(fit):
+    lower = np.tril(fit.factor[0])
+    return lower @ lower.T
 
 
 def test_it_predicts_architectures_it_has_not_seen(data):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -76,6 +76,10 @@ class HeldOut:
             np.maximum.at(by_training, number, largest)
             largest, design = by_training, design[first]
         return scale * group_quantile(largest, design, level)
+
+    def pooled(self) -> HeldOut:
+        """The same residuals, all of one layout."""
+        return replace(self, layout=np.ones(len(self.layout), dtype=bool))
 
     def scale(self, layout: bool) -> Float[ndarray, " step"]:
         """Root mean square residual at each step, each design point weighing the same."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float, Int
 from numpy import ndarray
 from scipy.stats import chi2
 
+from massact.predict.bands import HeldOut
 from massact.predict.curve_model import design_weights
 
 MOST_POINTS = 200  # of a run that are conditioned on; more are averaged in bins of equal width in log step
@@ -82,6 +83,36 @@ class Deviations:
         return predicted + solved.T @ forward, p
 
 
+def after(
+    held_out: HeldOut,
+    log_steps: Float[ndarray, " step"],
+    measured: Float[ndarray, " measured"],
+    *,
+    scatter: float,
+) -> HeldOut:
+    """The residuals that are left when each held-out training is itself measured at the first steps.
+
+    The covariance that a row is conditioned with leaves its design point out.
+
+    Parameters
+    ----------
+    log_steps
+        log(1 + step) of the residuals.
+    measured
+        log(1 + step) of the run's measurements.
+    """
+    at, _ = _binned(measured, np.empty((0, len(measured))))
+    interpolate = _interpolation(log_steps, at)
+    left = np.empty_like(held_out.residuals)
+    for design in np.unique(held_out.design):
+        mine = held_out.design == design
+        others = Deviations.of(log_steps, held_out.residuals[~mine], held_out.design[~mine], scatter=scatter)
+        observed = held_out.residuals[mine] @ interpolate.T
+        curves, _ = others.condition(np.zeros((int(mine.sum()), len(log_steps))), at, observed)
+        left[mine] = held_out.residuals[mine] - curves
+    return replace(held_out, residuals=left)
+
+
 def _interpolation(known: Float[ndarray, " step"], wanted: Float[ndarray, " other"]) -> Float[ndarray, "other step"]:
     """The matrix that interpolates linearly between values at known places."""
     return np.stack([np.interp(wanted, known, unit) for unit in np.eye(len(known))], axis=1)
@@ -94,7 +125,7 @@ def _binned(
         return log_steps, log_values
     edges = np.linspace(log_steps.min(), log_steps.max(), MOST_POINTS + 1)
     bins = np.clip(np.searchsorted(edges, log_steps, side="right") - 1, 0, MOST_POINTS - 1)
-    occupied, number = np.unique(bins, return_inverse=True)
+    _, number = np.unique(bins, return_inverse=True)
     counts = np.bincount(number)
     means = np.stack([np.bincount(number, row) / counts for row in [log_steps, *log_values]])
-    return means[0][: len(occupied)], means[1:]
+    return means[0], means[1:]

@@ -13,6 +13,8 @@ from scipy.linalg import cho_factor, cho_solve
 from scipy.optimize import minimize
 from sklearn.base import BaseEstimator, RegressorMixin
 
+from massact.predict.process import Kernels, Process
+
 _JITTER = 1e-8  # of the standardised target's variance
 _ITERATIONS = 80
 # Priors of the hyperparameters' natural logarithms: mean and standard deviation. Targets are standardised, and so are
@@ -55,7 +57,9 @@ class HierarchicalGP(RegressorMixin, BaseEstimator):
     Attributes
     ----------
     weights_ : float (subset,)
-        Weight of each subset.
+        Weight of each subset of columns.
+    fits_ : list
+        The process of each subset.
     """
 
     def __init__(self, *, layer: Sequence[int] = (-1,), optional: Sequence[int] = ()) -> None:
@@ -88,8 +92,8 @@ class HierarchicalGP(RegressorMixin, BaseEstimator):
             for size in range(len(optional) + 1)
             for chosen in itertools.combinations(sorted(optional), size)
         ]
-        self._processes = [_Process.learn(x, y, training, columns, layer) for columns in subsets if columns or layer]
-        evidence = np.array([process.log_evidence for process in self._processes])
+        self.fits_ = [_Fit(x, training, columns, layer).learn(y) for columns in subsets if columns or layer]
+        evidence = np.array([fit.log_evidence for fit in self.fits_])
         weights = np.exp(evidence - evidence.max())
         self.weights_ = weights / weights.sum()
         return self
@@ -97,52 +101,44 @@ class HierarchicalGP(RegressorMixin, BaseEstimator):
     def predict(self, x: Float[ndarray, "row feature"]) -> Float[ndarray, " row"]:
         """The mean for layers of trainings that were not measured."""
         x = np.asarray(x, dtype=np.float64)
-        return sum(weight * process.predict(x) for weight, process in zip(self.weights_, self._processes, strict=True))
+        return sum(weight * fit.predict(x) for weight, fit in zip(self.weights_, self.fits_, strict=True))
 
     def held_out(self, groups: Int[ndarray, " row"]) -> Float[ndarray, " row"]:
         """Prediction of each training row with all rows of its group held out, hyperparameters unchanged.
 
         In closed form: y_g - ((K^-1)_gg)^-1 (K^-1 y)_g (Rasmussen and Williams 2006, section 5.4.2, for blocks).
         """
-        return sum(
-            weight * process.held_out(groups) for weight, process in zip(self.weights_, self._processes, strict=True)
-        )
+        return sum(weight * fit.held_out(groups) for weight, fit in zip(self.weights_, self.fits_, strict=True))
 
 
-class _Process:
-    """One Gaussian process with fixed columns and hyperparameters."""
+class _Fit:
+    """One Gaussian process: the columns it uses, its hyperparameters, and its covariance at the training rows."""
 
-    def __init__(
-        self,
-        columns: list[int],
-        layer: list[int],
-        centre: Float[ndarray, " feature"],
-        spread: Float[ndarray, " feature"],
-    ) -> None:
-        self.columns, self.layer, self.centre, self.spread = columns, layer, centre, spread
-
-    @classmethod
-    def learn(cls, x: ndarray, y: ndarray, training: ndarray, columns: list[int], layer: list[int]) -> _Process:
+    def __init__(self, x: ndarray, training: ndarray, columns: list[int], layer: list[int]) -> None:
+        self.columns, self.layer = columns, layer
         spread = x.std(axis=0)
-        process = cls(columns, layer, x.mean(axis=0), np.where(spread > 1e-12, spread, 1.0))
-        process.mean, process.unit = float(y.mean()), float(y.std()) or 1.0
-        process.rows = process.coordinates(x)
-        same = (training[:, None] == training[None]).astype(np.float64)
-        target = (y - process.mean) / process.unit
-        prior = process.prior()
+        self.centre, self.spread = x.mean(axis=0), np.where(spread > 1e-12, spread, 1.0)
+        self.rows = self.coordinates(x)
+        self.same = (training[:, None] == training[None]).astype(np.float64)
+
+    def learn(self, y: ndarray) -> _Fit:
+        """Choose the hyperparameters, and keep what predictions need."""
+        mean, unit = float(y.mean()), float(y.std()) or 1.0
+        self.target, prior = (y - mean) / unit, self.prior()
         best = minimize(
-            process.objective,
+            self.objective,
             prior[:, 0],
-            (target, same, prior),
+            (self.target, prior),
             method="L-BFGS-B",
             jac=True,
-            bounds=[(mean - _WIDEST * sd, mean + _WIDEST * sd) for mean, sd in prior],
+            bounds=[(centre - _WIDEST * sd, centre + _WIDEST * sd) for centre, sd in prior],
             options={"maxiter": _ITERATIONS},
         )
-        process.theta, process.log_evidence = best.x, -float(best.fun)
-        process.factor = cho_factor(process.covariance(same), lower=True)
-        process.alpha, process.target = cho_solve(process.factor, target), target
-        return process
+        self.log_evidence = -float(best.fun)
+        kernels, training, noise = self.parts(best.x)
+        self.factor = self.factorised(self.terms(kernels, training), noise)
+        self.process = Process(kernels, cho_solve(self.factor, self.target), mean, unit)
+        return self
 
     def coordinates(self, x: ndarray) -> _Rows:
         standard = (x - self.centre) / self.spread
@@ -152,69 +148,53 @@ class _Process:
         lengths = [_ARCHITECTURE_LENGTH] * len(self.columns) + [_LAYER_LENGTH] * (2 * len(self.layer))
         return np.array([*lengths, *_AMPLITUDES, _TRAINING, _NOISE])
 
-    def parts(self, theta: ndarray) -> tuple[ndarray, ndarray, ndarray, ndarray, float, float]:
-        """Length scales of the architecture, of the layer and of the layer in the product; amplitudes; the rest."""
+    def parts(self, theta: ndarray) -> tuple[Kernels, float, float]:
+        """The kernels of a vector of log hyperparameters, the training's amplitude, and the noise."""
         a, n = len(self.columns), len(self.layer)
         values = np.exp(theta)
-        return values[:a], values[a : a + n], values[a + n : a + 2 * n], values[-5:-2], values[-2], values[-1]
+        kernels = Kernels(values[:a], values[a : a + n], values[a + n : a + 2 * n], values[-5:-2])
+        return kernels, float(values[-2]), float(values[-1])
 
-    def kernels(self, theta: ndarray, rows: _Rows, others: _Rows) -> tuple[ndarray, ndarray, ndarray]:
-        lengths, layer, product, *_ = self.parts(theta)
-        return (
-            _squared_exponential(rows.architecture / lengths, others.architecture / lengths),
-            _squared_exponential(rows.layer / layer, others.layer / layer),
-            _squared_exponential(rows.layer / product, others.layer / product),
-        )
+    def terms(self, kernels: Kernels, training: float) -> list[ndarray]:
+        x, z = self.rows.architecture, self.rows.layer
+        return [*kernels.terms(x, z, x, z), training**2 * self.same]
 
-    def covariance(self, same: ndarray) -> ndarray:
-        """Of the training rows, with the training's effect and noise."""
-        *_, amplitudes, training, noise = self.parts(self.theta)
-        a, l, p = self.kernels(self.theta, self.rows, self.rows)  # noqa: E741
-        smooth = amplitudes[0] ** 2 * a + amplitudes[1] ** 2 * l + amplitudes[2] ** 2 * a * p
-        return smooth + training**2 * same + (noise**2 + _JITTER) * np.eye(len(same))
+    def factorised(self, terms: list[ndarray], noise: float) -> tuple[ndarray, bool]:
+        return cho_factor(sum(terms) + (noise**2 + _JITTER) * np.eye(len(self.same)), lower=True)
 
-    def objective(self, theta: ndarray, y: ndarray, same: ndarray, prior: ndarray) -> tuple[float, ndarray]:
+    def objective(self, theta: ndarray, y: ndarray, prior: ndarray) -> tuple[float, ndarray]:
         """The negative log posterior of the hyperparameters, and its gradient."""
-        lengths, layer, product, amplitudes, training, noise = self.parts(theta)
-        a, l, p = self.kernels(theta, self.rows, self.rows)  # noqa: E741
-        terms = [amplitudes[0] ** 2 * a, amplitudes[1] ** 2 * l, amplitudes[2] ** 2 * a * p, training**2 * same]
-        eye = np.eye(len(y))
-        factor = cho_factor(sum(terms) + (noise**2 + _JITTER) * eye, lower=True)
-        alpha, inverse = cho_solve(factor, y), cho_solve(factor, eye)
+        kernels, training, noise = self.parts(theta)
+        terms = self.terms(kernels, training)
+        factor = self.factorised(terms, noise)
+        alpha, inverse = cho_solve(factor, y), cho_solve(factor, np.eye(len(y)))
         away = (theta - prior[:, 0]) / prior[:, 1]
         value = 0.5 * y @ alpha + np.log(np.diag(factor[0])).sum() + 0.5 * away @ away
         weight = inverse - np.outer(alpha, alpha)
         by_architecture, by_layer, by_product = weight * (terms[0] + terms[2]), weight * terms[1], weight * terms[2]
         x, z = self.rows.architecture, self.rows.layer
         gradient = [
-            *(0.5 * _moment(by_architecture, x[:, i]) / lengths[i] ** 2 for i in range(len(lengths))),
-            *(0.5 * _moment(by_layer, z[:, i]) / layer[i] ** 2 for i in range(len(layer))),
-            *(0.5 * _moment(by_product, z[:, i]) / product[i] ** 2 for i in range(len(product))),
+            *(0.5 * _moment(by_architecture, x[:, i]) / length**2 for i, length in enumerate(kernels.architecture)),
+            *(0.5 * _moment(by_layer, z[:, i]) / length**2 for i, length in enumerate(kernels.layer)),
+            *(0.5 * _moment(by_product, z[:, i]) / length**2 for i, length in enumerate(kernels.product)),
             *(np.sum(weight * term) for term in terms),
             noise**2 * np.trace(weight),
         ]
         return float(value), np.array(gradient) + away / prior[:, 1]
 
     def predict(self, x: ndarray) -> ndarray:
-        *_, amplitudes, _, _ = self.parts(self.theta)
-        a, l, p = self.kernels(self.theta, self.coordinates(x), self.rows)  # noqa: E741
-        smooth = amplitudes[0] ** 2 * a + amplitudes[1] ** 2 * l + amplitudes[2] ** 2 * a * p
-        return self.mean + self.unit * (smooth @ self.alpha)
+        new = self.coordinates(x)
+        return self.process.at(new.architecture, new.layer, self.rows.architecture, self.rows.layer)
 
     def held_out(self, groups: ndarray) -> ndarray:
         inverse = cho_solve(self.factor, np.eye(len(self.target)))
         residual = np.empty(len(self.target))
         for group in np.unique(groups):
             at = np.flatnonzero(groups == group)
-            residual[at] = np.linalg.solve(inverse[np.ix_(at, at)], self.alpha[at])
-        return self.mean + self.unit * (self.target - residual)
-
-
-def _squared_exponential(x: ndarray, y: ndarray) -> ndarray:
-    square = (x**2).sum(1)[:, None] + (y**2).sum(1)[None] - 2 * x @ y.T
-    return np.exp(-0.5 * np.maximum(square, 0.0))
+            residual[at] = np.linalg.solve(inverse[np.ix_(at, at)], self.process.alpha[at])
+        return self.process.mean + self.process.unit * (self.target - residual)
 
 
 def _moment(weight: ndarray, x: ndarray) -> float:
     """The sum of weight_ij (x_i - x_j)^2 for a symmetric weight."""
-    return float(2 * (x**2) @ weight.sum(1) - 2 * x @ weight @ x)
+    return float(2 * (x**2) @ weight.sum(axis=1) - 2 * x @ weight @ x)
