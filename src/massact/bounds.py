@@ -77,7 +77,7 @@ BOUNDS: dict[str, Bounds] = {
     "predictor.folds": Bounds(2, 1e4, "give at least 2: each fold is predicted from the others"),
     "predictor.seed": _SEED,
     "predictor.forecast.anchors": Bounds(2, 10_000),
-    "predictor.forecast.penalty": Bounds(0, 1e9, "give 0 (none) or more"),
+    "predictor.forecast.rank": Bounds(1, 100),
     "train.threads": Bounds(1, 1_024),
     "suite.architectures": Bounds(1, 10_000),
     "suite.seed": _SEED,

@@ -49,17 +49,37 @@ def _run(words: Sequence[str]) -> int:
 
 
 def forecast_command(arguments: argparse.Namespace) -> str:
-    """The basis of the forecast and its table, or the whole table as CSV."""
+    """The basis of the forecast and its table, or the whole table as CSV or JSON."""
     from massact.predict import forecast
-    from massact.predict.screen import forecast_csv, forecast_text
+    from massact.predict.continuation import forecast_run, read_run
+    from massact.predict.screen import forecast_csv, forecast_json, forecast_text
 
-    architecture = architecture_from(arguments.numbers)
-    options = {"recipe": arguments.recipe, "steps": arguments.steps, "level": arguments.level}
-    table = forecast(architecture, artefact=arguments.artefact, **options)
+    names = ("recipe", "steps", "level", "holds", "artefact")
+    options = {name: getattr(arguments, name) for name in names}
+    if arguments.run is None:
+        architecture = _architecture(arguments, None)
+        table = forecast(architecture, **options)
+    else:
+        measured, known = read_run(arguments.run)
+        architecture = _architecture(arguments, known)
+        table = forecast_run(architecture, measured, **options)
+    if arguments.strict and table.attrs["outside"]:
+        raise ConfigError(table.attrs["caution"], "leave --strict out to see the extrapolation")
     layers = range(architecture.n_layers) if arguments.layers == ALL else arguments.layers
     if arguments.csv:
         return forecast_csv(table, architecture, layers=layers)
-    return forecast_text(table, architecture, level=arguments.level, layers=layers)
+    if arguments.json:
+        return forecast_json(table, architecture, layers=layers)
+    return forecast_text(table, architecture, level=arguments.level, holds=arguments.holds, layers=layers)
+
+
+def _architecture(arguments: argparse.Namespace, known: Architecture | None) -> Architecture:
+    """From `--like`, or from the file of a run, with the numbers of the command line in place of theirs."""
+    if arguments.like is not None:
+        known = known_architecture(arguments.like)
+    if known is None and not arguments.numbers:
+        raise ConfigError("no architecture is given", "e.g. n_layers=24 d_model=1024 n_heads=16 d_mlp=4096")
+    return architecture_from(arguments.numbers, known)
 
 
 def summary_text(arguments: argparse.Namespace) -> str:
@@ -90,8 +110,35 @@ def summary_text(arguments: argparse.Namespace) -> str:
     return text.encode(known, "backslashreplace").decode(known)
 
 
-def architecture_from(pairs: Sequence[str]) -> Architecture:
-    """An architecture from `name=number` words.
+def known_architecture(name: str) -> Architecture:
+    """The architecture of a model in conf/model.
+
+    Raises
+    ------
+    ConfigError
+        There is no such model, or its architecture is known only from its checkpoints.
+    """
+    from omegaconf import OmegaConf
+
+    from massact.app import CONF
+    from massact.names import choice
+
+    files = {path.stem: path for path in (CONF / "model").glob("*.yaml")}
+    choice("--like", name, files)
+    model: Any = OmegaConf.load(files[name])
+    bases = [
+        one["base@_here_"] for one in model.get("defaults", []) if not isinstance(one, str) and "base@_here_" in one
+    ]
+    parts = [OmegaConf.load(CONF / "model" / "base" / f"{base}.yaml").get("architecture") for base in bases]
+    merged = OmegaConf.merge(*(part for part in [*parts, model.get("architecture")] if part is not None), {})
+    numbers: Any = OmegaConf.to_container(merged)
+    if any(numbers.get(size) is None for size in ("n_layers", "d_model", "n_heads", "d_mlp")):
+        raise ConfigError(f"the architecture of {name} is in its checkpoints only", "give its numbers")
+    return Architecture(**numbers)
+
+
+def architecture_from(pairs: Sequence[str], known: Architecture | None = None) -> Architecture:
+    """An architecture from `name=number` words, or a known one with these numbers in place of its own.
 
     Raises
     ------
@@ -110,7 +157,7 @@ def architecture_from(pairs: Sequence[str]) -> Architecture:
         if known_name(name) in values:
             raise ConfigError(f"{name} is given twice", "give each number once")
         values[name] = _number(name, text, str(kinds[name]))
-    return architecture_of(values)
+    return architecture_of({**(known.as_dict() if known else {}), **values})
 
 
 def _number(name: str, text: str, kind: str) -> int | float | bool:
@@ -159,14 +206,31 @@ def _parser() -> argparse.ArgumentParser:
     forecast = commands.add_parser(
         "forecast", help="forecast the ratio of an architecture over training, with intervals"
     )
-    forecast.add_argument("numbers", nargs="+", metavar="name=number", help="e.g. n_layers=24 d_model=1024")
+    forecast.add_argument("numbers", nargs="*", metavar="name=number", help="e.g. n_layers=24 d_model=1024")
+    forecast.add_argument("--like", action=_Once, metavar="MODEL", help="the architecture of a known model: pythia-1b")
+    forecast.add_argument(
+        "--from",
+        dest="run",
+        action=_Once,
+        metavar="FILE",
+        help="the first steps of a run: a table of records, or a CSV file with columns step, layer, value",
+    )
     forecast.add_argument(
         "--recipe", action=_Once, help="training recipe (default: the one learnt from the most architectures)"
     )
     forecast.add_argument("--steps", action=_Once, type=_whole_numbers, help="steps to forecast, e.g. 512,2048")
-    forecast.add_argument("--level", action=_Once, type=float, default=0.9, help="coverage of the interval (0.9)")
+    forecast.add_argument("--level", action=_Once, type=float, default=0.9, help="coverage of the bands (0.9)")
+    forecast.add_argument(
+        "--holds",
+        action=_Once,
+        default="point",
+        choices=("point", "curve", "training"),
+        help="what a band holds: a layer at a step, a layer's whole curve, a whole training (point)",
+    )
     forecast.add_argument("--layers", action=_Once, type=_layers, help="layers to show, e.g. 0,5,23, or all")
     forecast.add_argument("--csv", action="store_true", help="as CSV, one row per step and layer")
+    forecast.add_argument("--json", action="store_true", help="as JSON, a list of rows")
+    forecast.add_argument("--strict", action="store_true", help="exit 2 for an architecture outside the measured range")
     forecast.add_argument(
         "--artefact", action=_Once, help="a forecast model learnt from your own runs (the JSON file of stage=predict)"
     )

@@ -112,10 +112,10 @@ class FitConfig:
 
 @dataclass
 class ForecastConfig:
-    """How `massact forecast` is learnt: at how many steps, and with which ridge penalty on standardised features."""
+    """How `massact forecast` is learnt: at how many steps, and with how many components of the basis of curves."""
 
     anchors: int = MISSING
-    penalty: float = MISSING
+    rank: int = MISSING
 
 
 @dataclass

@@ -11,7 +11,7 @@ from massact.errors import ConfigError, TableError
 from massact.predict import build_artefact, forecast
 from massact.predict.forecasting import shipped_artefact
 
-LEARNT_WITH = {"anchors": 12, "penalty": 1.0}
+LEARNT_WITH = {"anchors": 12, "rank": 3}
 STEPS = [0, 1, 4, 16, 64, 256, 1024, 4096]
 SHAPES = [(layers, d, heads) for layers, d, heads in [(2, 64, 2), (3, 96, 4), (4, 128, 2), (6, 64, 4), (8, 48, 3),
           (5, 160, 8), (3, 192, 6), (7, 80, 5), (4, 64, 4), (2, 128, 4)]]  # fmt: skip
@@ -60,8 +60,10 @@ def test_table_has_its_columns_and_widens_with_level_and_distance(artefact):
     assert list(table.columns) == ["recipe", "step", "tokens", "layer", "value", "lower", "upper"]
     assert (table["tokens"] == table["step"] * 1024).all()
     assert len(table) == 8
-    wide = forecast(a, steps=[0, 4096], level=0.99, artefact=artefact)
-    assert (wide["upper"] >= table["upper"]).all()
+    narrow = forecast(a, steps=[0, 4096], level=0.5, artefact=artefact)
+    assert (narrow["upper"] <= table["upper"]).all()
+    whole = forecast(a, steps=[0, 4096], holds="training", artefact=artefact)
+    assert (whole["upper"] >= table["upper"]).all()
     far = forecast(architecture(4, 4096, 4), steps=[4096], artefact=artefact)
     assert "outside" in far.attrs["caution"]
     assert (far["upper"] / far["value"]).min() > (table["upper"] / table["value"]).max()
@@ -72,6 +74,7 @@ def test_table_has_its_columns_and_widens_with_level_and_distance(artefact):
     ("options", "words"),
     [
         ({"recipe": "giga"}, "known: nano"),
+        ({"holds": "curves"}, "holds = curves is not known; nearest: curve"),
         ({"steps": [5000]}, "0 to 4096"),
         ({"level": 1.0}, "between 0 and 1"),
         ({"level": 90.0}, "between 0 and 1"),
@@ -141,7 +144,7 @@ def test_bounds_are_never_below_one():
             assert (table[["value", "lower", "upper"]] >= 1).all(axis=None)
             assert (table["lower"] <= table["value"]).all()
             assert (table["value"] <= table["upper"]).all()
-            assert np.isfinite(table["upper"]).all()
+            assert not table["upper"].isna().any()
 
 
 def test_the_caution_names_its_subject_and_what_lies_outside(artefact):
@@ -151,31 +154,44 @@ def test_the_caution_names_its_subject_and_what_lies_outside(artefact):
     )
     assert "Your architecture lies outside that range (width 4,096, 24 layers" in far
     assert "10 architectures" in far
-    assert "few" in far
-    assert "too narrow" in forecast(architecture(4, 128, 4), level=0.999, artefact=artefact).attrs["caution"]
+    assert "no coverage" in far
+    endless = forecast(architecture(4, 128, 4), level=0.999, artefact=artefact)
+    assert "too few for a band at level 0.999" in endless.attrs["caution"]
+    assert np.isinf(endless["upper"]).all()
+    assert (endless["lower"] == 1).all()
 
 
 def test_numbers_that_are_not_used_are_named_with_what_was_measured(artefact):
     a = architecture(4, 128, 4)
-    other = Architecture(**{**a.as_dict(), "parallel_residual": False, "rotary_fraction": 1.0, "rotary_base": 500.0})
+    other = Architecture(**{**a.as_dict(), "rotary_base": 500.0})
     tables = [forecast(one, artefact=artefact) for one in (a, other)]
-    pd.testing.assert_frame_equal(*tables)  # they make no difference, and the forecast says so:
-    plain, unused = (table.attrs["unused"] for table in tables)
-    for name in ("vocab_size", "context", "rotary_fraction (0.25)", "rotary_base", "parallel_residual (true)"):
+    pd.testing.assert_frame_equal(*tables)  # it makes no difference, and the forecast says so:
+    plain, changed = (table.attrs["unused"] for table in tables)
+    for name in ("vocab_size", "context", "rotary_base"):
         assert name in plain
     assert "Your" not in plain
-    assert "Your parallel_residual=false makes no difference to the forecast, and none of them had it." in unused
-    shipped = forecast(Architecture(**{**a.as_dict(), "parallel_residual": False})).attrs["unused"]
-    assert "parallel_residual (false and true)" in shipped
-    assert "Your parallel_residual=false makes no difference to the forecast." in shipped
+    assert "Your rotary_base=500 makes no difference to the forecast, and none of them had it." in changed
+
+
+def test_every_factor_of_the_design_matters():
+    a = architecture(4, 128, 4)
+    plain = forecast(a)["value"]
+    for change in ({"parallel_residual": False}, {"rotary_fraction": 1.0}, {"n_heads": 8}, {"d_mlp": 256}):
+        assert not np.allclose(forecast({**a.as_dict(), **change})["value"], plain, rtol=1e-3), change
+
+
+def test_a_layout_that_was_not_measured_is_an_extrapolation(artefact):
+    table = forecast({**architecture(4, 128, 4).as_dict(), "parallel_residual": False}, artefact=artefact)
+    assert table.attrs["outside"] == {"parallel residual": 1.0}
+    assert "sequential residual branches" in table.attrs["caution"]
 
 
 def test_the_default_recipe_is_the_one_learnt_from_the_most_architectures():
     table = forecast(architecture(4, 128, 4))
     assert set(table["recipe"]) == {"grid"}
-    assert "48 architectures" in table.attrs["caution"]
+    assert "54 architectures" in table.attrs["caution"]
     counts = {name: entry["architectures"] for name, entry in shipped_artefact()["recipes"].items()}
-    assert counts == {"grid": 48, "nano": 5}
+    assert counts == {"grid": 54, "nano": 5}
     with pytest.raises(ConfigError, match="give 0 to 2048; recipe nano: 0 to 4096"):
         forecast(architecture(4, 128, 4), steps=[4096])
     assert set(forecast(architecture(4, 128, 4), steps=[4096], recipe="nano")["recipe"]) == {"nano"}

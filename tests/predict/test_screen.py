@@ -1,4 +1,5 @@
 import io
+import json
 
 import pandas as pd
 import pytest
@@ -6,7 +7,7 @@ import pytest
 from massact import Architecture
 from massact.errors import ConfigError
 from massact.predict import forecast
-from massact.predict.screen import forecast_csv, forecast_text
+from massact.predict.screen import forecast_csv, forecast_json, forecast_text
 
 
 @pytest.mark.parametrize("n_layers", [1, 4, 12, 13, 24, 1000])
@@ -47,3 +48,13 @@ def test_chosen_layers_and_csv():
     assert set(read["layer"]) == {3}
     with pytest.raises(ConfigError, match="no layer 20; give 0 to 19"):
         forecast_text(table, architecture, level=0.9, layers=[20])
+
+
+def test_json_is_a_list_of_rows_without_infinities():
+    architecture = Architecture(n_layers=2, d_model=128, n_heads=4, d_mlp=512)
+    table = forecast(architecture, steps=[512, 2048])
+    rows = json.loads(forecast_json(table, architecture, layers=[1]))
+    assert [(row["step"], row["layer"]) for row in rows] == [(512, 1), (2048, 1)]
+    assert rows[1]["value"] == pytest.approx(table["value"].iloc[-1])
+    endless = forecast(architecture, steps=[512], recipe="nano")
+    assert {row["upper"] for row in json.loads(forecast_json(endless, architecture))} == {None}

@@ -34,12 +34,12 @@ def changed(path, value):
 @pytest.mark.parametrize(
     ("path", "value", "words"),
     [
-        (("version",), 99, "version 99; this massact reads version 2"),
+        (("version",), 99, "version 99; this massact reads version 3"),
         (("kind",), "massact fits", "not a forecast artefact"),
         (("sha256",), "0" * 64, "hash"),
-        (("features",), ["log L", "log d", "log d/H", "log d_mlp/d", "l/L", "(l/L)^2"], "hash"),
-        (("recipes", "grid", "coefficients", 0, 0), float("nan"), "not finite"),
-        (("recipes", "grid", "coefficients", 0, 0), 0.5, "hash"),
+        (("factors",), ["log2 L", "log2 d"], "hash"),
+        (("recipes", "grid", "components", 0, 0), float("nan"), "not finite"),
+        (("recipes", "grid", "components", 0, 0), 0.5, "hash"),
         (("recipes", "grid", "architectures"), 480, "hash"),
         (("recipes",), {}, "hash"),
     ],
@@ -58,13 +58,13 @@ def test_a_value_that_is_not_an_artefact_is_refused(value):
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("anchors", []), ("anchors", [0, 0, 5]), ("anchors", [-1, 5]), ("anchors", [0.5]), ("anchors", "0"),
+        ("steps", []), ("steps", [0, 0, 5]), ("steps", [-1, 5]), ("steps", [0.5]), ("steps", "0"),
         ("architectures", 0), ("architectures", "48"), ("tokens_per_step", -1), ("tokens_per_step", True),
         ("centre", [0.0] * 5), ("centre", ["0"] * 6), ("centre", [True] + [0.0] * 5),
-        ("spread", [0.0] * 6), ("spread", [-1.0] * 6),
-        ("low", [9.0] * 6), ("coefficients", [[0.0] * 12] * 6), ("coefficients", [[0.0] * 12] * 6 + [[0.0] * 11]),
-        ("residuals", [[]] * 12), ("residuals", [[-1.0, 2.0]] * 12), ("residuals", [[2.0, 1.0]] * 12),
-        ("ranges", {}), ("ranges", {"n_layers": [5, 2]}), ("unused", {}), ("unused", None),
+        ("spread", [0.0] * 6), ("spread", [-1.0] * 6), ("low", [9.0] * 6), ("mean", [0.0]), ("components", [[0.0] * 12]),
+        ("x", [[0.0] * 5]), ("depth", [[0.5]]), ("processes", []), ("processes", None), ("processes", [{}] * 5),
+        ("residuals", [[]] * 12), ("residuals", [[1.0] * 24]), ("training", [0]), ("design", ["0"]), ("parallel", [1]),
+        ("ranges", {}), ("ranges", {"n_layers": [5, 2]}), ("choices", {}), ("unused", {}), ("unused", None),
     ],
 )  # fmt: skip
 def test_an_artefact_with_its_hash_but_an_impossible_part_is_never_made(name, value):

@@ -1,19 +1,25 @@
-"""Train the model behind `massact forecast`: ridge on a few numbers of the architecture, with held-out residuals."""
+"""Learn the model behind `massact forecast`: log curves from the architecture, with held-out residuals."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
-from jaxtyping import Float
+from jaxtyping import Int
 from numpy import ndarray
 
 from massact.architecture import Architecture
 from massact.errors import TableError
-from massact.predict.basis import SIZES, UNUSED, basis
-from massact.predict.stored import QUANTITY, sealed
+from massact.predict.curve_model import CurveModel
+from massact.predict.curves import Curves, curves_of
+from massact.predict.factors import SIZES, UNUSED
+from massact.predict.features import feature_matrix, layer_columns
+from massact.predict.process import Process
+from massact.predict.stored import CHOICES, QUANTITY, sealed
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def build_artefact(
@@ -22,12 +28,13 @@ def build_artefact(
     *,
     tokens_per_step: Mapping[str, int],
     anchors: int,
-    penalty: float,
+    rank: int,
 ) -> dict[str, Any]:
     """Everything `forecast` needs as JSON-serialisable values, one entry per recipe, with a hash.
 
-    At a few steps, ridge regresses the log of each layer's ratio on the features of `massact.predict.basis`. The
-    intervals come from the residuals of architectures that were held out.
+    The log ratio of each layer is a point in a low-rank basis of training curves. A hierarchical Gaussian process
+    predicts each coordinate from the factors of the architecture and the relative depth (`CurveModel`). The bands come
+    from the residuals of design points that were held out.
 
     Parameters
     ----------
@@ -38,9 +45,9 @@ def build_artefact(
     tokens_per_step
         Tokens per optimiser step, by recipe.
     anchors
-        Number of steps to regress at, evenly spaced in log step.
-    penalty
-        Ridge penalty on standardised features.
+        Number of steps to learn at, evenly spaced in log step.
+    rank
+        Number of basis components.
 
     Raises
     ------
@@ -49,94 +56,70 @@ def build_artefact(
         without tokens per step.
     """
     ratio: Any = trajectories[trajectories["quantity"] == QUANTITY]
-    _check(ratio, architectures, tokens_per_step)
-    return sealed(
-        {
-            str(recipe): _learn(rows, architectures, int(tokens_per_step[str(recipe)]), anchors, penalty)
-            for recipe, rows in ratio.groupby("recipe")
-        }
-    )
-
-
-def _check(ratio: Any, architectures: Mapping[str, Architecture], tokens_per_step: Mapping[str, int]) -> None:
     if ratio.empty:
         raise TableError("the trajectories contain no ratio", "extract a model first")
-    values = ratio["value"].to_numpy(dtype=np.float64)
-    wrong = ratio[~(np.isfinite(values) & (values > 0))]
-    if len(wrong):
-        row = wrong.iloc[0]
-        raise TableError(
-            f"model {row['model']}, step {row['step']}, layer {row['layer']}: ratio {row['value']}",
-            "a forecast needs positive ratios: leave that checkpoint out",
-        )
-    for column, known, missing in (
-        ("model", architectures, "architecture"),
-        ("recipe", tokens_per_step, "number of tokens per step"),
-    ):
-        unknown = sorted(set(ratio[column].astype(str)) - set(known))
-        if unknown:
-            raise TableError(f"the {missing} of {column} {', '.join(unknown[:3])} is missing", f"pass it by {column}")
+    recipes = {}
+    for recipe, rows in ratio.groupby("recipe"):
+        if str(recipe) not in tokens_per_step:
+            raise TableError(f"the number of tokens per step of recipe {recipe} is missing", "pass it by recipe")
+        curves = curves_of(rows, architectures, steps=_anchors(rows, anchors))
+        recipes[str(recipe)] = _learn(curves, architectures, int(tokens_per_step[str(recipe)]), rank)
+    return sealed(recipes)
+
+
+def _anchors(rows: Any, count: int) -> Int[ndarray, " step"]:
+    """Steps evenly spaced in log step, over the range that every training covers."""
+    ends = rows.groupby(["model", "seed"])["step"].agg(["min", "max"])
+    first, last = np.log1p(int(ends["min"].max())), np.log1p(int(ends["max"].min()))
+    return np.unique(np.round(np.expm1(np.linspace(first, last, count))).astype(int))
 
 
 def _learn(
-    rows: pd.DataFrame, architectures: Mapping[str, Architecture], tokens_per_step: int, count: int, penalty: float
+    curves: Curves, architectures: Mapping[str, Architecture], tokens_per_step: int, rank: int
 ) -> dict[str, Any]:
-    table: Any = rows  # pandas' stubs know no column types
-    last = int(table.groupby(["model", "seed"])["step"].max().min())
-    anchors = np.unique(np.round(np.expm1(np.linspace(0, np.log1p(last), count)))).astype(int)
-    curves, x, groups = [], [], []
-    measured = {architectures[str(model)] for model in table["model"].unique()}
-    for (model, _, layer), curve in table.groupby(["model", "seed", "layer"]):
-        ordered = curve.sort_values("step")
-        at = np.log1p(ordered["step"].to_numpy(dtype=np.float64))
-        curves.append(np.interp(np.log1p(anchors), at, np.log(ordered["value"].to_numpy(dtype=np.float64))))
-        architecture = architectures[str(model)]
-        x.append(basis(architecture, np.array([int(str(layer))]))[0])
-        groups.append(tuple(architecture.as_dict().items()))
-    features, values = np.array(x), np.array(curves)
-    numbers = {group: number for number, group in enumerate(dict.fromkeys(groups))}
-    group_of_row = np.array([numbers[group] for group in groups])
-    centre, spread = features.mean(axis=0), np.where(features.std(axis=0) > 1e-12, features.std(axis=0), 1.0)
-    standard = (features - centre) / spread
+    x, names = feature_matrix(curves.rows, "design")
+    model = CurveModel(rank=rank, layer=layer_columns(names)).fit(x, curves)
+    measured = {architectures[str(name)] for name in curves.rows["model"].unique()}
+    rows = model.processes[0].fits_[0].rows
+    fits = [process.fits_[0] for process in model.processes]
+    factors = x[:, fits[0].columns]
+    residuals = curves.log_values - model.held_out(curves.design)
     return {
         "tokens_per_step": tokens_per_step,
-        "anchors": anchors.tolist(),
-        "architectures": len(numbers),
+        "steps": curves.steps.tolist(),
+        "architectures": len(measured),
+        "trainings": len(np.unique(curves.training)),
         "ranges": {name: [take(getattr(a, name) for a in measured) for take in (min, max)] for name in SIZES},
+        "choices": {name: sorted({getattr(a, name) for a in measured}) for name in CHOICES},
         "unused": {name: sorted({getattr(a, name) for a in measured}) for name in UNUSED},
-        "centre": _rounded(centre),
-        "spread": _rounded(spread),
-        "low": _rounded(features.min(axis=0)),
-        "high": _rounded(features.max(axis=0)),
-        "coefficients": [_rounded(row) for row in _ridge(standard, values, penalty)],
-        "residuals": [
-            _rounded(np.sort(np.abs(column))) for column in _residuals(standard, values, group_of_row, penalty).T
-        ],
+        "centre": _rounded(fits[0].centre[fits[0].columns], 9),
+        "spread": _rounded(fits[0].spread[fits[0].columns], 9),
+        "low": _rounded(factors.min(axis=0), 9),
+        "high": _rounded(factors.max(axis=0), 9),
+        "mean": _rounded(model.basis.mean),
+        "components": [_rounded(row) for row in model.basis.components],
+        "x": [_rounded(row) for row in rows.architecture],
+        "depth": [_rounded(row) for row in rows.layer],
+        "processes": [_process(fit.process) for fit in fits],
+        "residuals": [np.round(row, 3).tolist() for row in residuals],
+        "training": curves.training.tolist(),
+        "design": curves.design.tolist(),
+        "parallel": [bool(value) for value in curves.rows["parallel_residual"]],
     }
 
 
-def _ridge(
-    x: Float[ndarray, "row feature"], y: Float[ndarray, "row anchor"], penalty: float
-) -> Float[ndarray, "feature_and_1 anchor"]:
-    """Coefficients with the intercept last. It is not penalised, as features are centred."""
-    mean = y.mean(axis=0)
-    weights = np.linalg.solve(x.T @ x + penalty * np.eye(x.shape[1]), x.T @ (y - mean))
-    return np.vstack([weights, mean - x.mean(axis=0) @ weights])
+def _process(process: Process) -> dict[str, Any]:
+    kernels = process.kernels
+    return {
+        "architecture": _rounded(kernels.architecture),
+        "layer": _rounded(kernels.layer),
+        "product": _rounded(kernels.product),
+        "amplitudes": _rounded(kernels.amplitudes),
+        "alpha": _rounded(process.alpha),
+        "mean": float(f"{process.mean:.6g}"),
+        "unit": float(f"{process.unit:.6g}"),
+    }
 
 
-def _residuals(
-    x: Float[ndarray, "row feature"], y: Float[ndarray, "row anchor"], groups: ndarray, penalty: float
-) -> Float[ndarray, "row anchor"]:
-    """Residual of each row with its whole architecture held out. With one architecture: from the mean."""
-    from sklearn.model_selection import LeaveOneGroupOut
-
-    residual = y - y.mean(axis=0)
-    if len(np.unique(groups)) > 1:
-        for train, test in LeaveOneGroupOut().split(x, groups=groups):
-            learned = _ridge(x[train], y[train], penalty)
-            residual[test] = y[test] - (x[test] @ learned[:-1] + learned[-1])
-    return residual
-
-
-def _rounded(values: ndarray) -> list[float]:
-    return [float(f"{value:.6g}") for value in values]
+def _rounded(values: ndarray, digits: int = 6) -> list[float]:
+    return [float(f"{value:.{digits}g}") for value in values]

@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 from tqdm import tqdm
 
-from massact.predict.features import architecture_groups, feature_matrix
+from massact.predict.features import architecture_groups, feature_matrix, layer_columns
 from massact.predict.limits import FEW_ARCHITECTURES
 from massact.predict.regressors import BASELINES, make_regressor
 from massact.predict.schemas import PREDICTIONS, SCORES, SPLITS
@@ -26,11 +26,15 @@ MOST_GROUP_FOLDS = 10  # of whole architectures; with ten or fewer architectures
 
 @dataclass(frozen=True)
 class Task:
-    """The rows of one recipe, form, quantity and target: features, values, and the architecture of each row."""
+    """The rows of one recipe, form, quantity and target.
+
+    They are features, the columns of them that differ between layers, values, and the architecture of each row.
+    """
 
     names: dict[str, str]
     rows: pd.DataFrame
     x: Float[ndarray, "row feature"]
+    layer: tuple[int, ...]
     y: Float[ndarray, " row"]
     groups: Int[ndarray, " row"]
 
@@ -106,8 +110,9 @@ def _tasks(
             rows: Any = table[(table["recipe"] == recipe) & (table["quantity"] == quantity)]
             rows = rows[_usable(rows, target, include_undetermined)].reset_index(drop=True)
             names = {"recipe": str(recipe), "form": form, "quantity": quantity, "target": target}
-            x, _ = feature_matrix(rows, features)
-            yield Task(names, rows, x, rows[target].to_numpy(dtype=np.float64), architecture_groups(rows))
+            x, columns = feature_matrix(rows, features)
+            layer = layer_columns(columns)
+            yield Task(names, rows, x, layer, rows[target].to_numpy(dtype=np.float64), architecture_groups(rows))
 
 
 def _usable(rows: pd.DataFrame, target: str, include_undetermined: bool) -> Bool[ndarray, " row"]:
@@ -163,7 +168,7 @@ def _predict(
     task: Task, train: ndarray, test: ndarray, name: str, options: dict[str, Any], seed: int
 ) -> tuple[ndarray, ndarray, ndarray]:
     """Predictions of the test rows on both scales. They do not depend on the test rows' values."""
-    scale, regressor = scale_of(task.names["target"]), make_regressor(name, seed, options)
+    scale, regressor = scale_of(task.names["target"]), make_regressor(name, seed, options, layer=task.layer)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # constant targets in a fold; convergence of the lasso
         scale.fit(task.y[train])

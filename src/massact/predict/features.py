@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -38,7 +38,24 @@ RAW: dict[str, FeatureColumn] = {
     "rotary fraction": lambda f: f["rotary_fraction"],
     "parallel residual": lambda f: f["parallel_residual"],
 }
-FEATURE_SETS: dict[str, dict[str, FeatureColumn]] = {"paper": PAPER, "raw": RAW, "both": {**PAPER, **RAW}}
+# The factors of a designed suite, each once and on its own scale, and the depth of the layer.
+DESIGN: dict[str, FeatureColumn] = {
+    "log2 d": lambda f: np.log2(f["d_model"]),
+    "log2 L": lambda f: np.log2(f["n_layers"]),
+    "log2 d_mlp/d": lambda f: np.log2(f["d_mlp"] / f["d_model"]),
+    "log2 d/H": lambda f: np.log2(f["d_model"] / f["n_heads"]),
+    "rotary fraction": RAW["rotary fraction"],
+    "parallel residual": RAW["parallel residual"],
+    "l/L": PAPER["l/L"],
+}
+FEATURE_SETS: dict[str, dict[str, FeatureColumn]] = {
+    "paper": PAPER,
+    "raw": RAW,
+    "both": {**PAPER, **RAW},
+    "design": DESIGN,
+}
+# Features that differ between the layers of one architecture. All others belong to the architecture.
+OF_LAYER = frozenset({"l/L", "(l/L)^2", "(l/L)^3", "sqrt(l/L)", "l*L"})
 
 
 def feature_matrix(fits: pd.DataFrame, feature_set: str = "both") -> tuple[Float[ndarray, "row feature"], list[str]]:
@@ -53,6 +70,11 @@ def feature_matrix(fits: pd.DataFrame, feature_set: str = "both") -> tuple[Float
         raise ConfigError(f"there is no feature set {feature_set}", f"choose one of {', '.join(FEATURE_SETS)}")
     columns = FEATURE_SETS[feature_set]
     return np.column_stack([np.asarray(make(fits), dtype=np.float64) for make in columns.values()]), list(columns)
+
+
+def layer_columns(names: Sequence[str]) -> tuple[int, ...]:
+    """The numbers of the columns that differ between the layers of one architecture."""
+    return tuple(at for at, name in enumerate(names) if name in OF_LAYER)
 
 
 def architecture_groups(fits: pd.DataFrame) -> ndarray:

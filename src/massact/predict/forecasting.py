@@ -1,8 +1,7 @@
-"""Forecasts from the artefact: how the ratio of an untrained architecture will grow, with intervals."""
+"""Forecasts from the artefact: how the ratio of an architecture will grow, with bands."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, SupportsIndex
@@ -13,7 +12,8 @@ from numpy import ndarray
 
 from massact.architecture import Architecture
 from massact.errors import ConfigError
-from massact.predict.basis import basis
+from massact.names import choice
+from massact.predict.bands import HOLDS, POINT, HeldOut
 from massact.predict.limits import beyond, caution_text, unused_text
 from massact.predict.request import architecture_of, level_of, steps_of
 from massact.predict.stored import Learned, learned_by_recipe, read_artefact, shipped_artefact
@@ -31,11 +31,13 @@ def forecast(
     recipe: str | None = None,
     steps: SupportsIndex | Iterable[SupportsIndex] | None = None,
     level: float = 0.9,
+    holds: str = POINT,
     artefact: Mapping[str, Any] | str | Path | None = None,
 ) -> pd.DataFrame:
     """Forecast the top-1 to median ratio of every layer.
 
-    It uses depth, width, heads and the width of the MLP only. `.attrs["unused"]` names the numbers it ignores.
+    It uses depth, width, heads, the width of the MLP, the rotary share and the residual layout. `.attrs["unused"]`
+    names the numbers it ignores.
 
     Parameters
     ----------
@@ -44,59 +46,85 @@ def forecast(
     recipe
         The training recipe, one of the artefact's. A forecast for one recipe says nothing about another. None: the
         recipe learnt from the most architectures. In the shipped artefact that is `grid`, the recipe of the designed
-        suite (48 architectures); the other is `nano`, of the pocket family (5).
+        suite; the other is `nano`, of the pocket family (5).
     steps
         Optimiser steps to forecast, inside the trained range. None: three, from the middle to the end of it.
     level
-        The share of new architectures, similar to the measured ones, whose curve should lie inside the interval.
-        Strictly between 0 and 1. Intervals are split-conformal quantiles of held-out residuals of the log ratio. They
-        widen in proportion to the distance of the architecture from the measured ones. The largest value is never
-        below the median, so the log ratio is cut at 0: value, lower and upper are at least 1.
+        The probability that a band holds what `holds` names, for a new architecture drawn like the measured ones.
+        Strictly between 0 and 1.
+    holds
+        `point`: the value of one layer at one step. `curve`: all steps of one layer at once. `training`: all layers
+        and steps of one training at once. Bands are conformal quantiles of the residuals of held-out design points of
+        the same residual layout, each design point weighing the same (`massact.predict.bands`). Outside the measured
+        range they widen in proportion to the distance and claim no coverage. The largest value is never below the
+        median, so the log ratio is cut at 0: value, lower and upper are at least 1.
     artefact
         The result of `build_artefact`, or the file it was written to. None: the shipped one.
 
     Returns
     -------
-    DataFrame with columns recipe, step, tokens, layer, value, lower, upper. `.attrs["caution"]` says what the forecast
-    was learnt from and when not to trust it. `.attrs["unused"]` names the numbers of the architecture it ignores.
+    DataFrame with columns recipe, step, tokens, layer, value, lower, upper. `upper` is infinite and `lower` is 1 where
+    there are too few architectures for the level. `.attrs["caution"]` says what the forecast was learnt from and when
+    not to trust it. `.attrs["outside"]` maps each factor that lies outside the measured range to its distance, in
+    standard deviations. `.attrs["unused"]` names the numbers of the architecture it ignores.
 
     Raises
     ------
     ConfigError
-        An invalid architecture, an unknown recipe, a step outside the trained range, or a level outside (0, 1).
+        An invalid architecture, an unknown recipe, a step outside the trained range, a level outside (0, 1), or an
+        unknown `holds`.
     ParseError
         The artefact is damaged, or is not a forecast artefact.
     """
-    import pandas as pd  # pyright: ignore[reportMissingTypeStubs]
-
     architecture, level, requested_steps = architecture_of(architecture), level_of(level), steps_of(steps)
-    recipes = _recipes(artefact)
-    recipe = _recipe(recipe, recipes)
+    choice("holds", holds, HOLDS)
+    recipes = recipes_of(artefact)
+    recipe = recipe_of(recipe, recipes)
     learned = recipes[recipe]
     at = np.array(_default_steps(learned) if requested_steps is None else _in_range(requested_steps, recipe, recipes))
-    features = basis(architecture, np.arange(architecture.n_layers))
-    outside = beyond(features, learned)
-    middle = _at_steps(_log_ratio(features, learned), learned, at)
-    half = np.array([_quantile(row, level) for row in learned.residuals]) * (1 + max(outside.values(), default=0.0))
-    half = _at_steps(half[None], learned, at)
-    n_layers = architecture.n_layers
-    table = pd.DataFrame(
-        {
-            "recipe": recipe,
-            "step": np.repeat(at, n_layers),
-            "tokens": np.repeat(at * learned.tokens_per_step, n_layers),
-            "layer": np.tile(np.arange(n_layers), len(at)),
-            "value": _ratio(middle),
-            "lower": _ratio(middle - half),
-            "upper": _ratio(middle + half),
-        }
-    )
-    table.attrs["caution"] = caution_text(architecture, recipe, learned, outside, level)
+    outside = beyond(architecture, learned)
+    half = half_widths(learned.held_out, level, holds, architecture) * (1 + max(outside.values(), default=0.0))
+    table = band_table(learned, recipe, at, learned.log_curves(architecture), half)
+    banded = bool(np.isfinite(half).all())
+    table.attrs["caution"] = caution_text(architecture, recipe, learned, outside, level=level, banded=banded)
+    table.attrs["outside"] = outside
     table.attrs["unused"] = unused_text(architecture, learned)
     return table
 
 
-def _recipes(artefact: Mapping[str, Any] | str | Path | None) -> dict[str, Learned]:
+def band_table(
+    learned: Learned,
+    recipe: str,
+    steps: ndarray,
+    log_curves: Float[ndarray, "layer step"],
+    half: Float[ndarray, " step"],
+) -> pd.DataFrame:
+    """The forecast's table: log curves at the model's steps, and half-widths there, read at other steps."""
+    import pandas as pd  # pyright: ignore[reportMissingTypeStubs]
+
+    middle, half = _at_steps(log_curves, learned, steps), _at_steps(half[None], learned, steps)
+    n_layers = len(log_curves)
+    return pd.DataFrame(
+        {
+            "recipe": recipe,
+            "step": np.repeat(steps, n_layers),
+            "tokens": np.repeat(steps * learned.tokens_per_step, n_layers),
+            "layer": np.tile(np.arange(n_layers), len(steps)),
+            "value": _ratio(middle),
+            "lower": _ratio(middle - half),
+            "upper": np.where(np.isfinite(half + 0 * middle).ravel(), _ratio(middle + half), np.inf),
+        }
+    )
+
+
+def half_widths(held_out: HeldOut, level: float, holds: str, architecture: Architecture) -> Float[ndarray, " step"]:
+    """Those of the architecture's residual layout; of both layouts if it has too few design points; else infinite."""
+    own = held_out.half_widths(level, holds, architecture.parallel_residual)
+    return own if np.isfinite(own).all() else held_out.pooled().half_widths(level, holds, True)
+
+
+def recipes_of(artefact: Mapping[str, Any] | str | Path | None) -> dict[str, Learned]:
+    """The models of an artefact, of a file with one, or of the shipped one, by recipe."""
     if artefact is None:
         return learned_by_recipe(shipped_artefact())
     if isinstance(artefact, str | Path):
@@ -104,7 +132,7 @@ def _recipes(artefact: Mapping[str, Any] | str | Path | None) -> dict[str, Learn
     return learned_by_recipe(artefact)
 
 
-def _recipe(recipe: object, recipes: Mapping[str, Learned]) -> str:
+def recipe_of(recipe: object, recipes: Mapping[str, Learned]) -> str:
     """The recipe itself, or for None the one learnt from the most architectures."""
     if recipe is None:
         return min(recipes, key=lambda name: (-recipes[name].architectures, name))
@@ -115,39 +143,33 @@ def _recipe(recipe: object, recipes: Mapping[str, Learned]) -> str:
 
 
 def _default_steps(learned: Learned) -> list[int]:
-    anchors = learned.anchors.tolist()
-    return sorted({anchors[len(anchors) // 2], *anchors[-2:]})
+    steps = learned.steps.tolist()
+    return sorted({steps[len(steps) // 2], steps[-3] if len(steps) > 2 else steps[0], steps[-1]})
 
 
 def _in_range(steps: list[int], recipe: str, recipes: Mapping[str, Learned]) -> list[int]:
     """The steps, if a recipe was measured over a range that contains them all; otherwise ConfigError."""
-    last = {name: int(learned.anchors[-1]) for name, learned in recipes.items()}
+    ends = {name: (int(learned.steps[0]), int(learned.steps[-1])) for name, learned in recipes.items()}
+    first, last = ends[recipe]
     for step in steps:
-        if not 0 <= step <= last[recipe]:
-            longer = [f"recipe {name}: 0 to {last[name]}" for name in sorted(last) if 0 <= step <= last[name]]
+        if not first <= step <= last:
+            others = [
+                f"recipe {name}: {low} to {high}" for name, (low, high) in sorted(ends.items()) if low <= step <= high
+            ]
             raise ConfigError(
                 f"step {str(step)[:30]} is outside what recipe {recipe} was measured on",
-                "; ".join([f"give 0 to {last[recipe]}", *longer]),
+                "; ".join([f"give {first} to {last}", *others]),
             )
     return steps
 
 
-def _log_ratio(features: Float[ndarray, "layer feature"], learned: Learned) -> Float[ndarray, "layer anchor"]:
-    x = (features - learned.centre) / learned.spread
-    return x @ learned.coefficients[:-1] + learned.coefficients[-1]
-
-
-def _at_steps(rows: Float[ndarray, "row anchor"], learned: Learned, steps: ndarray) -> Float[ndarray, "step row"]:
+def _at_steps(rows: Float[ndarray, "row known"], learned: Learned, steps: ndarray) -> Float[ndarray, "step row"]:
     """The values at these steps, interpolated in log step."""
-    at, anchors = np.log1p(steps), np.log1p(learned.anchors)
-    by_row: list[ndarray] = [np.interp(at, anchors, row) for row in rows]
+    at, known = np.log1p(steps), np.log1p(learned.steps)
+    by_row: list[ndarray] = [
+        np.interp(at, known, row) if np.isfinite(row).all() else np.full(len(at), np.inf) for row in rows
+    ]
     return np.stack(by_row, axis=1)
-
-
-def _quantile(residuals: Float[ndarray, " row"], level: float) -> float:
-    """Split-conformal quantile: the ceil(level (n + 1))-th smallest, or the largest if n is too small."""
-    rank = min(len(residuals), math.ceil(level * (len(residuals) + 1)))
-    return float(residuals[rank - 1])
 
 
 def _ratio(log_ratio: Float[ndarray, "step layer"]) -> Float[ndarray, " row"]:

@@ -2,53 +2,61 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
-from numpy import ndarray
 
 from massact.architecture import Architecture
-from massact.predict.basis import UNUSED
+from massact.predict.factors import FACTORS, UNUSED, factors
 from massact.predict.stored import Learned
 
 FEW_ARCHITECTURES = 30
 _NOTICEABLE = 0.01  # standard deviations
-_ARCHITECTURE_FEATURES = 4  # they come first; the others are of relative depth, which is always covered
 
 
-def beyond(features: Float[ndarray, "layer feature"], learned: Learned) -> dict[int, float]:
-    """Feature number -> distance of the architecture beyond the measured ones, in their standard deviations.
+def beyond(architecture: Architecture, learned: Learned) -> dict[str, float]:
+    """Factor -> distance of the architecture beyond the measured ones, in their standard deviations.
 
-    Features inside the measured range are left out. Those of relative depth always lie inside.
+    Factors inside the measured range are left out.
     """
-    far = np.maximum(learned.low - features, features - learned.high).max(axis=0) / learned.spread
-    return {number: float(far[number]) for number in range(_ARCHITECTURE_FEATURES) if far[number] > 0}
+    at = factors(architecture)
+    far = np.maximum(learned.low - at, at - learned.high) / learned.spread
+    return {name: float(distance) for name, distance in zip(FACTORS, far, strict=True) if distance > 0}
 
 
 def caution_text(
-    architecture: Architecture, recipe: str, learned: Learned, outside: Mapping[int, float], level: float
+    architecture: Architecture,
+    recipe: str,
+    learned: Learned,
+    outside: Mapping[str, float],
+    *,
+    level: float,
+    banded: bool,
 ) -> str:
-    """What the forecast was learnt from, and reasons not to trust it for this architecture."""
-    n, last = learned.architectures, int(learned.anchors[-1])
+    """What the forecast was learnt from, and reasons not to trust it for this architecture.
+
+    Parameters
+    ----------
+    banded
+        Whether there are enough architectures for bands at the level.
+    """
+    n, last = learned.architectures, int(learned.steps[-1])
     layers, width = learned.ranges["n_layers"], learned.ranges["d_model"]
     sentences = [
         f"The forecast was learnt from {n} architecture{'s' * (n != 1)} of {_span(layers)} layers and width "
         f"{_span(width)}, trained by recipe {recipe} for {last:,} steps."
     ]
-    if n < FEW_ARCHITECTURES:
+    if not banded:
+        sentences.append(f"These are too few for a band at level {level:.6g}: it has no upper end.")
+    elif n < FEW_ARCHITECTURES:
         sentences.append(f"These are few, so the {level:.6g} intervals are rough.")
-    rows = learned.residuals.shape[1]
-    if math.ceil(level * (rows + 1)) > rows:
-        sentences.append(f"Its {rows} curves are too few for level {level:.6g}: the intervals may be too narrow.")
-    outliers = [_feature(architecture, number) for number, far in outside.items() if far > _NOTICEABLE]
+    outliers = [_factor(architecture, name) for name, far in outside.items() if far > _NOTICEABLE]
     if outliers:
         sentences.append(
             f"Your architecture lies outside that range ({', '.join(outliers)}; by {max(outside.values()):.1f} "
-            "standard deviations): an extrapolation."
+            "standard deviations): an extrapolation, whose intervals claim no coverage."
         )
     return " ".join(sentences)
 
@@ -66,14 +74,17 @@ def unused_text(architecture: Architecture, learned: Learned) -> str:
     return " ".join(sentences)
 
 
-def _feature(architecture: Architecture, number: int) -> str:
+def _factor(architecture: Architecture, name: str) -> str:
+    """A factor's value in words."""
     a = architecture
-    return (
-        f"width {a.d_model:,}",
-        f"{a.n_layers:,} layers",
-        f"{a.d_head:,} dimensions per head",
-        f"an MLP {a.d_mlp / a.d_model:.3g} times as wide",
-    )[number]
+    return {
+        "log2 d": f"width {a.d_model:,}",
+        "log2 L": f"{a.n_layers:,} layers",
+        "log2 d_mlp/d": f"an MLP {a.d_mlp / a.d_model:.3g} times as wide",
+        "log2 d/H": f"{a.d_head:,} dimensions per head",
+        "rotary fraction": f"a rotary fraction of {a.rotary_fraction:g}",
+        "parallel residual": f"{'parallel' if a.parallel_residual else 'sequential'} residual branches",
+    }[name]
 
 
 def _span(limits: tuple[int, int]) -> str:

@@ -11,7 +11,7 @@ from typing import Any, SupportsIndex
 
 from massact.architecture import Architecture
 from massact.errors import ConfigError
-from massact.predict.basis import SIZES
+from massact.predict.factors import SIZES
 
 NAMES = tuple(field.name for field in fields(Architecture))
 EXAMPLE = "n_layers=24 d_model=1024 n_heads=16 d_mlp=4096"

@@ -10,16 +10,27 @@ import numpy as np
 
 from massact.architecture import Architecture
 from massact.errors import ConfigError
+from massact.predict.bands import CURVE, POINT, TRAINING
 
 if TYPE_CHECKING:
     import pandas as pd
 
 ROWS = 12  # with the lines above they fit a terminal of 24 lines
 COLUMNS = 80
+_HOLDS = {
+    POINT: "one layer at one step",
+    CURVE: "all steps of one layer at once",
+    TRAINING: "all layers and steps of one training at once",
+}
 
 
 def forecast_text(
-    table: pd.DataFrame, architecture: Architecture, *, level: float, layers: Sequence[int] | None = None
+    table: pd.DataFrame,
+    architecture: Architecture,
+    *,
+    level: float,
+    holds: str = POINT,
+    layers: Sequence[int] | None = None,
 ) -> str:
     """A table with a row per layer and a column per step. Each cell is the value with its interval.
 
@@ -42,7 +53,8 @@ def forecast_text(
     }
     lines = [
         *(line for name in ("caution", "unused") for line in textwrap.wrap(table.attrs[name], COLUMNS)),
-        f"Largest |h| over median |h| after each block (lower - upper at level {level:.6g}):",
+        "Largest |h| over median |h| after each block, and the band that holds",
+        f"{_HOLDS[holds]} with probability {level:.6g}:",
         *_columns(["layer", *map(str, visible_layers)], {name: [name, *column] for name, column in cells.items()}),
     ]
     if len(visible_layers) < architecture.n_layers:
@@ -55,6 +67,12 @@ def forecast_csv(table: pd.DataFrame, architecture: Architecture, *, layers: Seq
     comments = [f"# {table.attrs[name]}" for name in ("caution", "unused")]
     rows: Any = table if layers is None else table[table["layer"].isin(_layers(architecture.n_layers, layers))]
     return "\n".join([*comments, rows.to_csv(index=False, float_format="%.6g").rstrip("\n")])
+
+
+def forecast_json(table: pd.DataFrame, architecture: Architecture, *, layers: Sequence[int] | None = None) -> str:
+    """A JSON list with an object per step and layer. `upper` is null where it is infinite."""
+    rows: Any = table if layers is None else table[table["layer"].isin(_layers(architecture.n_layers, layers))]
+    return rows.assign(upper=rows["upper"].where(np.isfinite(rows["upper"]))).to_json(orient="records", indent=1)
 
 
 def _layers(n_layers: int, chosen: Sequence[int] | None) -> list[int]:

@@ -12,16 +12,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
-from massact.architecture import LARGEST
+from massact.architecture import LARGEST, Architecture
 from massact.errors import MissingInputError, ParseError
-from massact.predict.basis import FEATURES, SIZES, UNUSED
+from massact.predict.bands import HeldOut
+from massact.predict.factors import FACTORS, SIZES, UNUSED, factors, relative_depth
+from massact.predict.process import Kernels, Process
 
 KIND = "massact forecast"
 QUANTITY = "ratio"
-VERSION = 2
+VERSION = 3
+CHOICES = ("rotary_fraction", "parallel_residual")
 MOST_BYTES = 100_000_000
 _REMAKE = "recreate it with: python run.py stage=predict"
 _REINSTALL = "install massact again; in a clone: git checkout -- src/massact/artefacts/forecast.json"
@@ -33,33 +36,54 @@ class Learned:
 
     Attributes
     ----------
-    tokens_per_step, architectures
-        Tokens per optimiser step, and the number of measured architectures.
-    anchors : int (anchor,)
+    tokens_per_step, architectures, trainings
+        Tokens per optimiser step, and the numbers of measured architectures and trainings.
+    steps : int (step,)
         Optimiser steps, ascending.
     ranges
         Smallest and largest value of each number of `SIZES` among the architectures.
-    unused
-        The values of each number of `UNUSED` among the architectures, ascending.
-    centre, spread, low, high : float (feature,)
-        Mean, standard deviation, minimum and maximum of the features.
-    coefficients : float (feature + 1, anchor)
-        Coefficients of the log ratio on the standardised features, the intercept last.
-    residuals : float (anchor, row)
-        Absolute residuals of the log ratio with architectures held out, ascending.
+    choices, unused
+        The values of each number of `CHOICES` and of `UNUSED` among the architectures, ascending.
+    centre, spread, low, high : float (factor,)
+        Mean, standard deviation, minimum and maximum of the factors over rows.
+    mean : float (step,)
+        The mean log curve.
+    components : float (component, step)
+        The basis of log curves around it.
+    x : float (row, factor)
+        Standardised factors of the measured rows: a row is a layer of a training.
+    depth : float (row, 1)
+        Their relative depth.
+    processes
+        The Gaussian process of each coordinate in the basis.
+    held_out : HeldOut
+        Residuals of the measured rows, design points held out.
     """
 
     tokens_per_step: int
     architectures: int
-    anchors: Int[ndarray, " anchor"]
+    trainings: int
+    steps: Int[ndarray, " step"]
     ranges: Mapping[str, tuple[int, int]]
+    choices: Mapping[str, tuple[Any, ...]]
     unused: Mapping[str, tuple[Any, ...]]
-    centre: Float[ndarray, " feature"]
-    spread: Float[ndarray, " feature"]
-    low: Float[ndarray, " feature"]
-    high: Float[ndarray, " feature"]
-    coefficients: Float[ndarray, "feature_and_1 anchor"]
-    residuals: Float[ndarray, "anchor row"]
+    centre: Float[ndarray, " factor"]
+    spread: Float[ndarray, " factor"]
+    low: Float[ndarray, " factor"]
+    high: Float[ndarray, " factor"]
+    mean: Float[ndarray, " step"]
+    components: Float[ndarray, "component step"]
+    x: Float[ndarray, "row factor"]
+    depth: Float[ndarray, "row 1"]
+    processes: tuple[Process, ...]
+    held_out: HeldOut
+
+    def log_curves(self, architecture: Architecture) -> Float[ndarray, "layer step"]:
+        """The expected log ratio of each layer at the model's steps."""
+        depth = relative_depth(np.arange(architecture.n_layers), architecture.n_layers)
+        x = np.tile((factors(architecture) - self.centre) / self.spread, (len(depth), 1))
+        coordinates = [process.at(x, depth, self.x, self.depth) for process in self.processes]
+        return self.mean + np.column_stack(coordinates) @ self.components
 
 
 def sealed(recipes: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
@@ -74,7 +98,7 @@ def sealed(recipes: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
         "kind": KIND,
         "quantity": QUANTITY,
         "version": VERSION,
-        "features": list(FEATURES),
+        "factors": list(FACTORS),
         "recipes": {name: dict(learned) for name, learned in recipes.items()},
     }
     artefact = {
@@ -152,8 +176,8 @@ def learned_by_recipe(
     content = {name: value for name, value in artefact.items() if name != "sha256"}
     if artefact.get("sha256") != _hash(content, where, again):
         raise ParseError(f"{where} is damaged: its content does not match its hash", again)
-    if artefact.get("quantity") != QUANTITY or artefact.get("features") != list(FEATURES):
-        raise ParseError(f"{where} was learnt from features that this massact does not have", again)
+    if artefact.get("quantity") != QUANTITY or artefact.get("factors") != list(FACTORS):
+        raise ParseError(f"{where} was learnt from factors that this massact does not have", again)
     recipes = artefact.get("recipes")
     if not isinstance(recipes, Mapping) or not recipes:
         raise ParseError(f"{where} contains no recipe", again)
@@ -169,29 +193,66 @@ def learned_by_recipe(
 
 def _learned(entry: Mapping[str, Any]) -> Learned:
     """The model of one recipe's entry. ValueError, KeyError, TypeError or OverflowError says what is invalid."""
-    n = len(FEATURES)
-    anchors = _whole("anchors", entry["anchors"])
-    if not len(anchors) or anchors[0] < 0 or (np.diff(anchors) <= 0).any():
-        raise ValueError("anchors are not ascending steps")
+    n = len(FACTORS)
+    steps = _whole("steps", entry["steps"])
+    if len(steps) < 2 or steps[0] < 0 or (np.diff(steps) <= 0).any():
+        raise ValueError("steps are not ascending steps")
     low, high, spread = (_array(name, entry[name], (n,)) for name in ("low", "high", "spread"))
     if (spread <= 0).any() or (low > high).any():
         raise ValueError("spread, low and high are inconsistent")
-    residuals = _array("residuals", entry["residuals"], (len(anchors), None))
-    if (residuals < 0).any() or (np.diff(residuals, axis=1) < 0).any():
-        raise ValueError("residuals are not ascending magnitudes")
+    components = _array("components", entry["components"], (None, len(steps)))
+    x = _array("x", entry["x"], (None, n))
+    processes = entry["processes"]
+    if not isinstance(processes, list) or len(processes) != len(components):
+        raise ValueError("there is not one process for each component")
     return Learned(
         tokens_per_step=_positive("tokens_per_step", entry["tokens_per_step"]),
         architectures=_positive("architectures", entry["architectures"]),
-        anchors=anchors,
+        trainings=_positive("trainings", entry["trainings"]),
+        steps=steps,
         ranges={name: _range(name, entry["ranges"][name]) for name in SIZES},
+        choices={name: _values(name, entry["choices"][name]) for name in CHOICES},
         unused={name: _values(name, entry["unused"][name]) for name in UNUSED},
         centre=_array("centre", entry["centre"], (n,)),
         spread=spread,
         low=low,
         high=high,
-        coefficients=_array("coefficients", entry["coefficients"], (n + 1, len(anchors))),
-        residuals=residuals,
+        mean=_array("mean", entry["mean"], (len(steps),)),
+        components=components,
+        x=x,
+        depth=_array("depth", entry["depth"], (len(x), 1)),
+        processes=tuple(_process(process, len(x)) for process in processes),
+        held_out=HeldOut(
+            _array("residuals", entry["residuals"], (len(x), len(steps))),
+            _numbers("training", entry["training"], len(x)),
+            _numbers("design", entry["design"], len(x)),
+            _flags("parallel", entry["parallel"], len(x)),
+        ),
     )
+
+
+def _process(entry: Mapping[str, Any], rows: int) -> Process:
+    scales = [
+        _array(name, entry[name], (size,))
+        for name, size in (("architecture", len(FACTORS)), ("layer", 1), ("product", 1), ("amplitudes", 3))
+    ]
+    if any((values <= 0).any() for values in scales):
+        raise ValueError("a process has a scale that is not positive")
+    mean, unit = _array("mean and unit", [entry["mean"], entry["unit"]], (2,))
+    return Process(Kernels(*scales), _array("alpha", entry["alpha"], (rows,)), float(mean), float(unit))
+
+
+def _numbers(name: str, value: Any, length: int) -> Int[ndarray, " number"]:
+    numbers = _whole(name, value)
+    if len(numbers) != length:
+        raise ValueError(f"{name} is not a list of {length} integers")
+    return numbers
+
+
+def _flags(name: str, value: Any, length: int) -> Bool[ndarray, " flag"]:
+    if not isinstance(value, list) or len(value) != length or not all(isinstance(one, bool) for one in value):
+        raise ValueError(f"{name} is not a list of {length} truth values")
+    return np.array(value)
 
 
 def _array(name: str, value: Any, shape: tuple[int | None, ...]) -> ndarray:

@@ -24,7 +24,6 @@ from massact.stages.swept import (
     suite_members,
     suite_records,
 )
-from massact.train.members import GRID
 from massact.trajectories import aggregate
 
 
@@ -60,14 +59,14 @@ def run(config: Config, output: Path) -> list[str]:
     architectures = {p["model"]: p["architecture"] for p in provenance}
     tables = [records]
     for name in params.suites:
-        tables.append(suite_records(config, name, part=GRID))
+        tables.append(suite_records(config, name))
         architectures |= {member["model"]: member["architecture"] for member in suite_members(config, name)}
     artefact = build_artefact(
         pd.concat([aggregate(table, config.protocol.aggregation) for table in tables], ignore_index=True),
         {model: Architecture(**numbers) for model, numbers in architectures.items()},
         tokens_per_step={recipe: count for table in tables for recipe, count in _tokens_per_step(table)},
         anchors=predictor.forecast.anchors,
-        penalty=predictor.forecast.penalty,
+        rank=predictor.forecast.rank,
     )
     write_text(path, json.dumps(artefact, indent=1, sort_keys=True) + "\n")
     lines = [f"{folder}: {len(scores)} scores, {len(predictions)} predictions", f"forecast artefact: {path}"]
