@@ -129,7 +129,8 @@ def known_architecture(name: str) -> Architecture:
     bases = [
         one["base@_here_"] for one in model.get("defaults", []) if not isinstance(one, str) and "base@_here_" in one
     ]
-    parts = [OmegaConf.load(CONF / "model" / "base" / f"{base}.yaml").get("architecture") for base in bases]
+    parents: list[Any] = [OmegaConf.load(CONF / "model" / "base" / f"{base}.yaml") for base in bases]
+    parts = [parent.get("architecture") for parent in parents]
     merged = OmegaConf.merge(*(part for part in [*parts, model.get("architecture")] if part is not None), {})
     numbers: Any = OmegaConf.to_container(merged)
     if any(numbers.get(size) is None for size in ("n_layers", "d_model", "n_heads", "d_mlp")):

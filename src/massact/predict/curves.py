@@ -104,11 +104,12 @@ def curves_of(
     wide: Any = table.pivot_table(index=["model", "seed", "layer"], columns="step", values="value").sort_index()
     logs = np.log(wide.to_numpy(dtype=np.float64))
     measured = wide.columns.to_numpy(dtype=np.int64)
+    at = measured if steps is None else steps
     if steps is None:
         shared = np.isfinite(logs).all(axis=0)
         if shared.sum() < 2:
             raise TableError("the trainings share fewer than two steps", "pass the steps to interpolate at")
-        steps, logs = measured[shared], logs[:, shared]
+        at, logs = measured[shared], logs[:, shared]
     else:
         logs = np.stack([_interpolated(measured, row, steps) for row in logs])
     index: Any = wide.index.to_frame(index=False)
@@ -116,7 +117,7 @@ def curves_of(
     rows = pd.concat([index, numbers], axis=1)
     without = [name for name in numbers.columns if name != LADDER_FACTOR]
     return Curves(
-        steps,
+        at,
         logs,
         rows,
         rows.groupby(["model", "seed"], sort=False).ngroup().to_numpy(),

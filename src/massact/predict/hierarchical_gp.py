@@ -101,14 +101,14 @@ class HierarchicalGP(RegressorMixin, BaseEstimator):
     def predict(self, x: Float[ndarray, "row feature"]) -> Float[ndarray, " row"]:
         """The mean for layers of trainings that were not measured."""
         x = np.asarray(x, dtype=np.float64)
-        return sum(weight * fit.predict(x) for weight, fit in zip(self.weights_, self.fits_, strict=True))
+        return self.weights_ @ np.stack([fit.predict(x) for fit in self.fits_])
 
     def held_out(self, groups: Int[ndarray, " row"]) -> Float[ndarray, " row"]:
         """Prediction of each training row with all rows of its group held out, hyperparameters unchanged.
 
         In closed form: y_g - ((K^-1)_gg)^-1 (K^-1 y)_g (Rasmussen and Williams 2006, section 5.4.2, for blocks).
         """
-        return sum(weight * fit.held_out(groups) for weight, fit in zip(self.weights_, self.fits_, strict=True))
+        return self.weights_ @ np.stack([fit.held_out(groups) for fit in self.fits_])
 
 
 class _Fit:
