@@ -10,6 +10,7 @@ import pytest
 from massact.cli import architecture_from, main
 from massact.errors import ConfigError
 from massact.pipeline import STAGES
+from massact.predict import forecast
 from massact.predict.stored import shipped_artefact
 from massact.tables import Column, Schema, write_table
 from tests.locales import ASCII_LOCALE
@@ -43,10 +44,39 @@ def test_the_forecast_for_24_layers_fits_a_terminal_unless_all_are_wanted(capsys
 
 
 def test_a_factor_that_is_not_used_is_named_before_the_table(capsys):
-    assert main(["forecast", *NUMBERS, "parallel_residual=false", "rotary_fraction=1"]) == 0
+    assert main(["forecast", *NUMBERS, "context=64", "rotary_base=500"]) == 0
     before = " ".join(capsys.readouterr().out.split("layer  ")[0].split())
-    assert "Your parallel_residual=false makes no difference to the forecast." in before
-    assert "Your rotary_fraction=1 makes no difference to the forecast." in before
+    assert "Your context=64 makes no difference to the forecast" in before
+    assert "Your rotary_base=500 makes no difference to the forecast" in before
+
+
+def test_a_known_model_lends_its_architecture(capsys):
+    assert main(["forecast", "--like", "pythia-14m", "n_layers=4", "--json", "--steps", "512"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert [row["layer"] for row in rows] == [0, 1, 2, 3]
+    assert main(["forecast", "--like", "pythia-14b"]) == 2
+    assert "nearest: pythia-" in capsys.readouterr().err
+    assert main(["forecast", "--like", "smollm3"]) == 2
+    assert "give its numbers" in capsys.readouterr().err
+
+
+def test_strict_refuses_an_extrapolation(capsys):
+    wide = ["n_layers=4", "d_model=1024", "n_heads=16", "d_mlp=4096"]
+    assert main(["forecast", *wide]) == 0
+    assert "claim no coverage" in " ".join(capsys.readouterr().out.split())
+    assert main(["forecast", *wide, "--strict"]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+    assert main(["forecast", "n_layers=4", "d_model=128", "n_heads=4", "d_mlp=512", "--strict"]) == 0
+
+
+def test_a_run_is_forecast_from_its_first_steps(tmp_path, capsys):
+    four = ["n_layers=4", "d_model=128", "n_heads=4", "d_mlp=512"]
+    measured = forecast({"n_layers": 4, "d_model": 128, "n_heads": 4, "d_mlp": 512}, steps=[0, 1, 4, 16, 64, 128, 256])
+    measured.assign(value=measured["value"] * 1.1).to_csv(tmp_path / "run.csv", index=False)
+    assert main(["forecast", *four, "--from", str(tmp_path / "run.csv"), "--steps", "2048"]) == 0
+    assert "first 256 steps" in " ".join(capsys.readouterr().out.split())
+    assert main(["forecast", *four, "--from", str(tmp_path / "absent.csv")]) == 2
+    assert "step, layer, value" in capsys.readouterr().err
 
 
 def test_a_users_own_artefact_is_read_and_its_hash_checked(tmp_path, capsys):
@@ -56,7 +86,7 @@ def test_a_users_own_artefact_is_read_and_its_hash_checked(tmp_path, capsys):
     shipped = capsys.readouterr().out
     assert main(["forecast", *NUMBERS, "--artefact", str(own)]) == 0
     assert capsys.readouterr().out == shipped
-    own.write_text(own.read_text().replace('"architectures": 48', '"architectures": 49'))
+    own.write_text(own.read_text().replace('"architectures": 54', '"architectures": 55'))
     assert main(["forecast", *NUMBERS, "--artefact", str(own)]) == 2
     error = capsys.readouterr().err
     assert "damaged" in error
@@ -87,7 +117,7 @@ def test_a_users_own_artefact_is_read_and_its_hash_checked(tmp_path, capsys):
         ([*NUMBERS, "--recip", "nano"], "--recip"),
         ([*NUMBERS, "--recipe"], "--recipe"),
         ([*NUMBERS, "--artefact", "absent.json"], "absent.json does not exist"),
-        ([], "name=number"),
+        ([], "no architecture is given"),
     ],
 )
 def test_wrong_numbers_are_one_line_and_status_2(words, message, capsys):

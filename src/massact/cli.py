@@ -120,8 +120,8 @@ def known_architecture(name: str) -> Architecture:
     """
     from omegaconf import OmegaConf
 
-    from massact.app import CONF
     from massact.names import choice
+    from massact.shipped import CONF
 
     files = {path.stem: path for path in (CONF / "model").glob("*.yaml")}
     choice("--like", name, files)
