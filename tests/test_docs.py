@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from massact import forecast
 from massact.cli import main
 
 ROOT = Path(__file__).parents[1]
@@ -63,12 +64,14 @@ def test_every_configuration_group_is_documented(group):
         assert f"| `{group}` |" in reference
 
 
-def test_the_readmes_forecasts_are_answered(capsys):
+def test_the_readmes_forecasts_are_answered(tmp_path, capsys):
     commands = [line.split("#")[0].split() for line in README.splitlines() if line.startswith("    massact forecast ")]
-    assert len(commands) == 3
-    shipped = str(ROOT / "src/massact/artefacts/forecast.json")
+    assert len(commands) == 5
+    run = forecast({"n_layers": 6, "d_model": 128, "n_heads": 4, "d_mlp": 512}, steps=[0, 1, 4, 16, 64, 128])
+    run.to_csv(tmp_path / "run.csv", index=False)
+    files = {"FILE": str(ROOT / "src/massact/artefacts/forecast.json"), "run.csv": str(tmp_path / "run.csv")}
     for words in commands:
-        assert main([shipped if word == "FILE" else word for word in words[1:]]) == 0
+        assert main([files.get(word, word) for word in words[1:]]) == 0
         assert capsys.readouterr().out
 
 
