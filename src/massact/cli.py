@@ -60,9 +60,11 @@ def forecast_command(arguments: argparse.Namespace) -> str:
         architecture = _architecture(arguments, None)
         table = forecast(architecture, **options)
     else:
-        measured, known = read_run(arguments.run)
-        architecture = _architecture(arguments, known)
-        table = forecast_run(architecture, measured, **options)
+        run = read_run(arguments.run)
+        architecture = _architecture(arguments, run.architecture)
+        if arguments.recipe is None:
+            options["recipe"] = run.recipe_in(arguments.artefact)
+        table = forecast_run(architecture, run.measured, **options)
     if arguments.strict and table.attrs["outside"]:
         raise ConfigError(table.attrs["caution"], "leave --strict out to see the extrapolation")
     layers = range(architecture.n_layers) if arguments.layers == ALL else arguments.layers

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 
+from massact.architecture import Architecture
 from massact.errors import ConfigError, MissingInputError, TableError
 from massact.predict import build_artefact, forecast
 from massact.predict.continuation import forecast_run, read_run
+from massact.tables import write_table
+from massact.trajectories import RECORDS
 from tests.predict.designs import STEPS, architectures, trajectories
 
 LAST = int(STEPS[-1])
@@ -101,11 +106,31 @@ def test_what_is_no_run_is_refused(artefact, new, change, message):
 def test_a_run_is_read_from_csv(tmp_path, new):
     path = tmp_path / "run.csv"
     run(new, "m1").to_csv(path, index=False)
-    table, architecture = read_run(path)
-    pd.testing.assert_frame_equal(table, run(new, "m1"))
-    assert architecture is None
+    found = read_run(path)
+    pd.testing.assert_frame_equal(found.measured, run(new, "m1"))
+    assert found.architecture is found.recipe is None
     with pytest.raises(MissingInputError, match=r"step, layer, value"):
         read_run(tmp_path / "absent.csv")
     (tmp_path / "binary.csv").write_bytes(bytes(range(256)))
     with pytest.raises(TableError, match="is not a CSV"):
         read_run(tmp_path / "binary.csv")
+
+
+def test_a_table_of_records_states_its_architecture_and_recipe(tmp_path, artefact):
+    known = Architecture(n_layers=2, d_model=64, n_heads=2, d_mlp=256)
+    rows = [
+        {
+            "family": "f", "recipe": "giga", "model": "m", "seed": 0, "step": step, "tokens": 512 * step,
+            "layer": layer, "probe_length": 32, "first_token": 0, "sequence": sequence, "median": 0.5,
+            **{f"top{k}": 4.0 - k for k in (1, 2, 3)}, **{f"token{k}": 0 for k in (1, 2, 3)},
+            **{f"dimension{k}": k for k in (1, 2, 3)},
+        }
+        for step in (0, 1, 64) for layer in (0, 1) for sequence in (0, 1)
+    ]  # fmt: skip
+    write_table(pd.DataFrame(rows), tmp_path / "run.parquet", RECORDS, {"architecture": known.as_dict()})
+    found = read_run(tmp_path / "run.parquet")
+    assert (found.architecture, found.recipe) == (known, "giga")
+    assert found.measured["value"].tolist() == pytest.approx([6.0] * 6)
+    with pytest.raises(ConfigError, match="recipe giga, which the forecast was not learnt from"):
+        found.recipe_in(artefact)
+    assert replace(found, recipe="grid").recipe_in(artefact) == "grid"

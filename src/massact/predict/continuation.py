@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, SupportsIndex
 
@@ -17,6 +18,7 @@ from massact.errors import ConfigError, TableError
 from massact.names import choice
 from massact.predict.bands import HOLDS, POINT
 from massact.predict.early import Deviations, after
+from massact.predict.factors import SIZES
 from massact.predict.forecasting import band_table, half_widths, recipe_of, recipes_of
 from massact.predict.limits import beyond, caution_text, unused_text
 from massact.predict.request import architecture_of, level_of, steps_of
@@ -26,7 +28,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 SCATTER = 0.1  # natural log; chosen on held-out design points of the suite, where .05 to .2 do as well
-UNLIKELY = 1e-4  # probability below which a run is said to follow another recipe
+UNLIKELY = 1e-4  # probability below which measurements are refused as those of another recipe
+UNSTATED = {"", "own"}  # names of a recipe that nobody stated
 _COLUMNS = ("step", "layer", "value")
 
 
@@ -93,8 +96,43 @@ def forecast_run(
     return table
 
 
-def read_run(path: str | Path) -> tuple[pd.DataFrame, Architecture | None]:
-    """The measurements of a run, and its architecture if the file knows it.
+@dataclass(frozen=True)
+class Run:
+    """The first measurements of a run.
+
+    Attributes
+    ----------
+    measured
+        Columns step, layer and value (the ratio).
+    architecture, recipe
+        As the file states them. None: it does not.
+    """
+
+    measured: pd.DataFrame
+    architecture: Architecture | None
+    recipe: str | None
+
+    def recipe_in(self, artefact: Mapping[str, Any] | str | Path | None) -> str | None:
+        """The run's own recipe, for `forecast_run`.
+
+        Its name decides, because measurements do not tell similar recipes apart.
+
+        Raises
+        ------
+        ConfigError
+            The artefact was not learnt from the run's recipe.
+        """
+        known = recipes_of(artefact)
+        if self.recipe is not None and self.recipe not in known:
+            raise ConfigError(
+                f"the run was trained by recipe {self.recipe}, which the forecast was not learnt from",
+                f"a basis of one recipe misleads on another; to use one all the same: --recipe {sorted(known)[0]}",
+            )
+        return self.recipe
+
+
+def read_run(path: str | Path) -> Run:
+    """The measurements of a run in a file.
 
     Parameters
     ----------
@@ -116,12 +154,17 @@ def read_run(path: str | Path) -> tuple[pd.DataFrame, Architecture | None]:
 
         records = read_table(path, RECORDS)
         numbers = read_metadata(path).get("architecture")
+        recipes = sorted({str(name) for name in records["recipe"].dropna().unique()} - UNSTATED)
         trajectories = aggregate(records)
         ratio: Any = trajectories[trajectories["quantity"] == "ratio"]
-        return ratio[list(_COLUMNS)].reset_index(drop=True), Architecture(**numbers) if numbers else None
+        return Run(
+            ratio[list(_COLUMNS)].reset_index(drop=True),
+            Architecture(**numbers) if numbers and all(numbers.get(name) is not None for name in SIZES) else None,
+            recipes[0] if recipes else None,
+        )
     content = input_bytes(path, "give a table of records, or a CSV file with columns step, layer, value")
     try:
-        return pd.read_csv(io.BytesIO(content)), None
+        return Run(pd.read_csv(io.BytesIO(content)), None, None)
     except ValueError as error:  # those of the parser and of UTF-8 are ValueErrors
         why = " ".join(str(error).split())[:200]
         raise TableError(f"{path} is not a CSV ({why})", "give columns step, layer, value") from None
