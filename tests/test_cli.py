@@ -132,7 +132,7 @@ def test_wrong_numbers_are_one_line_and_status_2(words, message, capsys):
     [
         ("forcast", "did you mean forecast?"),
         ("sumary", "did you mean summary?"),
-        ("xyz", "commands: forecast, init, measure, report, run, summary"),
+        ("xyz", "commands: compare, forecast, init, measure, report, run, summary"),
     ],
 )
 def test_an_unknown_command_is_answered_with_the_nearest(word, message, capsys):

@@ -16,7 +16,7 @@ from massact.errors import ConfigError, MassactError
 from massact.extras import extras_named
 from massact.init import init_command
 
-COMMANDS = ("forecast", "init", "measure", "report", "run", "summary")
+COMMANDS = ("compare", "forecast", "init", "measure", "report", "run", "summary")
 ALL = "all"
 _COMMITTED = "git checkout -- dvc.lock src/massact/artefacts/forecast.json && dvc pull"
 
@@ -51,7 +51,6 @@ def _run(words: Sequence[str]) -> int:
 def forecast_command(arguments: argparse.Namespace) -> str:
     """The basis of the forecast and its table, or the whole table as CSV or JSON."""
     from massact.predict import forecast
-    from massact.predict.continuation import forecast_run, read_run
     from massact.predict.screen import forecast_csv, forecast_json, forecast_text
 
     names = ("recipe", "steps", "level", "holds", "artefact")
@@ -60,6 +59,8 @@ def forecast_command(arguments: argparse.Namespace) -> str:
         architecture = _architecture(arguments, None)
         table = forecast(architecture, **options)
     else:
+        from massact.predict.continuation import forecast_run, read_run
+
         run = read_run(arguments.run)
         architecture = _architecture(arguments, run.architecture)
         if arguments.recipe is None:
@@ -73,6 +74,21 @@ def forecast_command(arguments: argparse.Namespace) -> str:
     if arguments.json:
         return forecast_json(table, architecture, layers=layers)
     return forecast_text(table, architecture, level=arguments.level, holds=arguments.holds, layers=layers)
+
+
+def compare_command(arguments: argparse.Namespace) -> str:
+    """Two designs side by side."""
+    from massact.predict.comparison import compare, comparison_text
+
+    options = {name: getattr(arguments, name) for name in ("recipe", "steps", "level", "artefact")}
+    table = compare(_design(arguments.first), _design(arguments.second), **options)
+    return comparison_text(table, arguments.level)
+
+
+def _design(text: str) -> Architecture:
+    """The architecture of `MODEL`, `name=number,...` or `MODEL,name=number,...`."""
+    first, *rest = text.split(",")
+    return architecture_from(rest, known_architecture(first)) if "=" not in first else architecture_from([first, *rest])
 
 
 def _architecture(arguments: argparse.Namespace, known: Architecture | None) -> Architecture:
@@ -126,7 +142,7 @@ def known_architecture(name: str) -> Architecture:
     from massact.shipped import CONF
 
     files = {path.stem: path for path in (CONF / "model").glob("*.yaml")}
-    choice("--like", name, files)
+    choice("model", name, files)
     model: Any = OmegaConf.load(files[name])
     bases = [
         one["base@_here_"] for one in model.get("defaults", []) if not isinstance(one, str) and "base@_here_" in one
@@ -238,6 +254,17 @@ def _parser() -> argparse.ArgumentParser:
         "--artefact", action=_Once, help="a forecast model learnt from your own runs (the JSON file of stage=predict)"
     )
     forecast.set_defaults(answer=forecast_command)
+    compare = commands.add_parser("compare", help="the forecasts of two designs side by side, and their difference")
+    for name in ("first", "second"):
+        compare.add_argument(
+            name,
+            help="a known model, numbers, or both: pythia-14m,n_layers=4 or n_layers=4,d_model=128,...",
+        )
+    compare.add_argument("--recipe", action=_Once, help="training recipe (default: as massact forecast)")
+    compare.add_argument("--steps", action=_Once, type=_whole_numbers, help="steps, e.g. 512,2048")
+    compare.add_argument("--level", action=_Once, type=float, default=0.9, help="coverage of the intervals (0.9)")
+    compare.add_argument("--artefact", action=_Once, help="a forecast model learnt from your own runs")
+    compare.set_defaults(answer=compare_command)
     init = commands.add_parser("init", help="a project of one's own, in which dvc repro measures, fits and reports")
     init.add_argument("folder", help="a folder that is empty or not there yet")
     init.set_defaults(answer=init_command)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Float, Int
 from numpy import ndarray
-from scipy.stats import chi2
+from scipy.special import chdtrc
 
 from massact.predict.bands import HeldOut
 from massact.predict.curves import design_weights
@@ -79,7 +79,7 @@ class Deviations:
         residual = log_values - predicted @ interpolate.T
         solved = np.linalg.solve(covariance, residual.T)
         distances = np.einsum("lm,ml->l", residual, solved)
-        p = min(1.0, len(distances) * float(chi2.sf(distances.max(), len(log_steps))))
+        p = min(1.0, len(distances) * float(chdtrc(len(log_steps), distances.max())))
         return predicted + solved.T @ forward, p
 
 

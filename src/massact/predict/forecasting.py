@@ -81,7 +81,7 @@ def forecast(
     recipes = recipes_of(artefact)
     recipe = recipe_of(recipe, recipes)
     learned = recipes[recipe]
-    at = np.array(_default_steps(learned) if requested_steps is None else _in_range(requested_steps, recipe, recipes))
+    at = np.array(steps_in_range(requested_steps, recipe, recipes))
     outside = beyond(architecture, learned)
     half = half_widths(learned.held_out, level, holds, architecture) * (1 + max(outside.values(), default=0.0))
     table = band_table(learned, recipe, at, learned.log_curves(architecture), half)
@@ -102,7 +102,7 @@ def band_table(
     """The forecast's table: log curves at the model's steps, and half-widths there, read at other steps."""
     import pandas as pd  # pyright: ignore[reportMissingTypeStubs]
 
-    middle, half = _at_steps(log_curves, learned, steps), _at_steps(half[None], learned, steps)
+    middle, half = at_steps(log_curves, learned, steps), at_steps(half[None], learned, steps)
     n_layers = len(log_curves)
     return pd.DataFrame(
         {
@@ -147,8 +147,10 @@ def _default_steps(learned: Learned) -> list[int]:
     return sorted({steps[len(steps) // 2], steps[-3] if len(steps) > 2 else steps[0], steps[-1]})
 
 
-def _in_range(steps: list[int], recipe: str, recipes: Mapping[str, Learned]) -> list[int]:
-    """The steps, if a recipe was measured over a range that contains them all; otherwise ConfigError."""
+def steps_in_range(steps: list[int] | None, recipe: str, recipes: Mapping[str, Learned]) -> list[int]:
+    """The steps, or for None three of the recipe's. ConfigError if the recipe's range does not contain them all."""
+    if steps is None:
+        return _default_steps(recipes[recipe])
     ends = {name: (int(learned.steps[0]), int(learned.steps[-1])) for name, learned in recipes.items()}
     first, last = ends[recipe]
     for step in steps:
@@ -163,7 +165,7 @@ def _in_range(steps: list[int], recipe: str, recipes: Mapping[str, Learned]) -> 
     return steps
 
 
-def _at_steps(rows: Float[ndarray, "row known"], learned: Learned, steps: ndarray) -> Float[ndarray, "step row"]:
+def at_steps(rows: Float[ndarray, "row known"], learned: Learned, steps: ndarray) -> Float[ndarray, "step row"]:
     """The values at these steps, interpolated in log step."""
     at, known = np.log1p(steps), np.log1p(learned.steps)
     by_row: list[ndarray] = [
