@@ -18,7 +18,7 @@ from tests.suites import checkpoint
 
 def words(where: str, out: Path) -> list[str]:
     """What `massact measure WHERE --probe random --sequences 2 --length 8 --set fit.resamples=0` composes."""
-    given = dict.fromkeys(("steps", "dtype", "device", "fit", "name"))
+    given = dict.fromkeys(("steps", "layers", "dtype", "device", "fit", "name"))
     return measure_overrides(
         argparse.Namespace(
             where=where, out=str(out), last=False, probe="random", sequences=2, length=8,
