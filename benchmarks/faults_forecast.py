@@ -77,8 +77,8 @@ def damaged_artefacts(shipped: dict[str, Any]) -> Iterator[tuple[str, dict[str, 
         for value in (_MISSING, None, 99, "other", [], {}, math.nan):
             damaged = {key: old for key, old in shipped.items() if key != name}
             yield f"{name} {value}", damaged if value is _MISSING else {**damaged, name: value}
-    for order in (sorted(shipped["features"]), shipped["features"][::-1], shipped["features"][:-1]):
-        yield "features reordered", {**shipped, "features": order}
+    for order in (sorted(shipped["factors"]), shipped["factors"][::-1], shipped["factors"][:-1]):
+        yield "factors reordered", {**shipped, "factors": order}
 
 
 _MISSING = object()
