@@ -65,9 +65,9 @@ def test_a_file_holds_token_ids_or_text(folder):
         ("flat.npy", np.arange(3), ConfigError, "shape"),
         ("real.npy", np.ones((3, 3)), ConfigError, "float64"),
         ("few.npy", np.ones((1, 3), dtype=int), ConfigError, "holds 1 sequences, 2"),
-        ("below.npy", -np.ones((3, 3), dtype=int), MeasureError, "token -1 is no id"),
+        ("below.npy", -np.ones((3, 3), dtype=int), MeasureError, "token -1 is not a token id"),
         ("latin.txt", b"r\xf6se", ConfigError, "UTF-8"),
-        ("short.txt", b"a rose", ConfigError, "the text gives 2 tokens"),
+        ("short.txt", b"a rose", ConfigError, "the text has 2 tokens"),
     ],
 )
 def test_a_file_that_is_no_probe_is_refused_in_one_line(name, content, kind, match, folder):

@@ -116,9 +116,10 @@ def chunk(ids: Int[ndarray, " token"], *, sequences: int, length: int, first_tok
     """
     body = length if first_token is None else length - 1
     if len(ids) < sequences * body:
+        fitting = len(ids) // body
         raise ConfigError(
             f"the text has {len(ids)} tokens, but {sequences} sequences of {length} need {sequences * body}",
-            f"lower probe.sequences to {len(ids) // body} or probe.length",
+            f"lower probe.sequences to {fitting} or probe.length" if fitting else "lower probe.length",
         )
     rows = ids[: sequences * body].reshape(sequences, body)
     if first_token is not None:
