@@ -87,7 +87,7 @@ def compare(
 
 def comparison_text(table: pd.DataFrame, level: float) -> str:
     """The comparison as a table for a terminal: a row per step and depth."""
-    rows = [("step", "layer", "first", "second", "second / first", f"{level:.6g} interval")]
+    rows: list[tuple[str, ...]] = [("step", "layer", "first", "second", "second / first", f"{level:.6g} interval")]
     for row in table.to_dict("records"):
         ends = {0.0: "first", 1.0: "last"}
         depth = "mean" if np.isnan(row["depth"]) else ends.get(row["depth"], f"{row['depth']:.0%}")
