@@ -7,7 +7,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from massact.cli import architecture_from, main
+from massact.cli import main
+from massact.designs import architecture_from
 from massact.errors import ConfigError
 from massact.pipeline import STAGES
 from massact.predict import forecast

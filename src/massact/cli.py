@@ -6,12 +6,12 @@ import argparse
 import difflib
 import sys
 from collections.abc import Sequence
-from dataclasses import fields
 from pathlib import Path
 from typing import Any, NoReturn
 
 from massact import __version__, own
 from massact.architecture import Architecture
+from massact.designs import architecture_from, design_named, known_architecture, shown
 from massact.errors import ConfigError, MassactError
 from massact.extras import extras_named
 from massact.init import init_command
@@ -81,14 +81,8 @@ def compare_command(arguments: argparse.Namespace) -> str:
     from massact.predict.comparison import compare, comparison_text
 
     options = {name: getattr(arguments, name) for name in ("recipe", "steps", "level", "artefact")}
-    table = compare(_design(arguments.first), _design(arguments.second), **options)
+    table = compare(design_named(arguments.first), design_named(arguments.second), **options)
     return comparison_text(table, arguments.level)
-
-
-def _design(text: str) -> Architecture:
-    """The architecture of `MODEL`, `name=number,...` or `MODEL,name=number,...`."""
-    first, *rest = text.split(",")
-    return architecture_from(rest, known_architecture(first)) if "=" not in first else architecture_from([first, *rest])
 
 
 def _architecture(arguments: argparse.Namespace, known: Architecture | None) -> Architecture:
@@ -128,67 +122,6 @@ def summary_text(arguments: argparse.Namespace) -> str:
     return text.encode(known, "backslashreplace").decode(known)
 
 
-def known_architecture(name: str) -> Architecture:
-    """The architecture of a model in conf/model.
-
-    Raises
-    ------
-    ConfigError
-        There is no such model, or its architecture is known only from its checkpoints.
-    """
-    from omegaconf import OmegaConf
-
-    from massact.names import choice
-    from massact.shipped import CONF
-
-    files = {path.stem: path for path in (CONF / "model").glob("*.yaml")}
-    choice("model", name, files)
-    model: Any = OmegaConf.load(files[name])
-    bases = [
-        one["base@_here_"] for one in model.get("defaults", []) if not isinstance(one, str) and "base@_here_" in one
-    ]
-    parents: list[Any] = [OmegaConf.load(CONF / "model" / "base" / f"{base}.yaml") for base in bases]
-    parts = [parent.get("architecture") for parent in parents]
-    merged = OmegaConf.merge(*(part for part in [*parts, model.get("architecture")] if part is not None), {})
-    numbers: Any = OmegaConf.to_container(merged)
-    if any(numbers.get(size) is None for size in ("n_layers", "d_model", "n_heads", "d_mlp")):
-        raise ConfigError(f"the architecture of {name} is in its checkpoints only", "give its numbers")
-    return Architecture(**numbers)
-
-
-def architecture_from(pairs: Sequence[str], known: Architecture | None = None) -> Architecture:
-    """An architecture from `name=number` words, or a known one with these numbers in place of its own.
-
-    Raises
-    ------
-    ConfigError
-        A word without '=', an unknown name, a repeated name, a value that is not a number, or a missing required
-        number.
-    """
-    from massact.predict.request import architecture_of, known_name
-
-    kinds: dict[str, Any] = {field.name: field.type for field in fields(Architecture)}
-    values: dict[str, Any] = {}
-    for pair in pairs:
-        name, equals, text = pair.partition("=")
-        if not equals:
-            raise ConfigError(f"{_shown(pair)} is not name=number", "e.g. n_layers=24")
-        if known_name(name) in values:
-            raise ConfigError(f"{name} is given twice", "give each number once")
-        values[name] = _number(name, text, str(kinds[name]))
-    return architecture_of({**(known.as_dict() if known else {}), **values})
-
-
-def _number(name: str, text: str, kind: str) -> int | float | bool:
-    try:
-        if kind == "bool":
-            return {"true": True, "false": False}[text.lower()]
-        return int(text) if kind == "int" else float(text)
-    except (KeyError, ValueError):
-        expected = {"bool": "true or false", "int": "a whole number"}.get(kind, "a number")
-        raise ConfigError(f"{name} = {_shown(text)} is not {expected}", f"give {name} as {expected}") from None
-
-
 class _Parser(argparse.ArgumentParser):
     """A parser whose errors are one line, like all others, and that accepts no abbreviated options."""
 
@@ -215,7 +148,7 @@ def _check_command(words: Sequence[str]) -> None:
     if words and not words[0].startswith("-") and words[0] not in COMMANDS:
         near = difflib.get_close_matches(words[0], COMMANDS, n=1, cutoff=0.5)
         remedy = f"did you mean {near[0]}?" if near else f"commands: {', '.join(COMMANDS)}"
-        raise ConfigError(f"{_shown(words[0])} is not a command", remedy)
+        raise ConfigError(f"{shown(words[0])} is not a command", remedy)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -320,16 +253,11 @@ def _whole_numbers(text: str) -> list[int]:
     try:
         return [int(part) for part in text.split(",")]
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{_shown(text)} is not a list of whole numbers such as 512,2048") from None
+        raise argparse.ArgumentTypeError(f"{shown(text)} is not a list of whole numbers such as 512,2048") from None
 
 
 def _layers(text: str) -> list[int] | str:
     return ALL if text == ALL else _whole_numbers(text)
-
-
-def _shown(text: str) -> str:
-    """A user's word for a message: on one line and shortened."""
-    return f"'{' '.join(text[:60].split())}{'...' * (len(text) > 60)}'"
 
 
 if __name__ == "__main__":
